@@ -1,0 +1,152 @@
+"""The systems that are compared: for each name, the config of the tagger's [model.tok2vec]."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import spacy
+from spacy.language import Language
+from spacy.training import Example
+from spacy.util import load_config, load_model_from_config
+from thinc.api import Config, fix_random_seed
+
+PROJECT = Path(__file__).resolve().parents[1]
+OURS = PROJECT.parents[1] / "configs" / "tagger.cfg"
+SPACY = PROJECT / "configs" / "spacy.cfg"
+
+# What the others are compared to
+CNN = "spacy-cnn"
+BILSTM = "spacy-torch-bilstm-2x128"
+
+
+@dataclass(frozen=True)
+class System:
+    """A system that is compared.
+
+    title (str): Its name in the table and the chart. In "2x128", 128 is a direction's units.
+    base (Path): The training config.
+    tok2vec (dict[str, Any]): What is changed in the config's tok2vec layer, where both say the same
+        `@architectures`; the whole layer where they differ.
+    seeds (int): How many trainings its accuracy comes from.
+    timed (bool): Whether its speed is measured.
+    """
+
+    title: str
+    base: Path
+    tok2vec: dict[str, Any]
+    seeds: int = 1
+    timed: bool = True
+
+    @property
+    def is_ours(self) -> bool:
+        return self.base == OURS
+
+
+def _ours(cell: str, depth: int) -> dict[str, Any]:
+    """Change no more than the cell and the depth, so that the benchmark follows our config."""
+    return {
+        "@architectures": "spacy.Tok2Vec.v2",
+        "encode": {"@architectures": "spacy-rnn.RNNEncoder.v1", "cell": cell, "depth": depth},
+    }
+
+
+def _bilstm(width: int) -> dict[str, Any]:
+    """Put spaCy's BiLSTM on spaCy's features. Its width counts both directions, and is its
+    input's width too.
+    """
+    return {
+        "@architectures": "spacy.Tok2Vec.v2",
+        "embed": {
+            "@architectures": "spacy.MultiHashEmbed.v2",
+            "width": width,
+            "attrs": ["NORM", "PREFIX", "SUFFIX", "SHAPE"],
+            "rows": [5000, 1000, 2500, 2500],
+            "include_static_vectors": False,
+        },
+        "encode": {
+            "@architectures": "spacy.TorchBiLSTMEncoder.v1",
+            "width": width,
+            "depth": 2,
+            "dropout": 0.0,
+        },
+    }
+
+
+SYSTEMS = {
+    "ours-lstm-2x128": System("spacy-rnn LSTM 2x128", OURS, _ours("lstm", 2), seeds=3),
+    "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", OURS, _ours("lstm", 1)),
+    "ours-gru-2x128": System("spacy-rnn GRU 2x128", OURS, _ours("gru", 2)),
+    "ours-gru-1x128": System("spacy-rnn GRU 1x128", OURS, _ours("gru", 1)),
+    "spacy-torch-bilstm-2x128": System("TorchBiLSTMEncoder 2x128", SPACY, _bilstm(256)),
+    "spacy-torch-bilstm-64": System("TorchBiLSTMEncoder 2x64", SPACY, _bilstm(128), timed=False),
+    "spacy-cnn": System(
+        "HashEmbedCNN",
+        SPACY,
+        {
+            "@architectures": "spacy.HashEmbedCNN.v2",
+            "width": 96,
+            "depth": 4,
+            "embed_size": 2000,
+            "window_size": 1,
+            "maxout_pieces": 3,
+            "subword_features": True,
+            "pretrained_vectors": None,
+        },
+        seeds=3,
+    ),
+}
+TIMED = [name for name, system in SYSTEMS.items() if system.timed]
+
+
+def get_config(name: str) -> Config:
+    """Get the complete training config of a system, spaCy's defaults filled in.
+
+    name (str): A name in SYSTEMS.
+    RETURNS (Config): The config, with its variables.
+    """
+    system = SYSTEMS[name]
+    config = load_config(system.base, interpolate=False)
+    model = config["components"][get_component(config)]["model"]
+    model["tok2vec"] = _change(model["tok2vec"], system.tok2vec)
+    return load_model_from_config(config, auto_fill=True).config
+
+
+def get_component(config: Config) -> str:
+    """Get the name of the one component a system's config has."""
+    (component,) = config["nlp"]["pipeline"]
+    return component
+
+
+def _change(block: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Change a block of a config, or replace it where the changes name another function."""
+    if block.get("@architectures") != changes.get("@architectures"):
+        return changes
+    result = dict(block)
+    for key, value in changes.items():
+        old = block.get(key)
+        result[key] = _change(old, value) if isinstance(old, dict) else value
+    return result
+
+
+def build_pipeline(
+    name: str, labels: list[str], get_examples: Callable[[Language], list[Example]], seed: int = 0
+) -> Language:
+    """Build a system's pipeline with random weights: for measurements that do not depend on them.
+
+    name (str): A name in SYSTEMS.
+    labels (list[str]): All tags.
+    get_examples (Callable[[Language], list[Example]]): Makes a few examples for the pipeline, to
+        infer the layers' widths from.
+    seed (int): The random seed.
+    RETURNS (Language): The initialised pipeline.
+    """
+    config = get_config(name)
+    component = get_component(config)
+    settings = dict(config["components"][component])
+    nlp = spacy.blank("en")
+    nlp.add_pipe(settings.pop("factory"), name=component, config=settings)
+    nlp.config["initialize"]["components"][component] = {"labels": labels}
+    fix_random_seed(seed)
+    nlp.initialize(lambda: get_examples(nlp))
+    return nlp

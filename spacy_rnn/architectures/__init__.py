@@ -1,0 +1,1 @@
+"""The registered model builders: what a config can name."""

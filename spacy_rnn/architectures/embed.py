@@ -1,0 +1,105 @@
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from ..layers.embed import lexeme_embed
+from ..layers.settings import check_at_least, check_rate
+from ..layers.torch_shim import TorchShim
+from ..modules.lexeme import LexemeEmbedding
+
+DEFAULT_ATTRS = ["NORM", "SHAPE"]
+DEFAULT_ROWS = [5000, 2500]
+DEFAULT_ATTR_WIDTHS = [96, 32]
+DEFAULT_PREFIX_SIZES = [1, 2, 3]
+DEFAULT_SUFFIX_SIZES = [1, 2, 3, 4]
+DEFAULT_NGRAM_SIZES = [2, 3, 4, 5]
+
+
+@registry.architectures("spacy-rnn.LexemeEmbed.v1")
+def build_lexeme_embed(
+    width: int,
+    attrs: list[str] = DEFAULT_ATTRS,
+    rows: list[int] = DEFAULT_ROWS,
+    attr_widths: list[int] = DEFAULT_ATTR_WIDTHS,
+    prefix_sizes: list[int] = DEFAULT_PREFIX_SIZES,
+    suffix_sizes: list[int] = DEFAULT_SUFFIX_SIZES,
+    affix_rows: int = 2500,
+    affix_width: int = 24,
+    ngram_sizes: list[int] = DEFAULT_NGRAM_SIZES,
+    ngram_rows: int = 20000,
+    ngram_width: int = 64,
+    maxout_pieces: int = 2,
+    word_dropout: float = 0.1,
+    include_static_vectors: bool = False,
+    grad_clip_norm: float = 5.0,
+    grad_clip_value: float = 0.0,
+    mixed_precision: bool = False,
+) -> Model[list[Doc], list[Floats2d]]:
+    """Embed tokens by word, affixes, shape and character n-grams, all hashed, so that there is
+    no vocabulary. Everything is computed once for each distinct lexeme of a batch.
+
+    width (int): The output width.
+    attrs (List[str]): The token attributes to embed. The first stands for the word itself.
+    rows (List[int]): The number of rows of each attribute's table. Hashing to two rows each
+        makes up for small tables, which train faster.
+    attr_widths (List[int]): The width of each attribute's table.
+    ngram_sizes (List[int]): The sizes of character n-grams, with a begin and an end mark counted
+        as characters. An empty list turns them off.
+    ngram_rows (int): The number of rows of the n-grams' table. 0 turns them off.
+    ngram_width (int): The width of the n-grams' table.
+    maxout_pieces (int): Of how many linear maps the layer that mixes the features takes the
+        largest value. 1 makes it linear.
+    word_dropout (float): The share of tokens in training that are shown without their word, so
+        that the other features learn to stand in for words never seen.
+    include_static_vectors (bool): Whether to use the vectors of the pipeline's vocab as well.
+    grad_clip_norm (float): Scale this layer's gradients down where the norm of all of them
+        together is larger than this. 0 turns it off.
+    grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
+    mixed_precision (bool): Compute in half precision, for speed on a GPU.
+    RETURNS (Model[List[Doc], List[Floats2d]]): The embedding layer.
+    """
+    check_at_least("width", width, 1)
+    check_at_least("maxout_pieces", maxout_pieces, 1)
+    check_at_least("ngram_rows", ngram_rows, 0)
+    check_rate("word_dropout", word_dropout)
+    if not attrs or not len(attrs) == len(rows) == len(attr_widths):
+        raise ValueError(
+            f"Settings attrs = {attrs}, rows = {rows} and attr_widths = {attr_widths} must have "
+            "one value for each attribute, at least one."
+        )
+    for row_count, attr_width in zip(rows, attr_widths, strict=True):
+        check_at_least("rows", row_count, 1)
+        check_at_least("attr_widths", attr_width, 1)
+    for size in ngram_sizes:
+        check_at_least("ngram_sizes", size, 1)
+    if not ngram_sizes:
+        ngram_rows = 0
+    n_affixes = len(prefix_sizes) + len(suffix_sizes)
+    shim = TorchShim(
+        LexemeEmbedding,
+        {
+            "width": width,
+            "rows": rows + [affix_rows] * n_affixes,
+            "attr_widths": attr_widths + [affix_width] * n_affixes,
+            "ngram_rows": ngram_rows,
+            "ngram_width": ngram_width,
+            "maxout_pieces": maxout_pieces,
+        },
+        grad_clip_norm=grad_clip_norm,
+        grad_clip_value=grad_clip_value,
+        mixed_precision=mixed_precision,
+    )
+    return lexeme_embed(
+        shim,
+        width=width,
+        attrs=attrs,
+        rows=rows,
+        prefix_sizes=prefix_sizes,
+        suffix_sizes=suffix_sizes,
+        affix_rows=affix_rows,
+        ngram_sizes=ngram_sizes,
+        ngram_rows=ngram_rows,
+        word_dropout=word_dropout,
+        include_static_vectors=include_static_vectors,
+    )

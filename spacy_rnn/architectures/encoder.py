@@ -1,0 +1,69 @@
+from spacy.util import registry
+from thinc.api import Model
+from thinc.types import Floats2d
+
+from ..layers.encode import recurrent_encoder
+from ..layers.settings import check_at_least, check_choice, check_rate
+from ..layers.torch_shim import TorchShim
+from ..modules.cells import CELLS
+from ..modules.recurrent import RecurrentStack
+
+
+@registry.architectures("spacy-rnn.RNNEncoder.v1")
+def build_rnn_encoder(
+    width: int,
+    depth: int = 2,
+    cell: str = "lstm",
+    bidirectional: bool = True,
+    dropout: float | None = None,
+    residual: bool = False,
+    layer_norm: bool = False,
+    grad_clip_norm: float = 5.0,
+    grad_clip_value: float = 0.0,
+    mixed_precision: bool = False,
+) -> Model[list[Floats2d], list[Floats2d]]:
+    """Encode context with recurrent layers. Fits wherever a config has an `encode` layer: what
+    comes out for a Doc is the same whatever batch it is in.
+
+    width (int): The output width. A bidirectional encoder has half as many units in each
+        direction, so it must be even there. The input width is inferred.
+    depth (int): The number of recurrent layers.
+    cell (str): The kind of cell: "lstm", "gru", "elman" (a plain network with tanh) or "irnn"
+        (one with rectified units that starts as the identity).
+    bidirectional (bool): Whether to read from both ends, or from left to right only.
+    dropout (Optional[float]): The rate of dropout at the input and after each layer, with one
+        mask for all tokens of a Doc. None follows `[training] dropout`; a number stays fixed.
+    residual (bool): Whether to add a layer's input to its output where their widths are equal.
+    layer_norm (bool): Whether to normalise the output of each layer.
+    grad_clip_norm (float): Scale this layer's gradients down where the norm of all of them
+        together is larger than this. 0 turns it off.
+    grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
+    mixed_precision (bool): Compute in half precision, for speed on a GPU.
+    RETURNS (Model[List[Floats2d], List[Floats2d]]): The encoder.
+    """
+    check_at_least("width", width, 1)
+    check_at_least("depth", depth, 1)
+    check_choice("cell", cell, sorted(CELLS))
+    check_rate("dropout", dropout)
+    check_at_least("grad_clip_norm", grad_clip_norm, 0)
+    check_at_least("grad_clip_value", grad_clip_value, 0)
+    if bidirectional and width % 2:
+        raise ValueError(
+            f"Setting width = {width} is odd, but a bidirectional encoder has half of it in each "
+            "direction: choose an even width, or bidirectional = false."
+        )
+    shim = TorchShim(
+        RecurrentStack,
+        {
+            "nO": width,
+            "depth": depth,
+            "cell": cell,
+            "bidirectional": bidirectional,
+            "residual": residual,
+            "layer_norm": layer_norm,
+        },
+        grad_clip_norm=grad_clip_norm,
+        grad_clip_value=grad_clip_value,
+        mixed_precision=mixed_precision,
+    )
+    return recurrent_encoder(shim, width, dropout)

@@ -1,0 +1,26 @@
+import platform
+
+import spacy
+import thinc
+import torch
+from wasabi import msg
+
+from ..about import __version__
+
+
+def info_cli() -> None:
+    """Print the versions and the devices that matter to spacy-rnn, to paste into an issue."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    msg.table(
+        {
+            "spacy-rnn": __version__,
+            "spaCy": spacy.__version__,
+            "Thinc": thinc.__version__,
+            "torch": torch.__version__,
+            "Python": platform.python_version(),
+            "Platform": platform.platform(),
+            "Threads": torch.get_num_threads(),
+            "GPU": gpu,
+        },
+        title="Info about spacy-rnn",
+    )

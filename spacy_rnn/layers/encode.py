@@ -1,0 +1,76 @@
+"""The recurrent encoder as a Thinc layer."""
+
+from collections.abc import Callable
+
+from thinc.api import Model, get_width, torch2xp
+from thinc.types import Floats2d
+
+from .dropout import dropout_attrs, get_dropout
+from .ragged import flatten, split
+from .torch_shim import TorchShim, get_shim
+
+InT = list[Floats2d]
+OutT = list[Floats2d]
+
+
+def recurrent_encoder(shim: TorchShim, width: int, dropout: float | None) -> Model[InT, OutT]:
+    """Encode sequences of vectors with the recurrent module of a shim.
+
+    shim (TorchShim): Builds a module that is called with the flat batch and the lengths, needs
+        `nI`, and has an output of the given width.
+    width (int): The output width.
+    dropout (Optional[float]): The rate of dropout in training; None follows the training loop.
+    RETURNS (Model[List[Floats2d], List[Floats2d]]): The layer; each output has as many rows as
+        its input.
+    """
+    return Model(
+        "rnn_encoder",
+        forward,
+        init=init,
+        dims={"nI": None, "nO": width},
+        attrs=dropout_attrs(dropout),
+        shims=[shim],
+    )
+
+
+def forward(model: Model[InT, OutT], Xs: InT, is_train: bool) -> tuple[OutT, Callable]:
+    """Encode a batch. Sequences may be empty; what they are encoded to does not depend on the
+    others in the batch.
+    """
+    shim = get_shim(model)
+    shim.require_module(model.name)
+    ops, width = model.ops, model.get_dim("nO")
+    lengths = [len(X) for X in Xs]
+    if not any(lengths):
+        return [ops.alloc2f(0, width) for _ in Xs], lambda dYs: _empty_like(model, Xs)
+    Xf = flatten(ops, Xs, shim.device)
+
+    if not is_train:
+        return split(torch2xp(shim.predict(Xf, lengths)), lengths), _no_backprop
+
+    Yf, backprop_torch = shim.begin_update(
+        Xf, lengths, dropout=get_dropout(model, is_train), is_train=True
+    )
+
+    def backprop(dYs: OutT) -> InT:
+        dXf = backprop_torch(flatten(ops, dYs, shim.device))
+        assert dXf is not None
+        return split(torch2xp(dXf), lengths)
+
+    return split(torch2xp(Yf), lengths), backprop
+
+
+def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
+    """Infer the input width, and make the module."""
+    if X is not None and not model.has_dim("nI"):
+        model.set_dim("nI", get_width(X))
+    if model.has_dim("nI"):
+        get_shim(model).initialize(nI=model.get_dim("nI"))
+
+
+def _empty_like(model: Model, Xs: InT) -> InT:
+    return [model.ops.alloc2f(0, model.get_dim("nI")) for _ in Xs]
+
+
+def _no_backprop(dYs: OutT) -> InT:
+    raise ValueError("Can't backpropagate through a prediction: call the layer with is_train=True.")

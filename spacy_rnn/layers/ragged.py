@@ -1,0 +1,32 @@
+"""Between Thinc's lists of arrays and torch's flat batches."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+import torch
+from thinc.api import Ops, xp2torch
+from thinc.types import Floats2d
+
+
+def flatten(ops: Ops, Xs: Sequence[Any], device: torch.device) -> torch.Tensor:
+    """Join sequences to a flat batch.
+
+    ops (Ops): The layer's backend.
+    Xs (Sequence[Floats2d]): The sequences, not all of them empty.
+    device (torch.device): Where the result should be.
+    RETURNS (Tensor): The rows of all sequences. (N, width)
+    """
+    # An empty Doc's array may have any width.
+    return xp2torch(ops.xp.concatenate([X for X in Xs if len(X)]), device=device)
+
+
+def split(Xf: Any, lengths: Sequence[int]) -> list[Floats2d]:
+    """Cut a flat batch into its sequences, without copying.
+
+    Xf (ArrayXd): The rows of all sequences. (N, width)
+    lengths (Sequence[int]): The number of rows of each sequence; N together.
+    RETURNS (List[Floats2d]): The sequences.
+    """
+    ends = numpy.cumsum(lengths).tolist()
+    return [Xf[end - length : end] for end, length in zip(ends, lengths, strict=True)]

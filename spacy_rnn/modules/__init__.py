@@ -1,0 +1,1 @@
+"""The mathematics: torch.nn modules that know nothing of spaCy or Thinc."""

@@ -1,0 +1,73 @@
+"""One direction of one recurrent layer over a rectangle of sequences, without gradients, on CPU."""
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+_PLAIN: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+}
+# Number of torch's mode for its LSTM kernels (at::RNN modes, as cuDNN counts them).
+_LSTM_MODE = 2
+# oneDNN wants weights in an order of its own and sorts them at each call: a tenth of the time
+# over a full bucket, three quarters over a single sentence. Sorted weights are kept here, with
+# the versions of the parameters they were made from. They can be neither copied nor pickled,
+# so the layers themselves must not hold them.
+_packed: "WeakKeyDictionary[nn.RNNBase, dict[int, tuple[Any, list[torch.Tensor]]]]"
+_packed = WeakKeyDictionary()
+
+
+def run_direction(
+    layer: nn.RNNBase, direction: int, X: torch.Tensor, reverse: bool
+) -> torch.Tensor:
+    """Run one direction of a layer.
+
+    layer (nn.RNNBase): Torch's module with the parameters: LSTM, GRU or RNN, of one layer.
+    direction (int): 0 for the forward direction's parameters, 1 for the backward's.
+    X (Tensor): The sequences. (steps, rows, nI)
+    reverse (bool): Whether to begin at the last step.
+    RETURNS (Tensor): The hidden states. (steps, rows, hidden)
+    """
+    weights: list[torch.Tensor] = layer.all_weights[direction]  # type: ignore[assignment]
+    state = X.new_zeros(1, X.shape[1], layer.hidden_size)
+    if _can_pack(layer, X):
+        weight_ih, weight_hh = _pack(layer, direction, weights)
+        # Arguments: weights, states, reverse, batch_sizes, mode, hidden_size, num_layers,
+        # has_biases, bidirectional, batch_first, train.
+        arguments = (weight_ih, weight_hh, *weights[2:], state, state, reverse)
+        return torch.ops.aten.mkldnn_rnn_layer(
+            X, *arguments, [], _LSTM_MODE, layer.hidden_size, 1, True, False, False, False
+        )[0]
+    # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
+    options = (True, 1, 0.0, False, False, False)
+    start = (state, state) if layer.mode == "LSTM" else state
+    Y = _PLAIN[layer.mode](X.flip(0) if reverse else X, start, weights, *options)[0]
+    return Y.flip(0) if reverse else Y
+
+
+def _can_pack(layer: nn.RNNBase, X: torch.Tensor) -> bool:
+    return (
+        layer.mode == "LSTM"
+        and X.dtype is torch.float32
+        and torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.enabled)
+        and hasattr(torch.ops.mkldnn, "_reorder_mkldnn_rnn_layer_weight")
+    )
+
+
+def _pack(layer: nn.RNNBase, direction: int, weights: list[torch.Tensor]) -> list[torch.Tensor]:
+    versions = tuple((weight.data_ptr(), weight._version) for weight in weights[:2])
+    cached = _packed.setdefault(layer, {})
+    if direction not in cached or cached[direction][0] != versions:
+        # Arguments: hidden_size, reverse, has_biases, batch_first.
+        packed = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
+            *weights[:2], layer.hidden_size, False, True, False
+        )
+        cached[direction] = (versions, packed)
+    return cached[direction][1]

@@ -1,0 +1,144 @@
+"""A stack of recurrent layers over ragged batches."""
+
+from functools import partial
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence
+
+from .batching import Bucket, StepMajor, make_buckets
+from .cells import CELLS, make_layer
+from .dropout import locked_dropout
+from .kernels import run_direction
+from .recurrence import run_layer
+from .workers import run_tasks
+
+
+class RecurrentStack(nn.Module):
+    """Recurrent layers on top of each other. A sequence's output does not depend on what other
+    sequences are in the batch.
+
+    nI (int): The width of the input.
+    nO (int): The width of the output, that of both directions together; even if bidirectional.
+    depth (int): The number of layers.
+    cell (str): "lstm", "gru", "elman" (tanh) or "irnn" (rectified, Le et al. 2015).
+    bidirectional (bool): Whether each layer reads from both ends.
+    residual (bool): Whether to add a layer's input to its output where the widths are equal.
+    layer_norm (bool): Whether to normalise each layer's output (Ba et al. 2016).
+    """
+
+    def __init__(
+        self,
+        nI: int,
+        nO: int,
+        *,
+        depth: int = 1,
+        cell: str = "lstm",
+        bidirectional: bool = True,
+        residual: bool = False,
+        layer_norm: bool = False,
+    ):
+        super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"Unknown cell {cell!r}: choose one of {', '.join(sorted(CELLS))}.")
+        if bidirectional and nO % 2:
+            raise ValueError(f"A bidirectional stack's output width must be even, but is {nO}.")
+        hidden = nO // 2 if bidirectional else nO
+        self.nO = nO
+        self.residual = residual
+        self.layers = nn.ModuleList(
+            make_layer(cell, nO if i else nI, hidden, bidirectional) for i in range(depth)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(nO) for _ in range(depth if layer_norm else 0))
+
+    def forward(
+        self,
+        X: torch.Tensor,
+        lengths: list[int],
+        *,
+        dropout: float = 0.0,
+        is_train: bool = False,
+    ) -> torch.Tensor:
+        """Encode a batch of sequences.
+
+        X (Tensor): The tokens of all sequences, one after another. (N, nI)
+        lengths (List[int]): The number of tokens of each sequence; N together.
+        dropout (float): The rate of locked dropout at the input and after each layer. Applied
+            in training only.
+        is_train (bool): Whether gradients will be asked for.
+        RETURNS (Tensor): The last layer's hidden states. (N, nO)
+        """
+        path = choose_path(X.device, is_train)
+        if path == "bucketed":
+            return self._run_bucketed(X, lengths)
+        layout = StepMajor.from_lengths(lengths, X.device)
+        dropout = dropout if is_train else 0.0
+        X = locked_dropout(X[layout.order], layout.rows, dropout)
+        for i in range(len(self.layers)):
+            Y = self._run_layer(i, X, layout, path)
+            X = locked_dropout(self._finish_layer(i, X, Y), layout.rows, dropout)
+        return X[layout.inverse]
+
+    def _run_layer(self, i: int, X: torch.Tensor, layout: StepMajor, path: str) -> torch.Tensor:
+        layer = cast(nn.RNNBase, self.layers[i])
+        if path == "stepwise":
+            return run_layer(layer, X, layout)
+        return layer(PackedSequence(X, torch.tensor(layout.sizes)))[0].data
+
+    def _finish_layer(self, i: int, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
+        if self.residual and X.shape[-1] == Y.shape[-1]:
+            Y = Y + X
+        return self.norms[i](Y) if self.norms else Y
+
+    def _run_bucketed(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+        Y = X.new_empty(len(X), self.nO)
+        run_tasks([partial(self._run_bucket, X, Y, bucket) for bucket in make_buckets(lengths)])
+        return Y
+
+    def _run_bucket(self, X: torch.Tensor, Y: torch.Tensor, bucket: Bucket) -> None:
+        """Encode the sequences of one bucket, from X to their places in Y."""
+        cells = X.index_select(0, bucket.gather)
+        for i in range(len(self.layers)):
+            layer = cast(nn.RNNBase, self.layers[i])
+            halves = [_run_forward(layer, cells, bucket)]
+            if layer.bidirectional:
+                halves.append(_run_backward(layer, cells, bucket))
+            cells = self._finish_layer(i, cells, torch.cat(halves, dim=1))
+        # Buckets share no tokens, so they may write side by side.
+        if bucket.mirror is not None:
+            cells = cells.index_select(0, bucket.scatter)
+        Y.index_copy_(0, bucket.tokens, cells)
+
+
+def choose_path(device: torch.device, is_train: bool) -> str:
+    """Decide how a stack runs: the one place for it, by measurement (see the benchmark project).
+
+    On a GPU, cuDNN takes packed batches as they are. On a CPU, the fastest kernels without
+    gradients want rectangles, and those with gradients are ours, except in lower precision,
+    which only torch's know.
+
+    device (torch.device): Where the stack is.
+    is_train (bool): Whether gradients will be asked for.
+    RETURNS (str): "packed", "bucketed" or "stepwise".
+    """
+    if device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return "packed"
+    return "stepwise" if is_train else "bucketed"
+
+
+def _run_forward(layer: nn.RNNBase, cells: torch.Tensor, bucket: Bucket) -> torch.Tensor:
+    rectangle = cells.view(bucket.steps, bucket.rows, -1)
+    return run_direction(layer, 0, rectangle, reverse=False).view(len(cells), -1)
+
+
+def _run_backward(layer: nn.RNNBase, cells: torch.Tensor, bucket: Bucket) -> torch.Tensor:
+    """Run a layer's backward direction. Where lengths differ, sequences are turned round each
+    within its own length, so that padding comes last here too and reaches no token.
+    """
+    if bucket.mirror is not None:
+        cells = cells.index_select(0, bucket.mirror)
+    rectangle = cells.view(bucket.steps, bucket.rows, -1)
+    out = run_direction(layer, 1, rectangle, reverse=bucket.mirror is None)
+    out = out.view(len(cells), -1)
+    return out if bucket.mirror is None else out.index_select(0, bucket.mirror)

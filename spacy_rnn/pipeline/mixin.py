@@ -1,0 +1,109 @@
+"""What all our components have in common, on top of the spaCy class each of them is."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from spacy.tokens import Doc
+from spacy.util import minibatch
+
+# Tokens that a component reads ahead, so that sentences of similar length can be computed
+# together: enough for ten buckets of the encoder, and some 30 MB of hidden states.
+TOKEN_BUDGET = 25_000
+
+
+class RNNPipeMixin:
+    """Give a trainable component wide windows in `pipe`, whatever the batch size, and errors
+    that name the file when loading fails. Goes before spaCy's class in the list of bases.
+    """
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Apply the component to a stream of Docs, in order.
+
+        Docs are read ahead until there are `TOKEN_BUDGET` tokens, so that the model can compute
+        sentences of similar length together, and at most one Doc beyond that. With
+        `batch_size=1` nothing is read ahead, for streams that arrive slowly.
+
+        stream (Iterable[Doc]): The Docs.
+        batch_size (int): How many Docs to pass to the error handler together, where a window
+            fails. 1 turns reading ahead off.
+        YIELDS (Doc): The processed Docs.
+        """
+        error_handler = self.get_error_handler()  # type: ignore[attr-defined]
+        for window in read_windows(stream, 1 if batch_size == 1 else TOKEN_BUDGET):
+            try:
+                self._annotate(window)
+            except Exception as err:
+                if len(window) <= batch_size:
+                    error_handler(self.name, self, window, err)  # type: ignore[attr-defined]
+                    continue
+                for docs in minibatch(window, batch_size):
+                    try:
+                        self._annotate(docs)
+                    except Exception as batch_err:
+                        error_handler(self.name, self, docs, batch_err)  # type: ignore[attr-defined]
+                    else:
+                        yield from docs
+            else:
+                yield from window
+
+    def _annotate(self, docs: list[Doc]) -> None:
+        self.set_annotations(docs, self.predict(docs))  # type: ignore[attr-defined]
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Any:
+        """Load the component from a bytestring.
+
+        bytes_data (bytes): What `to_bytes` returned.
+        exclude (Iterable[str]): Names of serialization fields to leave out.
+        RETURNS (TrainablePipe): The component itself.
+        RAISES (ValueError): If the bytes are damaged, or another component's.
+        """
+        try:
+            return super().from_bytes(bytes_data, exclude=exclude)  # type: ignore[misc]
+        except Exception as err:
+            raise ValueError(_loading_failed(self, "from bytes", err)) from err
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Any:
+        """Load the component from a directory.
+
+        path (str / Path): The directory.
+        exclude (Iterable[str]): Names of serialization fields to leave out.
+        RETURNS (TrainablePipe): The component itself.
+        RAISES (ValueError): If a file is missing, damaged, or another component's.
+        """
+        path = Path(path)
+        model_path = path / "model"
+        if "model" not in exclude and not model_path.is_file():
+            raise ValueError(
+                f"Can't load component {self.name!r}: there is no file "  # type: ignore[attr-defined]
+                f"'{model_path}'. Is the directory a pipeline's, saved whole?"
+            )
+        try:
+            return super().from_disk(path, exclude=exclude)  # type: ignore[misc]
+        except Exception as err:
+            # The configuration and the vocab are small JSON files, whose errors say so.
+            raise ValueError(_loading_failed(self, f"from '{model_path}'", err)) from err
+
+
+def read_windows(stream: Iterable[Doc], token_budget: int) -> Iterator[list[Doc]]:
+    """Read Docs ahead.
+
+    stream (Iterable[Doc]): The Docs.
+    token_budget (int): A window is closed as soon as it holds this many tokens. An empty Doc
+        counts as one, so that windows are bounded whatever is in the stream.
+    YIELDS (List[Doc]): The windows, none of them empty.
+    """
+    window: list[Doc] = []
+    n_tokens = 0
+    for doc in stream:
+        window.append(doc)
+        n_tokens += max(len(doc), 1)
+        if n_tokens >= token_budget:
+            yield window
+            window, n_tokens = [], 0
+    if window:
+        yield window
+
+
+def _loading_failed(component: Any, source: str, err: Exception) -> str:
+    return f"Can't load component {component.name!r} {source}: {err or type(err).__name__}"

@@ -1,0 +1,101 @@
+from collections.abc import Callable
+from typing import Any
+
+from spacy.language import Language
+from spacy.pipeline.tagger import Tagger
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import Config, Model
+
+from .mixin import RNNPipeMixin
+
+DEFAULT_CONFIG = """
+[model]
+@architectures = "spacy.Tagger.v2"
+
+[model.tok2vec]
+@architectures = "spacy.Tok2Vec.v2"
+
+[model.tok2vec.embed]
+@architectures = "spacy-rnn.LexemeEmbed.v1"
+width = 128
+
+[model.tok2vec.encode]
+@architectures = "spacy-rnn.RNNEncoder.v1"
+width = 256
+depth = 2
+cell = "lstm"
+"""
+
+
+@Language.factory(
+    "rnn_tagger",
+    assigns=["token.tag"],
+    default_config={
+        "model": Config().from_str(DEFAULT_CONFIG)["model"],
+        "overwrite": False,
+        "scorer": {"@scorers": "spacy.tagger_scorer.v1"},
+        "neg_prefix": "!",
+        "label_smoothing": 0.0,
+    },
+    default_score_weights={"tag_acc": 1.0},
+)
+def make_rnn_tagger(
+    nlp: Language,
+    name: str,
+    model: Model,
+    overwrite: bool,
+    scorer: Callable | None,
+    neg_prefix: str,
+    label_smoothing: float,
+) -> "RNNTagger":
+    """Construct an RNNTagger.
+
+    model (Model[List[Doc], List[Floats2d]]): A model that gives each token a score for each tag.
+    overwrite (bool): Whether to overwrite tags that are already there.
+    scorer (Optional[Callable]): The scoring method.
+    neg_prefix (str): The prefix of tags that a token is known not to have.
+    label_smoothing (float): How much of the probability to spread over all tags in training.
+    RETURNS (RNNTagger): The component.
+    """
+    return RNNTagger(
+        nlp.vocab,
+        model,
+        name,
+        overwrite=overwrite,
+        scorer=scorer,
+        neg_prefix=neg_prefix,
+        label_smoothing=label_smoothing,
+    )
+
+
+class RNNTagger(RNNPipeMixin, Tagger):
+    """spaCy's tagger with a recurrent network: the same settings, labels, losses and scores."""
+
+    def get_loss(self, examples: list[Example], scores: Any) -> tuple[float, Any]:
+        """Find the loss and its gradient for a batch and its predicted scores.
+
+        examples (Iterable[Example]): The batch.
+        scores (List[Floats2d]): The predicted scores. Each (tokens, labels)
+        RETURNS (Tuple[float, List[Floats2d]]): The loss and its gradient.
+        RAISES (ValueError): If a tag was not among those at initialisation.
+        """
+        try:
+            return super().get_loss(examples, scores)
+        except KeyError as err:
+            raise ValueError(_unknown_tag(self, examples)) from err
+
+
+def _unknown_tag(tagger: RNNTagger, examples: list[Example]) -> str:
+    known = {*tagger.labels, *(tagger.cfg["neg_prefix"] + label for label in tagger.labels)}
+    for eg in examples:
+        for token in eg.reference:
+            if token.tag_ and token.tag_ not in known:
+                doc: Doc = eg.reference
+                return (
+                    f"Component {tagger.name!r} can't learn the tag {token.tag_!r} of token "
+                    f"{token.i} ({token.text!r}) in {doc.text[:60]!r}: it was not among the "
+                    f"{len(tagger.labels)} tags at initialisation. Initialise with data (or a "
+                    "labels file, [initialize.components]) that has all tags."
+                )
+    return f"Component {tagger.name!r} met a tag that was not there at initialisation."

@@ -1,0 +1,106 @@
+"""What the tests share: a small corpus, pipelines trained on it, and where the real data is."""
+
+import os
+from pathlib import Path
+
+import pytest
+import spacy
+import torch
+from hypothesis import settings
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import Config, fix_random_seed
+
+settings.register_profile("spacy-rnn", deadline=None, max_examples=30, derandomize=True)
+settings.load_profile("spacy-rnn")
+
+ROOT = Path(__file__).parent.parent
+
+SENTENCES = [
+    ("The/DT cat/NN sat/VBD ./."),
+    ("Dogs/NNS bark/VBP loudly/RB at/IN the/DT old/JJ postman/NN ./."),
+    ("She/PRP sings/VBZ ./."),
+    ("Stop/VB !/."),
+    ("In/IN Paris/NNP ,/, two/CD birds/NNS sang/VBD sweetly/RB ./."),
+    ("He/PRP saw/VBD the/DT sea/NN and/CC smiled/VBD ./."),
+]
+
+SMALL_TAGGER = """
+[model]
+@architectures = "spacy.Tagger.v2"
+
+[model.tok2vec]
+@architectures = "spacy.Tok2Vec.v2"
+
+[model.tok2vec.embed]
+@architectures = "spacy-rnn.LexemeEmbed.v1"
+width = 16
+rows = [50, 50]
+attr_widths = [8, 4]
+affix_rows = 50
+affix_width = 4
+ngram_rows = 100
+ngram_width = 8
+
+[model.tok2vec.encode]
+@architectures = "spacy-rnn.RNNEncoder.v1"
+width = 16
+depth = 2
+"""
+
+
+def make_docs(nlp, sentences=SENTENCES):
+    """Docs with gold tokens and tags."""
+    docs = []
+    for sentence in sentences:
+        words, tags = zip(*(token.rsplit("/", 1) for token in sentence.split()), strict=True)
+        docs.append(Doc(nlp.vocab, words=list(words), tags=list(tags)))
+    return docs
+
+
+def make_examples(nlp, sentences=SENTENCES):
+    return [
+        Example(Doc(nlp.vocab, words=[t.text for t in doc]), doc)
+        for doc in make_docs(nlp, sentences)
+    ]
+
+
+def make_nlp(config=SMALL_TAGGER, steps=0, seed=0, **settings):
+    """A pipeline with a small rnn_tagger, trained for a few steps."""
+    fix_random_seed(seed)
+    nlp = spacy.blank("en")
+    model = Config().from_str(config)["model"] if isinstance(config, str) else config
+    nlp.add_pipe("rnn_tagger", config={"model": model, **settings})
+    examples = make_examples(nlp)
+    optimizer = nlp.initialize(lambda: examples)
+    optimizer.learn_rate = 0.01
+    for _ in range(steps):
+        nlp.update(examples, sgd=optimizer)
+    return nlp
+
+
+@pytest.fixture
+def nlp():
+    return make_nlp(steps=3)
+
+
+@pytest.fixture(scope="session")
+def trained_nlp():
+    """A pipeline that has learned its corpus. Not to be changed."""
+    return make_nlp(steps=80)
+
+
+@pytest.fixture
+def data_dir():
+    """The directory of real data that the variable SPACY_RNN_DATA names."""
+    path = os.environ.get("SPACY_RNN_DATA")
+    if not path or not Path(path).is_dir():
+        pytest.skip("needs real data: set SPACY_RNN_DATA to its directory")
+    return Path(path)
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

@@ -1,0 +1,54 @@
+import multiprocessing
+import threading
+
+import pytest
+import torch
+
+from spacy_rnn.modules.workers import run_tasks
+
+
+def test_tasks_run_on_one_thread_each_without_gradients():
+    def task():
+        return torch.get_num_threads(), torch.is_inference_mode_enabled()
+
+    before = torch.get_num_threads()
+    results = run_tasks([task] * 8)
+    assert [mode for _, mode in results] == [True] * 8
+    if before > 1:
+        assert [n for n, _ in results] == [1] * 8
+    assert torch.get_num_threads() == before
+
+
+def test_threads_started_later_keep_the_number_of_threads():
+    run_tasks([lambda: None] * 4)
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [torch.get_num_threads()]
+
+
+def test_results_keep_the_order_of_tasks_and_errors_surface():
+    assert run_tasks([lambda i=i: i for i in range(20)]) == list(range(20))
+    with pytest.raises(ZeroDivisionError):
+        run_tasks([lambda: 1 / 0, lambda: 1])
+
+
+def _run_in_child(queue):
+    X = torch.randn(300, 300)
+    queue.put((torch.get_num_threads(), float((X @ X).sum()) == 0.0, run_tasks([lambda: 1] * 3)))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_forked_child_does_not_wait_for_threads_it_does_not_have():
+    X = torch.randn(500, 500)
+    (X @ X).sum()
+    run_tasks([lambda: X @ X] * 4)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_run_in_child, args=(queue,))
+    child.start()
+    n_threads, _, results = queue.get(timeout=60)
+    child.join(timeout=60)
+    assert n_threads == 1
+    assert results == [1, 1, 1]

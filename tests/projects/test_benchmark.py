@@ -1,0 +1,275 @@
+"""Tests of the benchmark project: its systems, its files of results, its table and chart."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
+from spacy.vocab import Vocab
+from weasel.util import load_project_config
+
+PROJECT = Path(__file__).parents[2] / "projects" / "benchmark"
+MODULES = ("systems", "results", "data", "timing", "encoder", "memory", "report", "accuracy")
+SYSTEMS = (
+    "ours-lstm-2x128",
+    "ours-lstm-1x128",
+    "ours-gru-2x128",
+    "ours-gru-1x128",
+    "spacy-torch-bilstm-2x128",
+    "spacy-torch-bilstm-64",
+    "spacy-cnn",
+)
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[SimpleNamespace]:
+    """The project's modules, which are not on the path for other tests."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(PROJECT / "scripts"))
+    try:
+        yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
+    finally:
+        sys.path.remove(str(PROJECT / "scripts"))
+        for name in {*MODULES, "chart"} & (set(sys.modules) - before):
+            del sys.modules[name]
+
+
+def make_accuracy(scripts: SimpleNamespace, **changes: Any) -> Any:
+    fields = {
+        "system": "ours-lstm-2x128",
+        "seed": 0,
+        "commit": "0123456789",
+        "dirty": False,
+        "config": "c",
+        "code": "d",
+        "tag_acc": {"dev": 0.95, "test": 0.948},
+        "seconds": 600.0,
+    }
+    return scripts.results.Accuracy(**{**fields, **changes})
+
+
+def make_speed(scripts: SimpleNamespace, **changes: Any) -> dict[str, Any]:
+    def system(speed: float) -> dict[str, Any]:
+        return {
+            "inference": {"best": speed, "best_batch_size": 256, "share_at_64": 0.7},
+            "training": {"median": speed / 4},
+            "latency_ms": 2.0,
+            "memory_mb": {"import": 250.0, "peak": 400.0},
+        }
+
+    encoder = {
+        "title": "spacy-rnn LSTM 2x128",
+        "input_width": 128,
+        "flops_per_word": 1310720,
+        "gflops": {"median": 142.5},
+        "words_per_second": 108_700,
+        "share": 0.75,
+        "share_of_neighbours": 0.78,
+    }
+    timed = scripts.systems.TIMED
+    speed = {
+        "commit": "0123456789",
+        "dirty": False,
+        "date": "20250101T000000",
+        "machine": scripts.results.get_machine(),
+        "versions": scripts.results.get_versions(),
+        "settings": {"repeats": 5, "rounds": 9, "calls": 200, "texts": 4078, "training_words": 1},
+        "tokenizer": {"words": 50_000, "median": 1e6},
+        "systems": {name: system(80_000 if "ours" in name else 20_000) for name in timed},
+        "encoder": {
+            "peak": 190.0,
+            "sentences": 2077,
+            "words": 25094,
+            "longest": 81,
+            "encoders": [encoder],
+        },
+    }
+    return {**speed, **changes}
+
+
+def test_benchmark_has_the_systems(scripts: SimpleNamespace) -> None:
+    assert tuple(scripts.systems.SYSTEMS) == SYSTEMS
+    assert "spacy-torch-bilstm-64" not in scripts.systems.TIMED
+    encode = scripts.systems.get_config("ours-gru-1x128").interpolate()["components"]
+    settings = encode["rnn_tagger"]["model"]["tok2vec"]["encode"]
+    assert (settings["cell"], settings["depth"], settings["width"]) == ("gru", 1, 256)
+    ours = scripts.systems.get_config("ours-lstm-2x128")
+    theirs = scripts.systems.get_config("spacy-cnn")
+    assert ours["corpora"] == theirs["corpora"]
+    assert theirs["training"]["dropout"] == 0.1
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_benchmark_system_runs(scripts: SimpleNamespace, name: str) -> None:
+    words, labels = ["We", "saw", "it", "."], [".", "NN", "PRP", "VBD"]
+
+    def get_examples(nlp: Any) -> list[Example]:
+        reference = Doc(nlp.vocab, words=words, tags=["PRP", "VBD", "PRP", "."])
+        return [Example(Doc(nlp.vocab, words=words), reference) for _ in range(2)]
+
+    nlp = scripts.systems.build_pipeline(name, labels, get_examples)
+    assert list(nlp.get_pipe(nlp.pipe_names[0]).labels) == labels
+    scripts.timing.update(nlp, get_examples(nlp), scripts.timing.Adam(0.001))
+    assert all(token.tag_ in labels for token in nlp("We saw it."))
+
+
+def test_benchmark_accuracy_round_trip(scripts: SimpleNamespace, tmp_path: Path) -> None:
+    result = make_accuracy(scripts)
+    path = scripts.results.save_accuracy(result, tmp_path)
+    assert path.name == "ours-lstm-2x128__seed0__0123456789.json"
+    assert scripts.results.load_accuracies(tmp_path) == [result]
+    changed = make_accuracy(scripts, dirty=True)
+    assert scripts.results.save_accuracy(changed, tmp_path) != path
+    assert str(Path.home()) not in path.read_text(encoding="utf8")
+    path.write_text("{", encoding="utf8")
+    with pytest.raises(ValueError, match="seed0__0123456789"):
+        scripts.results.load_accuracies(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes, is_ours, is_found",
+    [
+        ({}, True, True),
+        ({"seed": 1}, True, False),
+        ({"system": "spacy-cnn"}, True, False),
+        # The same commit
+        ({"config": "x", "code": "x"}, True, True),
+        ({"config": "x", "code": "x", "dirty": True}, True, False),
+        # Another commit
+        ({"commit": "x"}, True, True),
+        ({"commit": "x", "code": "x"}, True, False),
+        ({"commit": "x", "code": "x"}, False, True),
+        ({"commit": "x", "config": "x"}, False, False),
+        ({"commit": "x", "versions": {"spacy": "0"}}, False, False),
+    ],
+)
+def test_benchmark_skips_what_is_stored(
+    scripts: SimpleNamespace, tmp_path: Path, changes: dict[str, Any], is_ours: bool, is_found: bool
+) -> None:
+    old, new = make_accuracy(scripts), make_accuracy(scripts, **changes)
+    scripts.results.save_accuracy(old, tmp_path)
+    found = scripts.results.find_accuracy(new, is_ours, tmp_path)
+    assert found == (old if is_found else None)
+
+
+def test_benchmark_newest_speed(scripts: SimpleNamespace, tmp_path: Path) -> None:
+    assert scripts.results.load_newest_speed(tmp_path) is None
+    newest = make_speed(scripts, commit="aaa", date="20250102T000000")
+    for speed in (newest, make_speed(scripts, commit="bbb")):
+        scripts.results.save_speed(speed, tmp_path)
+    assert scripts.results.load_newest_speed(tmp_path) == newest
+
+
+def test_benchmark_report(scripts: SimpleNamespace, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the chart needs the extra bench")
+    for seed, test in ((0, 0.947), (1, 0.949)):
+        scripts.results.save_accuracy(
+            make_accuracy(scripts, seed=seed, tag_acc={"dev": 0.95, "test": test}), tmp_path
+        )
+    outdated = make_accuracy(
+        scripts, commit="old", date="20200101T000000", tag_acc={"dev": 0.1, "test": 0.1}
+    )
+    cnn = make_accuracy(scripts, system="spacy-cnn", tag_acc={"dev": 0.93, "test": 0.931})
+    for result in (outdated, cnn):
+        scripts.results.save_accuracy(result, tmp_path)
+    scripts.results.save_speed(make_speed(scripts), tmp_path)
+    scripts.report.report_cli(tmp_path)
+
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    rows = {
+        row["system"]: row for row in scripts.results.read_json(tmp_path / "table.json")["systems"]
+    }
+    ours = rows["ours-lstm-2x128"]
+    assert ours["accuracy"]["n"] == 2
+    assert ours["accuracy"]["test"] == {"mean": 94.8, "min": 94.7, "max": 94.9}
+    assert ours["ratios"]["cnn"]["inference"] == ours["ratios"]["bilstm"]["inference"] == 4.0
+    assert ours["ratios"]["cnn"]["test_difference"] == 1.7
+    assert rows["spacy-torch-bilstm-64"]["speed"] is None
+    table = (tmp_path / "table.md").read_text(encoding="utf8")
+    assert "| 80,000 (4.00 / 4.00) |" in table
+    assert "| 94.80 (94.70-94.90) |" in table
+    assert "| 93.10 |" in table
+    assert "25,094 words" in table and "| 75% |" in table
+    assert "nan" not in table
+
+
+@pytest.mark.parametrize("has_speed", [True, False])
+def test_benchmark_report_from_one_kind(scripts: SimpleNamespace, has_speed: bool) -> None:
+    accuracies = [] if has_speed else [make_accuracy(scripts)]
+    speed = make_speed(scripts) if has_speed else None
+    table = scripts.report.make_markdown(scripts.report.make_report(accuracies, speed))
+    assert table.count("\n| ") >= 1 + len(SYSTEMS)
+    assert ("The encoder alone" in table) == has_speed
+
+
+def test_benchmark_report_without_results(scripts: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        scripts.report.report_cli(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "cell, depth, input_width, flops",
+    [("lstm", 2, 128, 1_310_720), ("lstm", 1, 256, 786_432), ("gru", 1, 128, 393_216)],
+)
+def test_benchmark_flops(
+    scripts: SimpleNamespace, cell: str, depth: int, input_width: int, flops: int
+) -> None:
+    assert scripts.encoder.count_flops(cell, depth, 256, input_width) == flops
+
+
+def test_benchmark_encoders_agree_on_shapes(scripts: SimpleNamespace) -> None:
+    Xs = scripts.encoder.make_input([3, 1, 5], 128)
+    for title, _, encode in scripts.encoder.make_encoders(Xs, 128):
+        assert [Y.shape for Y in encode(Xs)] == [(3, 256), (1, 256), (5, 256)], title
+
+
+def test_benchmark_data(scripts: SimpleNamespace, tmp_path: Path) -> None:
+    conllu = tmp_path / "dev.conllu"
+    conllu.write_text(
+        "# text = So it is. \n1\tSo\n\n# text = Não\u2028!\n1\tNão\n", encoding="utf8"
+    )
+    assert scripts.data.read_texts([conllu]) == ["So it is.", "Não\u2028!"]
+    with pytest.raises(ValueError, match="does not exist"):
+        scripts.data.read_texts([tmp_path / "test.conllu"])
+    docs = [Doc(Vocab(), words=["a", "b"], tags=["X", "Y"]) for _ in range(20)]
+    DocBin(docs=docs).to_disk(tmp_path / "train.spacy")
+    assert scripts.data.read_lengths(tmp_path / "train.spacy") == [2] * 20
+    data = scripts.data.read_training_data(tmp_path / "train.spacy", 9)
+    assert (data.labels, data.words) == (["X", "Y"], 10)
+
+
+def test_benchmark_systems_take_turns(scripts: SimpleNamespace) -> None:
+    calls: list[str] = []
+
+    def task(name: str) -> float:
+        calls.append(name)
+        return float(len(calls))
+
+    values = scripts.timing.take_turns("", {name: partial(task, name) for name in "ab"}, 3)
+    assert calls == list("ababab")
+    assert values == {
+        "a": {"median": 3.0, "runs": [1.0, 3.0, 5.0]},
+        "b": {"median": 4.0, "runs": [2.0, 4.0, 6.0]},
+    }
+
+
+def test_benchmark_memory_is_this_process_own(scripts: SimpleNamespace) -> None:
+    assert 10 < scripts.memory.get_peak() < 100_000
+
+
+def test_benchmark_project_takes_the_treebank_of_the_tagger() -> None:
+    tagger = load_project_config(PROJECT.parent / "ud_tagger")["assets"]
+    for data in ("", "../copies"):
+        config = load_project_config(PROJECT, overrides={"vars.data": data} if data else {})
+        fetched = [asset for asset in config["assets"] if not asset.get("extra", False)]
+        first = {asset["dest"]: asset for asset in reversed(fetched)}
+        assert len(first) == 3
+        assert all(asset["url"].startswith(data or "https://") for asset in first.values())
+    known = {(asset["dest"], asset["checksum"]) for asset in tagger}
+    assert {(asset["dest"], asset["checksum"]) for asset in config["assets"]} <= known
