@@ -1,6 +1,8 @@
 """What the tests share: a small corpus, pipelines trained on it, and where the real data is."""
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,15 @@ ngram_width = 8
 width = 16
 depth = 2
 """
+
+
+def load_script(path):
+    """Import a project's script, which is no module of the package."""
+    spec = importlib.util.spec_from_file_location(f"{path.parts[-3]}_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def make_docs(nlp, sentences=SENTENCES):

@@ -1,13 +1,16 @@
-"""Sanity test of the corpus and its converter: ``pytest scripts/test_convert.py``."""
-
-from pathlib import Path
+"""The quickstart's corpus and its converter."""
 
 import pytest
 import spacy
-from convert import CATEGORIES, convert, guess_spaces, parse_line, read_docs
 from spacy.tokens import DocBin
 
-ASSETS = Path(__file__).parent.parent / "assets"
+from ..conftest import ROOT, load_script
+
+PROJECT = ROOT / "projects" / "quickstart"
+ASSETS = PROJECT / "assets"
+converter = load_script(PROJECT / "scripts" / "convert.py")
+CATEGORIES, convert, guess_spaces = converter.CATEGORIES, converter.convert, converter.guess_spaces
+parse_line, read_docs = converter.parse_line, converter.read_docs
 LINE = "travel\t\"/`` We/PRP did/VBD n't/RB see/VB [New/NNP York/NNP]LOC !/. \"/''"
 
 
