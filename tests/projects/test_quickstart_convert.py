@@ -1,5 +1,7 @@
 """The quickstart's corpus and its converter."""
 
+from pathlib import Path
+
 import pytest
 import spacy
 from spacy.tokens import DocBin

@@ -1,0 +1,171 @@
+"""Every config in configs/ fills, trains through `spacy train`, and evaluates."""
+
+import subprocess
+import sys
+
+import numpy
+import pytest
+import spacy
+from spacy.cli.init_config import fill_config
+from spacy.cli.train import train
+from spacy.tokens import Doc, DocBin
+from spacy.util import load_config
+
+from .conftest import ROOT
+
+CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
+# word, tag, part of speech, features, lemma, head, dependency label
+SENTENCES = [
+    """The DT DET Definite=Def the 1 det
+    cats NNS NOUN Number=Plur cat 2 nsubj
+    sat VBD VERB Tense=Past sit 2 ROOT
+    . . PUNCT PunctType=Peri . 2 punct""",
+    """She PRP PRON Number=Sing she 1 nsubj
+    sees VBZ VERB Tense=Pres see 1 ROOT
+    two CD NUM NumType=Card two 3 nummod
+    dogs NNS NOUN Number=Plur dog 1 obj
+    . . PUNCT PunctType=Peri . 1 punct""",
+    """Birds NNS NOUN Number=Plur bird 1 nsubj
+    sang VBD VERB Tense=Past sing 1 ROOT
+    sweetly RB ADV Degree=Pos sweetly 1 advmod""",
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A few sentences with everything that a config in configs/ learns."""
+    vocab = spacy.blank("en").vocab
+    docs = []
+    for sentence in SENTENCES:
+        columns = zip(*(line.split() for line in sentence.splitlines()), strict=True)
+        words, tags, pos, morphs, lemmas, heads, deps = map(list, columns)
+        heads = [int(head) for head in heads]
+        annotation = {"tags": tags, "pos": pos, "morphs": morphs, "lemmas": lemmas, "deps": deps}
+        docs.append(Doc(vocab, words=words, heads=heads, **annotation))
+    path = tmp_path_factory.mktemp("corpus") / "train.spacy"
+    DocBin(docs=docs * 20).to_disk(path)
+    return path
+
+
+def train_briefly(config, corpus, output, **overrides):
+    overrides = {
+        "paths.train": str(corpus),
+        "paths.dev": str(corpus),
+        "training.max_steps": 2,
+        "training.eval_frequency": 1,
+        **overrides,
+    }
+    train(config, output, overrides=overrides)
+    return spacy.load(output / "model-last")
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=[config.stem for config in CONFIGS])
+def test_config_is_complete(config, tmp_path):
+    before = load_config(config, interpolate=False)
+    _, after = fill_config(tmp_path / "filled.cfg", config)
+    assert after == before
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=[config.stem for config in CONFIGS])
+def test_config_trains_and_evaluates(config, corpus, tmp_path):
+    nlp = train_briefly(config, corpus, tmp_path)
+    run = subprocess.run(
+        [sys.executable, "-m", "spacy", "evaluate", tmp_path / "model-last", corpus],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0 and "TAG" in run.stdout, run.stdout + run.stderr
+    doc = nlp("The cats sang.")
+    for attr in {a for name in nlp.pipe_names for a in nlp.get_pipe_meta(name).assigns}:
+        if attr.startswith("token."):
+            assert doc.has_annotation(attr.split(".")[1].upper().replace("LEMMA", "LEMMA")), attr
+
+
+def test_a_shared_encoder_learns_through_spacys_listeners(corpus, tmp_path):
+    overrides = {"training.max_steps": 30, "training.eval_frequency": 30}
+    nlp = train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, tmp_path, **overrides)
+    scores = nlp.evaluate(list(spacy.training.Corpus(corpus)(nlp)))
+    for name in ("tag_acc", "pos_acc", "morph_acc", "lemma_acc", "dep_uas"):
+        assert scores[name] > 0.9, scores
+    # The parser and the others with copies of their own of what they listened to.
+    before = [[(t.tag_, t.dep_, t.lemma_) for t in nlp(text)] for text in ("The cats sang.", "")]
+    for name in ("tagger", "morphologizer", "parser", "trainable_lemmatizer"):
+        nlp.replace_listeners("tok2vec", name, ["model.tok2vec"])
+    after = [[(t.tag_, t.dep_, t.lemma_) for t in nlp(text)] for text in ("The cats sang.", "")]
+    assert after == before
+    shims = {id(s) for n in nlp.pipe_names for m in nlp.get_pipe(n).model.walk() for s in m.shims}
+    assert len(shims) == 5 * 2
+    nlp.to_disk(tmp_path / "replaced")
+    assert nlp("The cats sang.").to_bytes(exclude=["tensor", "user_data"]) == spacy.load(
+        tmp_path / "replaced"
+    )("The cats sang.").to_bytes(exclude=["tensor", "user_data"])
+
+
+def test_a_frozen_encoder_stays_as_it_is(corpus, tmp_path):
+    first = train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, tmp_path / "first")
+    second = train_briefly(
+        ROOT / "configs" / "pipeline.cfg",
+        corpus,
+        tmp_path / "second",
+        **{
+            "components.tok2vec": {"source": str(tmp_path / "first" / "model-last")},
+            "training.frozen_components": ["tok2vec"],
+            "training.annotating_components": ["tok2vec"],
+            "components.tagger.model.tok2vec.width": 256,
+            "components.morphologizer.model.tok2vec.width": 256,
+            "components.parser.model.tok2vec.width": 256,
+            "components.trainable_lemmatizer.model.tok2vec.width": 256,
+        },
+    )
+    doc = first.make_doc("The cats sang.")
+    vectors = [nlp.get_pipe("tok2vec").predict([doc])[0] for nlp in (first, second)]
+    numpy.testing.assert_array_equal(*vectors)
+
+
+def test_label_files(corpus, tmp_path):
+    config = load_config(ROOT / "configs" / "tagger.cfg", interpolate=False)
+    config.to_disk(tmp_path / "config.cfg")
+    paths = ["--paths.train", str(corpus), "--paths.dev", str(corpus)]
+    command = [sys.executable, "-m", "spacy", "init", "labels", tmp_path / "config.cfg", tmp_path]
+    run = subprocess.run([*command, *paths], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    reader = {"@readers": "spacy.read_labels.v1", "path": str(tmp_path / "rnn_tagger.json")}
+    nlp = train_briefly(
+        tmp_path / "config.cfg",
+        corpus,
+        tmp_path / "out",
+        **{"initialize.components.rnn_tagger": {"labels": reader}},
+    )
+    assert nlp.get_pipe("rnn_tagger").labels == (".", "CD", "DT", "NNS", "PRP", "RB", "VBD", "VBZ")
+
+
+def test_training_twice_gives_the_same_pipeline(corpus, tmp_path):
+    config = ROOT / "configs" / "tagger.cfg"
+    weights = []
+    for name in ("first", "second"):
+        train_briefly(config, corpus, tmp_path / name)
+        weights.append((tmp_path / name / "model-last" / "rnn_tagger" / "model").read_bytes())
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+def test_a_packaged_pipeline_is_used_in_a_fresh_environment(corpus, tmp_path):
+    train_briefly(ROOT / "configs" / "tagger.cfg", corpus, tmp_path)
+    package = [sys.executable, "-m", "spacy", "package", tmp_path / "model-last", tmp_path]
+    subprocess.run([*package, "--build", "none"], check=True, capture_output=True)
+    (source,) = [path.parent for path in tmp_path.glob("en_pipeline-*/setup.py")]
+    target = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*install, "--target", target, source], check=True, capture_output=True)
+    script = "import en_pipeline; print([t.tag_ for t in en_pipeline.load()('The cats sang.')])"
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = [t.tag_ for t in spacy.load(tmp_path / "model-last")("The cats sang.")]
+    assert run.stdout.strip() == str(expected)
+    meta = (source / "setup.py").read_text() + (source / "meta.json").read_text()
+    assert "spacy-rnn" in meta

@@ -1,0 +1,106 @@
+"""CPU and GPU give the same; needs a CUDA device."""
+
+import numpy
+import pytest
+import torch
+from thinc.api import Adam, fix_random_seed, get_array_module, require_cpu, require_gpu, to_numpy
+
+from spacy_rnn.architectures.encoder import build_rnn_encoder
+from spacy_rnn.modules.cells import CELLS
+
+from .conftest import make_examples, make_nlp
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(autouse=True)
+def gpu_and_back():
+    allow = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = allow
+    require_cpu()
+
+
+def make_batch(xp):
+    rng = numpy.random.default_rng(0)
+    return [xp.asarray(rng.normal(size=(n, 8)).astype("f")) for n in (3, 0, 1, 40, 7)]
+
+
+def make_encoder(**kwargs):
+    fix_random_seed(0)
+    model = build_rnn_encoder(12, depth=2, **kwargs)
+    model.initialize(X=make_batch(numpy))
+    return model
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_outputs_and_gradients_agree(cell):
+    on_cpu = make_encoder(cell=cell)
+    Ys, backprop = on_cpu.begin_update(make_batch(numpy))
+    dXs = backprop([numpy.ones_like(Y) for Y in Ys])
+    on_gpu = on_cpu.copy()
+    require_gpu()
+    on_gpu.to_gpu(0)
+    xp = on_gpu.ops.xp
+    gpu_Ys, gpu_backprop = on_gpu.begin_update(make_batch(xp))
+    gpu_dXs = gpu_backprop([xp.ones_like(Y) for Y in gpu_Ys])
+    predicted = on_gpu.predict(make_batch(xp))
+    for ours, theirs in ((Ys, gpu_Ys), (dXs, gpu_dXs), (Ys, predicted)):
+        for A, B in zip(ours, theirs, strict=True):
+            assert get_array_module(B) is xp
+            numpy.testing.assert_allclose(to_numpy(B), A, atol=1e-4)
+    for A, B in zip(
+        on_cpu.shims[0].module.parameters(), on_gpu.shims[0].module.parameters(), strict=True
+    ):
+        assert torch.allclose(A.grad, B.grad.cpu(), atol=1e-3)
+
+
+def test_tags_agree_and_pipelines_move():
+    nlp = make_nlp(steps=20)
+    expected = [[t.tag_ for t in eg.predicted] for eg in _predict(nlp)]
+    stored = nlp.to_bytes()
+    require_gpu()
+    gpu_nlp = make_nlp()
+    gpu_nlp.from_bytes(stored)
+    assert gpu_nlp.get_pipe("rnn_tagger").model.layers[0].layers[1].shims[0].device.type == "cuda"
+    assert [[t.tag_ for t in eg.predicted] for eg in _predict(gpu_nlp)] == expected
+    optimizer = gpu_nlp.resume_training()
+    losses = {}
+    for _ in range(3):
+        gpu_nlp.update(make_examples(gpu_nlp), sgd=optimizer, losses=losses)
+    assert numpy.isfinite(losses["rnn_tagger"])
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_mixed_precision_trains(accumulate):
+    require_gpu()
+    model = make_encoder(mixed_precision=True)
+    optimizer = Adam(0.01)
+    xp = model.ops.xp
+    norms = []
+    for _ in range(20):
+        for _ in range(accumulate):
+            Ys, backprop = model.begin_update(make_batch(xp))
+            assert Ys[0].dtype == "float32"
+            backprop([Y / accumulate for Y in Ys])
+        norms.append(sum(float((Y**2).sum()) for Y in Ys))
+        model.finish_update(optimizer)
+    assert norms[-1] < 0.5 * norms[0]
+
+
+def test_batch_invariance():
+    require_gpu()
+    model = make_encoder()
+    Xs = make_batch(model.ops.xp)
+    for X, together in zip(Xs, model.predict(Xs), strict=True):
+        numpy.testing.assert_allclose(
+            to_numpy(together), to_numpy(model.predict([X])[0]), rtol=1e-5, atol=1e-5
+        )
+
+
+def _predict(nlp):
+    examples = make_examples(nlp)
+    for eg in examples:
+        eg.predicted = nlp(eg.predicted)
+    return examples
