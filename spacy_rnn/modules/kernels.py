@@ -16,9 +16,9 @@ _PLAIN: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {
 # Number of torch's mode for its LSTM kernels (at::RNN modes, as cuDNN counts them).
 _LSTM_MODE = 2
 # oneDNN wants weights in an order of its own and sorts them at each call: a tenth of the time
-# over a full bucket, three quarters over a single sentence. Sorted weights are kept here, with
-# the versions of the parameters they were made from. They can be neither copied nor pickled,
-# so the layers themselves must not hold them.
+# over a full bucket, three quarters over a sentence of three words. Sorted weights are kept
+# here, with the versions of the parameters they were made from. They can be neither copied nor
+# pickled, so the layers themselves must not hold them.
 _packed: "WeakKeyDictionary[nn.RNNBase, dict[int, tuple[Any, list[torch.Tensor]]]]"
 _packed = WeakKeyDictionary()
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .batching import StepMajor
+from .batching import StepMajor, permute
 
 # The first packed position of each time step, and the one after its last.
 Steps = list[tuple[int, int]]
@@ -45,11 +45,15 @@ def run_layer(layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor) -> torch.Te
         hidden = layer.hidden_size
         candidate_bias = bias_hh[:, 2 * hidden :]
         bias_hh = torch.cat([bias_hh[:, : 2 * hidden], torch.zeros_like(candidate_bias)], dim=1)
-    inputs = torch.stack([X, X[layout.mirror]]) if layer.bidirectional else X.unsqueeze(0)
+
+    def turn_round(states: torch.Tensor) -> torch.Tensor:
+        return permute(states, layout.mirror, layout.mirror)
+
+    inputs = torch.stack([X, turn_round(X)]) if layer.bidirectional else X.unsqueeze(0)
     bias = (bias_ih + bias_hh).unsqueeze(1)
     gates = torch.baddbmm(bias, inputs, weight_ih.transpose(1, 2))
     Y = _Recurrence.apply(gates, weight_hh.transpose(1, 2), candidate_bias, layout.sizes, kernel)
-    return torch.cat([Y[0], Y[1][layout.mirror]], dim=1) if layer.bidirectional else Y[0]
+    return torch.cat([Y[0], turn_round(Y[1])], dim=1) if layer.bidirectional else Y[0]
 
 
 class _Recurrence(torch.autograd.Function):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .batching import Bucket, StepMajor, make_buckets
+from .batching import Bucket, StepMajor, find_cells, make_buckets, permute
 from .cells import CELLS, make_layer
 from .dropout import locked_dropout
 from .kernels import run_direction
@@ -73,12 +73,13 @@ class RecurrentStack(nn.Module):
         if path == "bucketed":
             return self._run_bucketed(X, lengths)
         layout = StepMajor.from_lengths(lengths, X.device)
-        dropout = dropout if is_train else 0.0
-        X = locked_dropout(X[layout.order], layout.rows, dropout)
+        n_rows, dropout = max(layout.sizes, default=0), dropout if is_train else 0.0
+        X = permute(X, layout.order, layout.inverse)
+        X = locked_dropout(X, layout.rows, n_rows, dropout)
         for i in range(len(self.layers)):
-            Y = self._run_layer(i, X, layout, path)
-            X = locked_dropout(self._finish_layer(i, X, Y), layout.rows, dropout)
-        return X[layout.inverse]
+            Y = self._finish_layer(i, X, self._run_layer(i, X, layout, path))
+            X = locked_dropout(Y, layout.rows, n_rows, dropout)
+        return permute(X, layout.inverse, layout.order)
 
     def _run_layer(self, i: int, X: torch.Tensor, layout: StepMajor, path: str) -> torch.Tensor:
         layer = cast(nn.RNNBase, self.layers[i])
@@ -92,12 +93,14 @@ class RecurrentStack(nn.Module):
         return self.norms[i](Y) if self.norms else Y
 
     def _run_bucketed(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-        Y = X.new_empty(len(X), self.nO)
-        run_tasks([partial(self._run_bucket, X, Y, bucket) for bucket in make_buckets(lengths)])
-        return Y
+        buckets = make_buckets(lengths)
+        if not buckets:
+            return X.new_empty(0, self.nO)
+        cells = run_tasks([partial(self._run_bucket, X, bucket) for bucket in buckets])
+        return torch.cat(cells).index_select(0, find_cells(buckets))
 
-    def _run_bucket(self, X: torch.Tensor, Y: torch.Tensor, bucket: Bucket) -> None:
-        """Encode the sequences of one bucket, from X to their places in Y."""
+    def _run_bucket(self, X: torch.Tensor, bucket: Bucket) -> torch.Tensor:
+        """Encode the sequences of one bucket, and return all cells of its rectangle."""
         cells = X.index_select(0, bucket.gather)
         for i in range(len(self.layers)):
             layer = cast(nn.RNNBase, self.layers[i])
@@ -105,10 +108,7 @@ class RecurrentStack(nn.Module):
             if layer.bidirectional:
                 halves.append(_run_backward(layer, cells, bucket))
             cells = self._finish_layer(i, cells, torch.cat(halves, dim=1))
-        # Buckets share no tokens, so they may write side by side.
-        if bucket.mirror is not None:
-            cells = cells.index_select(0, bucket.scatter)
-        Y.index_copy_(0, bucket.tokens, cells)
+        return cells
 
 
 def choose_path(device: torch.device, is_train: bool) -> str:
