@@ -26,7 +26,7 @@ def test_examples_print_what_they_say(code, capsys):
 
 @pytest.mark.parametrize("block", get_blocks("ini"))
 def test_configs_resolve(block):
-    config = Config().from_str(block)
+    config = Config().from_str("[components]\n\n[components.tok2vec]\n\n" + block)
     model = registry.resolve(config["components"]["tok2vec"])["model"]
     assert model.get_dim("nO") == config["components"]["tok2vec"]["model"]["encode"]["width"]
 

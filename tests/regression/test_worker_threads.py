@@ -1,4 +1,4 @@
-"""Torch sets a thread's number of threads the first time it is asked for it there. A worker that was
+"""Torch sets a thread's number of threads when it is first asked for it there. A worker that was
 told to use one before that went back to all of them at its first operation, and spent its time
 waiting for the others.
 """
