@@ -37,6 +37,7 @@ SMALL_TAGGER = """
 [model.tok2vec.embed]
 @architectures = "spacy-rnn.LexemeEmbed.v1"
 width = 16
+attrs = ["NORM", "SHAPE"]
 rows = [50, 50]
 attr_widths = [8, 4]
 affix_rows = 50

@@ -8,9 +8,9 @@ from ..layers.settings import check_at_least, check_rate
 from ..layers.torch_shim import TorchShim
 from ..modules.lexeme import LexemeEmbedding
 
-DEFAULT_ATTRS = ["NORM", "SHAPE"]
-DEFAULT_ROWS = [5000, 2500]
-DEFAULT_ATTR_WIDTHS = [96, 32]
+DEFAULT_ATTRS = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
+DEFAULT_ROWS = [5000, 1000, 2500, 2500]
+DEFAULT_ATTR_WIDTHS = [96, 16, 32, 32]
 DEFAULT_PREFIX_SIZES = [1, 2, 3]
 DEFAULT_SUFFIX_SIZES = [1, 2, 3, 4]
 DEFAULT_NGRAM_SIZES = [2, 3, 4, 5]
@@ -30,7 +30,7 @@ def build_lexeme_embed(
     ngram_rows: int = 20000,
     ngram_width: int = 64,
     maxout_pieces: int = 2,
-    word_dropout: float = 0.1,
+    word_dropout: float = 0.3,
     include_static_vectors: bool = False,
     grad_clip_norm: float = 5.0,
     grad_clip_value: float = 0.0,

@@ -9,7 +9,13 @@ from spacy_rnn.architectures.embed import build_lexeme_embed
 
 def make_embed(docs, **kwargs):
     fix_random_seed(0)
-    settings = {"rows": [50, 50], "attr_widths": [8, 4], "affix_rows": 50, "ngram_rows": 100}
+    settings = {
+        "attrs": ["NORM", "SHAPE"],
+        "rows": [50, 50],
+        "attr_widths": [8, 4],
+        "affix_rows": 50,
+        "ngram_rows": 100,
+    }
     model = build_lexeme_embed(12, **{**settings, **kwargs})
     model.initialize(X=docs)
     return model
@@ -117,7 +123,7 @@ def test_any_script_and_any_length():
     [
         ({"attrs": []}, "attrs"),
         ({"rows": [5]}, "one value for each attribute"),
-        ({"rows": [0, 5]}, "rows = 0"),
+        ({"rows": [0, 5, 5, 5]}, "rows = 0"),
         ({"word_dropout": 1.0}, "word_dropout = 1.0"),
         ({"maxout_pieces": 0}, "maxout_pieces = 0"),
         ({"width": 0}, "width = 0"),
