@@ -4,10 +4,40 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..layers.embed import lexeme_embed
-from ..layers.settings import check_at_least, check_rate
+from ..layers.settings import check_choice, check_count, check_counts, check_rate
 from ..layers.torch_shim import TorchShim
 from ..modules.lexeme import LexemeEmbedding
 
+# Attributes whose values are hashes or flags of the word's form.
+EMBEDDABLE = {
+    "ORTH",
+    "NORM",
+    "LOWER",
+    "SHAPE",
+    "PREFIX",
+    "SUFFIX",
+    "LENGTH",
+    "IS_ALPHA",
+    "IS_ASCII",
+    "IS_DIGIT",
+    "IS_LOWER",
+    "IS_PUNCT",
+    "IS_SPACE",
+    "IS_STOP",
+    "IS_TITLE",
+    "IS_UPPER",
+    "LIKE_EMAIL",
+    "LIKE_NUM",
+    "LIKE_URL",
+    "SPACY",
+    "TAG",
+    "POS",
+    "LEMMA",
+    "MORPH",
+    "DEP",
+    "ENT_TYPE",
+    "ENT_IOB",
+}
 DEFAULT_ATTRS = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
 DEFAULT_ROWS = [5000, 1000, 2500, 2500]
 DEFAULT_ATTR_WIDTHS = [96, 16, 32, 32]
@@ -44,6 +74,11 @@ def build_lexeme_embed(
     rows (List[int]): The number of rows of each attribute's table. Hashing to two rows each
         makes up for small tables, which train faster.
     attr_widths (List[int]): The width of each attribute's table.
+    prefix_sizes, suffix_sizes (List[int]): The numbers of characters of prefixes and suffixes, in
+        lower case; the attributes PREFIX (one character) and SUFFIX (three) keep the case. Empty
+        lists turn them off.
+    affix_rows (int): The number of rows of the table of each of those sizes.
+    affix_width (int): The width of each of those tables.
     ngram_sizes (List[int]): The sizes of character n-grams, with a begin and an end mark counted
         as characters. An empty list turns them off.
     ngram_rows (int): The number of rows of the n-grams' table. 0 turns them off.
@@ -59,47 +94,49 @@ def build_lexeme_embed(
     mixed_precision (bool): Compute in half precision, for speed on a GPU.
     RETURNS (Model[List[Doc], List[Floats2d]]): The embedding layer.
     """
-    check_at_least("width", width, 1)
-    check_at_least("maxout_pieces", maxout_pieces, 1)
-    check_at_least("ngram_rows", ngram_rows, 0)
+    check_count("width", width, 1)
+    check_count("affix_rows", affix_rows, 1)
+    check_count("affix_width", affix_width, 1)
+    check_count("ngram_rows", ngram_rows, 0)
+    check_count("ngram_width", ngram_width, 1)
+    check_count("maxout_pieces", maxout_pieces, 1)
     check_rate("word_dropout", word_dropout)
     if not attrs or not len(attrs) == len(rows) == len(attr_widths):
         raise ValueError(
             f"Settings attrs = {attrs}, rows = {rows} and attr_widths = {attr_widths} must have "
             "one value for each attribute, at least one."
         )
-    for row_count, attr_width in zip(rows, attr_widths, strict=True):
-        check_at_least("rows", row_count, 1)
-        check_at_least("attr_widths", attr_width, 1)
-    for size in ngram_sizes:
-        check_at_least("ngram_sizes", size, 1)
-    if not ngram_sizes:
-        ngram_rows = 0
+    for attr in attrs:
+        check_choice("attrs", attr, sorted(EMBEDDABLE))
+    check_counts("rows", rows, 1)
+    check_counts("attr_widths", attr_widths, 1)
+    check_counts("prefix_sizes", prefix_sizes, 1)
+    check_counts("suffix_sizes", suffix_sizes, 1)
+    check_counts("ngram_sizes", ngram_sizes, 1)
+    ngram_rows = ngram_rows if ngram_sizes else 0
     n_affixes = len(prefix_sizes) + len(suffix_sizes)
     shim = TorchShim(
         LexemeEmbedding,
         {
             "width": width,
-            "rows": rows + [affix_rows] * n_affixes,
-            "attr_widths": attr_widths + [affix_width] * n_affixes,
+            "rows": [*rows, *[affix_rows] * n_affixes],
+            "attr_widths": [*attr_widths, *[affix_width] * n_affixes],
             "ngram_rows": ngram_rows,
             "ngram_width": ngram_width,
             "maxout_pieces": maxout_pieces,
+        },
+        layer_settings={
+            "attrs": list(attrs),
+            "rows": list(rows),
+            "prefix_sizes": list(prefix_sizes),
+            "suffix_sizes": list(suffix_sizes),
+            "affix_rows": affix_rows,
+            "ngram_sizes": list(ngram_sizes),
+            "ngram_rows": ngram_rows,
+            "include_static_vectors": include_static_vectors,
         },
         grad_clip_norm=grad_clip_norm,
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
     )
-    return lexeme_embed(
-        shim,
-        width=width,
-        attrs=attrs,
-        rows=rows,
-        prefix_sizes=prefix_sizes,
-        suffix_sizes=suffix_sizes,
-        affix_rows=affix_rows,
-        ngram_sizes=ngram_sizes,
-        ngram_rows=ngram_rows,
-        word_dropout=word_dropout,
-        include_static_vectors=include_static_vectors,
-    )
+    return lexeme_embed(shim, width, word_dropout)

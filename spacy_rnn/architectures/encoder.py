@@ -3,7 +3,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..layers.encode import recurrent_encoder
-from ..layers.settings import check_at_least, check_choice, check_rate
+from ..layers.settings import check_choice, check_count, check_rate
 from ..layers.torch_shim import TorchShim
 from ..modules.cells import CELLS
 from ..modules.recurrent import RecurrentStack
@@ -41,12 +41,11 @@ def build_rnn_encoder(
     mixed_precision (bool): Compute in half precision, for speed on a GPU.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): The encoder.
     """
-    check_at_least("width", width, 1)
-    check_at_least("depth", depth, 1)
+    check_count("width", width, 1)
+    check_count("depth", depth, 1)
     check_choice("cell", cell, sorted(CELLS))
-    check_rate("dropout", dropout)
-    check_at_least("grad_clip_norm", grad_clip_norm, 0)
-    check_at_least("grad_clip_value", grad_clip_value, 0)
+    if dropout is not None:
+        check_rate("dropout", dropout)
     if bidirectional and width % 2:
         raise ValueError(
             f"Setting width = {width} is odd, but a bidirectional encoder has half of it in each "

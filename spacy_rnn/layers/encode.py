@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from thinc.api import Model, get_width, torch2xp
 from thinc.types import Floats2d
+from thinc.util import partial
 
-from .dropout import dropout_attrs, get_dropout
-from .ragged import flatten, split
+from .ragged import flatten, no_backprop, split
 from .torch_shim import TorchShim, get_shim
 
 InT = list[Floats2d]
@@ -23,17 +23,22 @@ def recurrent_encoder(shim: TorchShim, width: int, dropout: float | None) -> Mod
     RETURNS (Model[List[Floats2d], List[Floats2d]]): The layer; each output has as many rows as
         its input.
     """
+    # spaCy sets this attribute on all layers that have it. A rate of the layer's own is bound to
+    # the function instead: attributes are stored, and would outlive the config.
+    attrs = {"dropout_rate": 0.0} if dropout is None else {}
     return Model(
         "rnn_encoder",
-        forward,
+        partial(forward, dropout),
         init=init,
         dims={"nI": None, "nO": width},
-        attrs=dropout_attrs(dropout),
+        attrs=attrs,
         shims=[shim],
     )
 
 
-def forward(model: Model[InT, OutT], Xs: InT, is_train: bool) -> tuple[OutT, Callable]:
+def forward(
+    dropout: float | None, model: Model[InT, OutT], Xs: InT, is_train: bool
+) -> tuple[OutT, Callable]:
     """Encode a batch. Sequences may be empty; what they are encoded to does not depend on the
     others in the batch.
     """
@@ -44,13 +49,10 @@ def forward(model: Model[InT, OutT], Xs: InT, is_train: bool) -> tuple[OutT, Cal
     if not any(lengths):
         return [ops.alloc2f(0, width) for _ in Xs], lambda dYs: _empty_like(model, Xs)
     Xf = flatten(ops, Xs, shim.device)
-
     if not is_train:
-        return split(torch2xp(shim.predict(Xf, lengths)), lengths), _no_backprop
-
-    Yf, backprop_torch = shim.begin_update(
-        Xf, lengths, dropout=get_dropout(model, is_train), is_train=True
-    )
+        return split(torch2xp(shim.predict(Xf, lengths)), lengths), no_backprop
+    rate = model.attrs["dropout_rate"] if dropout is None else dropout
+    Yf, backprop_torch = shim.begin_update(Xf, lengths, dropout=rate, is_train=True)
 
     def backprop(dYs: OutT) -> InT:
         dXf = backprop_torch(flatten(ops, dYs, shim.device))
@@ -62,15 +64,11 @@ def forward(model: Model[InT, OutT], Xs: InT, is_train: bool) -> tuple[OutT, Cal
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
     """Infer the input width, and make the module."""
-    if X is not None and not model.has_dim("nI"):
-        model.set_dim("nI", get_width(X))
+    if X is not None:
+        model.set_dim("nI", get_width(X), force=True)
     if model.has_dim("nI"):
         get_shim(model).initialize(nI=model.get_dim("nI"))
 
 
 def _empty_like(model: Model, Xs: InT) -> InT:
     return [model.ops.alloc2f(0, model.get_dim("nI")) for _ in Xs]
-
-
-def _no_backprop(dYs: OutT) -> InT:
-    raise ValueError("Can't backpropagate through a prediction: call the layer with is_train=True.")

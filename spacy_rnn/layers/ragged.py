@@ -30,3 +30,8 @@ def split(Xf: Any, lengths: Sequence[int]) -> list[Floats2d]:
     """
     ends = numpy.cumsum(lengths).tolist()
     return [Xf[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def no_backprop(dYs: Any) -> Any:
+    """Stand in for the callback of a prediction, which has kept nothing to go back with."""
+    raise ValueError("Can't backpropagate through a prediction: call the layer with is_train=True.")

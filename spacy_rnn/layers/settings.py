@@ -12,15 +12,27 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
         raise ValueError(f"Setting {name} = {value!r} is unknown: choose one of {allowed}.")
 
 
-def check_at_least(name: str, value: float, least: float) -> None:
-    """Raise a ValueError unless the value is a number that is large enough."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
-        raise ValueError(f"Setting {name} = {value!r} is too small: {least} is the least.")
+def check_count(name: str, value: Any, least: int) -> None:
+    """Raise a ValueError unless the value is a whole number that is large enough."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"Setting {name} = {value!r} must be a whole number from {least} on.")
 
 
-def check_rate(name: str, value: float | None) -> None:
-    """Raise a ValueError unless the value is None or a probability below 1."""
-    if value is not None and not 0.0 <= value < 1.0:
+def check_counts(name: str, values: Iterable[Any], least: int) -> None:
+    """Raise a ValueError unless all values are whole numbers that are large enough."""
+    for value in values:
+        check_count(name, value, least)
+
+
+def check_limit(name: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a number, zero or above."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"Setting {name} = {value!r} must be a number from 0 on; 0 turns it off.")
+
+
+def check_rate(name: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a probability below 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
         raise ValueError(
             f"Setting {name} = {value!r} is no dropout rate: it must be at least 0 and below 1."
         )

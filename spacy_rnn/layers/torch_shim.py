@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import safetensors.torch
@@ -15,7 +15,15 @@ from thinc.util import get_torch_default_device
 from torch import nn
 from torch.autograd.graph import increment_version
 
+from .settings import check_limit
+
 ParamKey = tuple[int, str]
+
+
+def _mark_changed(params: Iterable[torch.Tensor]) -> None:
+    # Written to behind torch's back, so that it has to be told that the values are new.
+    for param in params:
+        increment_version(param)
 
 
 def get_shim(model: Model) -> "TorchShim":
@@ -34,8 +42,9 @@ class TorchShim(Shim):
 
     build (Callable[..., nn.Module]): Makes the module, from the settings and what is inferred
         at initialisation. Must be importable, so that the shim can be pickled.
-    settings (Dict[str, Any]): The arguments for `build` that are known from the config. They are
-        stored with the weights, and weights of other settings are refused.
+    settings (Dict[str, Any]): The arguments for `build` that are known from the config.
+    layer_settings (Optional[Dict[str, Any]]): Settings of the layer around the module. Both kinds
+        are stored with the weights, and weights of other settings are refused.
     grad_clip_norm (float): Scale the gradients down where the norm of all of them together is
         above this. 0 turns it off.
     grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
@@ -48,13 +57,17 @@ class TorchShim(Shim):
         build: Callable[..., nn.Module],
         settings: dict[str, Any],
         *,
+        layer_settings: dict[str, Any] | None = None,
         grad_clip_norm: float = 0.0,
         grad_clip_value: float = 0.0,
         mixed_precision: bool = False,
     ):
+        check_limit("grad_clip_norm", grad_clip_norm)
+        check_limit("grad_clip_value", grad_clip_value)
         super().__init__(None)
         self.build = build
         self.settings = settings
+        self.layer_settings = layer_settings or {}
         self.inferred: dict[str, Any] = {}
         self.grad_clip_norm = grad_clip_norm
         self.grad_clip_value = grad_clip_value
@@ -85,11 +98,11 @@ class TorchShim(Shim):
         return self._device
 
     def initialize(self, **inferred: Any) -> None:
-        """Make the module, unless there is one.
+        """Make the module, with new weights.
 
         inferred (Any): The arguments for `build` that were inferred from data.
         """
-        if self._model is None:
+        with torch.inference_mode(False):
             self._set_module(self.build(**self.settings, **inferred), inferred)
 
     def predict(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -113,10 +126,10 @@ class TorchShim(Shim):
             the gradient of that, adds to the parameters' gradients and returns that of X.
         """
         assert self._model is not None
-        if X is not None:
-            X = X.detach().requires_grad_()
-            args = (X, *args)
-        with torch.enable_grad(), self._autocast():
+        with torch.inference_mode(False), torch.enable_grad(), self._autocast():
+            if X is not None:
+                X = (X.clone() if X.is_inference() else X.detach()).requires_grad_()
+                args = (X, *args)
             Y = self._model(*args, **kwargs).float()
 
         def backprop(dY: torch.Tensor) -> torch.Tensor | None:
@@ -148,8 +161,7 @@ class TorchShim(Shim):
                 updated, _ = optimizer(self._key(name), weights, cast(FloatsXd, torch2xp(grad)))
                 if updated is not weights:
                     param.data.copy_(xp2torch(updated, device=param.device))
-            # Written to behind torch's back.
-            increment_version(params.values())
+            _mark_changed(params.values())
         for param in params.values():
             param.grad = None
         self._scaler.update()
@@ -161,18 +173,18 @@ class TorchShim(Shim):
         params (Dict[Tuple[int, str], ArrayXd]): The values, by the optimizer's keys.
         """
         backup = {}
-        for name, param in self._parameters():
-            value = params.get(self._key(name))
-            if value is not None:
-                backup[param] = param.detach().clone()
-                param.data.copy_(xp2torch(value, device=param.device))
-        increment_version(list(backup))
         try:
+            for name, param in self._parameters():
+                value = params.get(self._key(name))
+                if value is not None:
+                    backup[param] = param.detach().clone()
+                    param.data.copy_(xp2torch(value, device=param.device))
+            _mark_changed(backup)
             yield
         finally:
-            for param, value in backup.items():
-                param.data.copy_(value)
-            increment_version(list(backup))
+            for param, weights in backup.items():
+                param.data.copy_(weights)
+            _mark_changed(backup)
 
     def copy(self) -> "TorchShim":
         """RETURNS (TorchShim): A copy of everything, with an ID of its own."""
@@ -187,6 +199,11 @@ class TorchShim(Shim):
             Shim.global_id += 1
             self.id = Shim.global_id
         self.__dict__.update(state)
+        if self._model is not None:
+            for module in self._model.modules():
+                # Copied one by one, but cuDNN wants the weights of a layer in one piece.
+                if isinstance(module, nn.RNNBase):
+                    module.flatten_parameters()
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """Move the module.
@@ -206,7 +223,7 @@ class TorchShim(Shim):
         tensors = {n: p.detach().cpu().contiguous() for n, p in self._parameters()}
         return srsly.msgpack_dumps(
             {
-                "settings": self.settings,
+                "settings": self._all_settings(),
                 "inferred": self.inferred if self._model is not None else None,
                 "tensors": safetensors.torch.save(tensors),
             }
@@ -220,11 +237,12 @@ class TorchShim(Shim):
         """
         try:
             msg = srsly.msgpack_loads(bytes_data)
-            settings, inferred = msg["settings"], msg["inferred"]
+            settings, inferred = dict(msg["settings"]), msg["inferred"]
+            inferred = None if inferred is None else dict(inferred)
             tensors = safetensors.torch.load(msg["tensors"])
         except (ValueError, KeyError, TypeError, SafetensorError) as err:
             raise ValueError(f"these are no weights of spacy-rnn, or damaged ones ({err})") from err
-        expected = srsly.msgpack_loads(srsly.msgpack_dumps(self.settings))
+        expected = srsly.msgpack_loads(srsly.msgpack_dumps(self._all_settings()))
         for name in sorted({*settings, *expected}):
             if settings.get(name) != expected.get(name):
                 raise ValueError(
@@ -235,7 +253,8 @@ class TorchShim(Shim):
         if inferred is None:
             self._model, self.inferred = None, {}
             return self
-        module = self.build(**self.settings, **inferred)
+        with torch.inference_mode(False):
+            module = self._build_for(inferred)
         shapes = {name: tuple(param.shape) for name, param in module.named_parameters()}
         for name in sorted({*shapes, *tensors}):
             stored = tuple(tensors[name].shape) if name in tensors else None
@@ -244,9 +263,19 @@ class TorchShim(Shim):
                     f"parameter {name!r} has shape {stored} in the file, but the config asks for "
                     f"{shapes.get(name)}"
                 )
-        module.load_state_dict(tensors, strict=False)
-        self._set_module(module, inferred)
+        with torch.inference_mode(False):
+            module.load_state_dict(tensors, strict=False)
+            self._set_module(module, inferred)
         return self
+
+    def _build_for(self, inferred: dict[str, Any]) -> nn.Module:
+        try:
+            return self.build(**self.settings, **inferred)
+        except TypeError as err:
+            raise ValueError(f"these are the weights of another kind of layer ({err})") from err
+
+    def _all_settings(self) -> dict[str, Any]:
+        return {**self.layer_settings, **self.settings}
 
     def _set_module(self, module: nn.Module, inferred: dict[str, Any]) -> None:
         self._model = module.to(self._device)

@@ -50,10 +50,10 @@ class LexemeEmbedding(nn.Module):
         attrs: torch.Tensor,
         ngrams: torch.Tensor,
         ngram_starts: torch.Tensor,
-        vectors: torch.Tensor | None,
         lexemes: torch.Tensor,
         hidden: torch.Tensor,
         tokens: torch.Tensor,
+        vectors: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Embed the tokens of a batch. The work is done once for each distinct lexeme.
 
@@ -61,10 +61,10 @@ class LexemeEmbedding(nn.Module):
             (attributes, lexemes, rows)
         ngrams (Tensor): The n-grams' rows, lexeme by lexeme. (M,)
         ngram_starts (Tensor): Where each lexeme's n-grams begin. (lexemes,)
-        vectors (Optional[Tensor]): The static vectors. (lexemes, vectors_width)
         lexemes (Tensor): The lexeme of each result, several of which may share one. (results,)
         hidden (Tensor): The results whose word (attribute 0 and vector) is left out. (hidden,)
         tokens (Tensor): The result that is each token's embedding. (N,)
+        vectors (Optional[Tensor]): The static vectors. (lexemes, vectors_width)
         RETURNS (Tensor): The embeddings. (N, width)
         """
         word = self.attrs[0](attrs[0])

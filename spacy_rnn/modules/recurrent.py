@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .batching import Bucket, StepMajor, find_cells, make_buckets, permute
-from .cells import CELLS, make_layer
+from .cells import make_layer
 from .dropout import locked_dropout
 from .kernels import run_direction
 from .recurrence import run_layer
@@ -40,10 +40,6 @@ class RecurrentStack(nn.Module):
         layer_norm: bool = False,
     ):
         super().__init__()
-        if cell not in CELLS:
-            raise ValueError(f"Unknown cell {cell!r}: choose one of {', '.join(sorted(CELLS))}.")
-        if bidirectional and nO % 2:
-            raise ValueError(f"A bidirectional stack's output width must be even, but is {nO}.")
         hidden = nO // 2 if bidirectional else nO
         self.nO = nO
         self.residual = residual

@@ -71,18 +71,22 @@ class RNNPipeMixin:
         RETURNS (TrainablePipe): The component itself.
         RAISES (ValueError): If a file is missing, damaged, or another component's.
         """
-        path = Path(path)
-        model_path = path / "model"
-        if "model" not in exclude and not model_path.is_file():
-            raise ValueError(
-                f"Can't load component {self.name!r}: there is no file "  # type: ignore[attr-defined]
-                f"'{model_path}'. Is the directory a pipeline's, saved whole?"
-            )
-        try:
-            return super().from_disk(path, exclude=exclude)  # type: ignore[misc]
-        except Exception as err:
-            # The configuration and the vocab are small JSON files, whose errors say so.
-            raise ValueError(_loading_failed(self, f"from '{model_path}'", err)) from err
+        # One file after the other, so that an error is about that file.
+        path, files = Path(path), ("cfg", "model")
+        for name in files:
+            others = [other for other in files if other != name]
+            if name in exclude:
+                continue
+            if not (path / name).is_file():
+                raise ValueError(
+                    f"Can't load component {self.name!r}: there is no file "  # type: ignore[attr-defined]
+                    f"'{path / name}'. Is the directory a pipeline's, saved whole?"
+                )
+            try:
+                super().from_disk(path, exclude=[*exclude, "vocab", *others])  # type: ignore[misc]
+            except Exception as err:
+                raise ValueError(_loading_failed(self, f"from '{path / name}'", err)) from err
+        return super().from_disk(path, exclude=[*exclude, *files])  # type: ignore[misc]
 
 
 def read_windows(stream: Iterable[Doc], token_budget: int) -> Iterator[list[Doc]]:

@@ -5,6 +5,7 @@ from spacy.tokens import Doc
 from thinc.api import Adam, fix_random_seed
 
 from spacy_rnn.architectures.embed import build_lexeme_embed
+from spacy_rnn.layers.embed import _static_vectors, extract_features
 
 
 def make_embed(docs, **kwargs):
@@ -128,8 +129,103 @@ def test_any_script_and_any_length():
         ({"maxout_pieces": 0}, "maxout_pieces = 0"),
         ({"width": 0}, "width = 0"),
         ({"ngram_sizes": [0]}, "ngram_sizes = 0"),
+        ({"attrs": ["FOO"], "rows": [5], "attr_widths": [5]}, "attrs = 'FOO'"),
+        ({"affix_rows": 0}, "affix_rows = 0"),
+        ({"prefix_sizes": [0]}, "prefix_sizes = 0"),
+        ({"suffix_sizes": [-1]}, "suffix_sizes = -1"),
+        ({"ngram_width": 0}, "ngram_width = 0"),
+        ({"grad_clip_norm": -1}, "grad_clip_norm = -1"),
+        ({"width": "12"}, "width = '12' must be a whole number"),
     ],
 )
 def test_impossible_settings_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         build_lexeme_embed(**{"width": 12, **kwargs})
+
+
+class TestStaticVectors:
+    @pytest.fixture
+    def vocab(self):
+        """A table without room to spare, as pipelines have: row -1 is a word's."""
+        vocab = spacy.blank("en").vocab
+        data = numpy.arange(1, 7, dtype="f").reshape(3, 2)
+        vocab.vectors = spacy.vectors.Vectors(data=data, keys=["cat", "dog", "last"])
+        return vocab
+
+    def lookup(self, vocab, words, width=2):
+        docs = [Doc(vocab, words=words)]
+        keys = [[0, vocab.strings.add(word)] for word in words]
+        return _static_vectors(docs, numpy.asarray(keys, dtype=numpy.uint64), width)
+
+    def test_words_without_a_vector_have_zeros(self, vocab):
+        found = self.lookup(vocab, ["cat", "xyzzy", "last"])
+        assert found.tolist() == [[1, 2], [0, 0], [5, 6]]
+        assert found.dtype == "float32"
+
+    def test_any_precision(self, vocab):
+        vocab.vectors.data = vocab.vectors.data.astype("float64")
+        assert self.lookup(vocab, ["dog"]).dtype == "float32"
+
+    def test_floret(self):
+        vocab = spacy.blank("en").vocab
+        data = numpy.random.default_rng(0).normal(size=(20, 3)).astype("f")
+        floret = {"minn": 2, "maxn": 3, "hash_count": 2, "bow": "<", "eow": ">"}
+        vocab.vectors = spacy.vectors.Vectors(data=data, mode="floret", **floret)
+        found = self.lookup(vocab, ["cat", "xyzzy"], width=3)
+        numpy.testing.assert_allclose(found[1], vocab["xyzzy"].vector, atol=1e-6)
+
+    def test_the_vectors_own_attribute_is_the_key(self, vocab):
+        data = vocab.vectors.data
+        keys = ["cat", "dog", "last"]
+        vocab.vectors = spacy.vectors.Vectors(data=data, keys=keys, attr="LOWER")
+        docs = [Doc(vocab, words=["Cat", "CAT", "cat", "Dog"])]
+        model = make_embed(docs, include_static_vectors=True)
+        features = extract_features(model.shims[0].layer_settings, docs, 0.0)
+        found = _static_vectors(docs, features["vector_keys"], 2)
+        rows = found[features["tokens"]].tolist()
+        assert rows == [[1, 2], [1, 2], [1, 2], [3, 4]]
+
+    def test_other_vectors_than_at_initialisation_are_refused(self, vocab):
+        model = make_embed([Doc(vocab, words=["cat"])], include_static_vectors=True)
+        with pytest.raises(ValueError, match=r"width 2, but the vocab's have width 0"):
+            model.predict([Doc(spacy.blank("en").vocab, words=["cat"])])
+
+
+def test_docs_of_several_vocabs(docs):
+    other = [Doc(spacy.blank("en").vocab, words=["Zebras", "cat"])]
+    model = make_embed(docs)
+    together = model.predict([*docs, *other])
+    numpy.testing.assert_allclose(together[-1], model.predict(other)[0], atol=1e-6)
+    numpy.testing.assert_allclose(together[-1][1], together[0][1], atol=1e-6)
+
+
+def test_spans_are_read_like_docs(docs):
+    model = make_embed(docs)
+    span = docs[0][1:4]
+    numpy.testing.assert_allclose(
+        model.predict([span])[0], model.predict([docs[0]])[0][1:4], atol=1e-6
+    )
+
+
+def test_the_config_decides_on_dropout_and_not_the_file(docs):
+    stored = make_embed(docs, word_dropout=0.9).to_bytes()
+    model = make_embed(docs, word_dropout=0.0).from_bytes(stored)
+    Ys, _ = model.begin_update(docs)
+    for Y, clean in zip(Ys, model.predict(docs), strict=True):
+        numpy.testing.assert_allclose(Y, clean, atol=1e-6)
+
+
+def test_weights_for_other_features_are_refused(docs):
+    stored = make_embed(docs, attrs=["LOWER", "SHAPE"]).to_bytes()
+    with pytest.raises(ValueError, match=r"attrs = \['LOWER', 'SHAPE'\].*attrs = \['NORM'"):
+        make_embed(docs).from_bytes(stored)
+
+
+def test_initialising_again_starts_anew(docs):
+    model = make_embed(docs)
+    before = model.predict(docs)[0]
+    model.initialize(X=docs)
+    assert not numpy.allclose(model.predict(docs)[0], before)
+    fix_random_seed(0)
+    model.initialize(X=docs)
+    numpy.testing.assert_array_equal(model.predict(docs)[0], before)

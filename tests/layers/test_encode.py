@@ -1,6 +1,7 @@
 import numpy
 import pytest
-from thinc.api import NumpyOps, set_dropout_rate
+import torch
+from thinc.api import Adam, NumpyOps, fix_random_seed, set_dropout_rate
 
 from spacy_rnn.architectures.encoder import build_rnn_encoder
 
@@ -48,11 +49,33 @@ def test_dropout_follows_the_training_loop_unless_it_is_set(dropout):
     assert (numpy.concatenate(model.predict(Xs)) != 0).all()
 
 
-def test_initialize_keeps_weights_that_are_there():
+def test_the_config_decides_on_dropout_and_not_the_file():
+    stored = make_encoder(dropout=0.9).to_bytes()
+    model = make_encoder(dropout=0.0).from_bytes(stored)
+    assert (numpy.concatenate(model.begin_update(make_batch())[0]) != 0).all()
+    follows = make_encoder(dropout=None).from_bytes(stored)
+    assert (numpy.concatenate(follows.begin_update(make_batch())[0]) != 0).all()
+
+
+def test_initialising_again_starts_anew():
     model = make_encoder()
     before = model.predict(make_batch())
+    model.initialize(X=make_batch(nI=5))
+    assert model.get_dim("nI") == 5
+    fix_random_seed(0)
     model.initialize(X=make_batch())
     numpy.testing.assert_array_equal(model.predict(make_batch())[0], before[0])
+
+
+def test_layers_work_when_they_were_made_in_inference_mode():
+    with torch.inference_mode():
+        model = make_encoder()
+        model.from_bytes(model.to_bytes())
+        Ys, backprop = model.begin_update(make_batch())
+        backprop(Ys)
+        model.finish_update(Adam(0.01))
+        inside = model.predict(make_batch())
+    numpy.testing.assert_array_equal(model.predict(make_batch())[0], inside[0])
 
 
 def test_prediction_has_no_gradient():

@@ -13,6 +13,7 @@ from torch import nn
 
 from spacy_rnn.architectures.encoder import build_rnn_encoder
 from spacy_rnn.layers.torch_shim import TorchShim
+from spacy_rnn.modules.cells import CELLS
 
 
 def make_encoder(nI=4, width=6, **kwargs):
@@ -288,6 +289,13 @@ class TestLoading:
             model.shims[0].from_bytes(damage(model.shims[0].to_bytes()))
         assert same(get_weights(model), before)
 
+    @pytest.mark.parametrize("part", [{"settings": [1]}, {"inferred": {"foo": 1}}, {"inferred": 3}])
+    def test_foreign_weights_are_refused(self, part):
+        shim = make_encoder().shims[0]
+        message = {**srsly.msgpack_loads(shim.to_bytes()), **part}
+        with pytest.raises(ValueError, match=r"weights"):
+            shim.from_bytes(srsly.msgpack_dumps(message))
+
     def test_other_settings_are_named(self):
         stored = make_encoder(cell="gru").shims[0].to_bytes()
         shim = make_encoder(cell="lstm").shims[0]
@@ -300,6 +308,26 @@ class TestLoading:
         message["inferred"] = {"nI": 9}
         with pytest.raises(ValueError, match=r"weight_ih_l0.*\(12, 4\).*\(12, 9\)"):
             shim.from_bytes(srsly.msgpack_dumps(message))
+
+
+def test_averages_of_another_shape_change_nothing():
+    model = make_encoder()
+    shim, before = model.shims[0], get_weights(model)
+    averages = {(shim.id, f"torch.{name}"): value.numpy() + 1 for name, value in before.items()}
+    averages[(shim.id, f"torch.{list(before)[-1]}")] = numpy.zeros((1, 2, 3), dtype="f")
+    with pytest.raises(RuntimeError), shim.use_params(averages):
+        pass
+    assert same(get_weights(model), before)
+
+
+def test_half_precision_depends_on_the_batch_by_no_more_than_its_rounding():
+    for cell in sorted(CELLS):
+        model = make_encoder(nI=8, width=16, cell=cell, mixed_precision=True)
+        Xs = make_batch(nI=8)
+        for X, together in zip(Xs, model.predict(Xs), strict=True):
+            if len(X):
+                difference = numpy.abs(model.predict([X])[0] - together).max()
+                assert difference <= 4 * torch.finfo(torch.bfloat16).eps, cell
 
 
 def test_unknown_devices_are_refused():

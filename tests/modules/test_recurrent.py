@@ -148,12 +148,6 @@ def test_initialisation_follows_the_literature():
     assert irnn.mode == "RNN_RELU"
 
 
-@pytest.mark.parametrize("kwargs", [{"cell": "rnn"}, {"nO": 7}])
-def test_impossible_settings_are_refused(kwargs):
-    with pytest.raises(ValueError, match=r"rnn|7"):
-        RecurrentStack(6, **{"nO": 8, **kwargs})
-
-
 def test_path_is_chosen_by_device_and_mode():
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert choose_path(cpu, is_train=False) == "bucketed"

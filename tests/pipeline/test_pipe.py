@@ -6,7 +6,7 @@ import tracemalloc
 import numpy
 import pytest
 import spacy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
@@ -57,6 +57,7 @@ def test_a_window_is_wide_whatever_the_batch_size(trained_nlp, monkeypatch):
     assert sizes == [80]
 
 
+@settings(max_examples=10)
 @given(st.permutations(TEXTS), st.sampled_from([1, 2, 3, 1000]), st.sampled_from([1, 7, 10_000]))
 def test_scores_do_not_depend_on_the_batch(trained_nlp, texts, batch_size, budget):
     pipe = trained_nlp.get_pipe("rnn_tagger")

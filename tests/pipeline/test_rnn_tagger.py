@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from pathlib import Path
 
 import numpy
 import pytest
@@ -12,7 +13,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Adam
 
-from ..conftest import SENTENCES, SMALL_TAGGER, make_docs, make_examples, make_nlp
+from ..conftest import SENTENCES, SMALL_TAGGER, make_examples, make_nlp
 
 
 def get_tags(nlp, docs):
@@ -121,6 +122,14 @@ class TestBrokenFiles:
         with pytest.raises(ValueError, match=r"rnn_tagger.model': .*32"):
             spacy.load(path)
 
+    @pytest.mark.parametrize(
+        "damage", [Path.unlink, lambda path: path.write_text('{"labels": ["D')]
+    )
+    def test_the_file_at_fault_is_named(self, path, damage):
+        damage(path / "rnn_tagger" / "cfg")
+        with pytest.raises(ValueError, match=r"'.*rnn_tagger.cfg'"):
+            spacy.load(path)
+
     def test_damaged_bytes(self, nlp):
         pipe = nlp.get_pipe("rnn_tagger")
         with pytest.raises(ValueError, match="rnn_tagger"):
@@ -182,24 +191,31 @@ def test_label_smoothing_and_overwrite():
     assert keep(Doc(keep.vocab, words=["The"], tags=["ZZ"]))[0].tag_ == "ZZ"
 
 
+class TagReader:
+    """Sees what the components before it have set in training."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, doc):
+        return doc
+
+    def update(self, examples, **kwargs):
+        self.seen.append([t.tag_ for eg in examples for t in eg.predicted])
+
+
 def test_frozen_and_annotating(nlp):
     pipe = nlp.get_pipe("rnn_tagger")
     before = pipe.model.to_bytes()
-    seen = []
-
-    @spacy.Language.component("tag_reader")
-    def read_tags(doc):
-        return doc
-
-    nlp.add_pipe("tag_reader")
-    reader = nlp.get_pipe("tag_reader")
-    assert reader is read_tags
+    spacy.Language.factory("tag_reader", func=lambda nlp, name: TagReader())
+    reader = nlp.add_pipe("tag_reader")
     examples = make_examples(nlp)
+    nlp.update(examples, exclude=["rnn_tagger"])
     nlp.update(examples, exclude=["rnn_tagger"], annotates=["rnn_tagger"])
+    expected = [t.tag_ for doc in nlp.pipe(blank_docs(nlp)) for t in doc]
+    assert set(reader.seen[0]) == {""}
+    assert reader.seen[1] == expected
     assert pipe.model.to_bytes() == before
-    doc = nlp(make_docs(nlp)[0].copy())
-    seen.append(doc[0].tag_)
-    assert seen[0]
 
 
 def test_resume_training(nlp):
