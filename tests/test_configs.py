@@ -101,6 +101,15 @@ def test_a_shared_encoder_learns_through_spacys_listeners(corpus, tmp_path):
     )("The cats sang.").to_bytes(exclude=["tensor", "user_data"])
 
 
+def test_errors_of_spacys_own_component_name_the_layer_and_the_parameter(corpus, tmp_path):
+    nlp = train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, tmp_path)
+    config = nlp.config
+    config["components"]["tok2vec"]["model"]["encode"]["cell"] = "gru"
+    other = spacy.blank("en").from_config(config)
+    with pytest.raises(ValueError, match=r"'rnn_encoder'.*cell = 'lstm'.*cell = 'gru'"):
+        other.from_disk(tmp_path / "model-last")
+
+
 def test_a_frozen_encoder_stays_as_it_is(corpus, tmp_path):
     first = train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, tmp_path / "first")
     second = train_briefly(

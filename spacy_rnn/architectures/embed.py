@@ -116,6 +116,7 @@ def build_lexeme_embed(
     ngram_rows = ngram_rows if ngram_sizes else 0
     n_affixes = len(prefix_sizes) + len(suffix_sizes)
     shim = TorchShim(
+        "lexeme_embed",
         LexemeEmbedding,
         {
             "width": width,

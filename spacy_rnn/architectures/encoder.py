@@ -52,6 +52,7 @@ def build_rnn_encoder(
             "direction: choose an even width, or bidirectional = false."
         )
     shim = TorchShim(
+        "rnn_encoder",
         RecurrentStack,
         {
             "nO": width,

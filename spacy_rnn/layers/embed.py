@@ -38,7 +38,7 @@ def lexeme_embed(shim: TorchShim, width: int, word_dropout: float) -> Model[InT,
     """
     # Bound to the function, and no attribute: those are stored, and would outlive the config.
     return Model(
-        "lexeme_embed",
+        shim.layer,
         partial(forward, word_dropout),
         init=init,
         dims={"nO": width},
@@ -51,7 +51,7 @@ def forward(
 ) -> tuple[OutT, Callable]:
     """Embed a batch of Docs or Spans."""
     shim = get_shim(model)
-    shim.require_module(model.name)
+    shim.require_module()
     lengths = [len(doc) for doc in docs]
     if not any(lengths):
         return [model.ops.alloc2f(0, model.get_dim("nO")) for _ in docs], lambda dYs: []

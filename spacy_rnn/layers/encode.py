@@ -27,7 +27,7 @@ def recurrent_encoder(shim: TorchShim, width: int, dropout: float | None) -> Mod
     # the function instead: attributes are stored, and would outlive the config.
     attrs = {"dropout_rate": 0.0} if dropout is None else {}
     return Model(
-        "rnn_encoder",
+        shim.layer,
         partial(forward, dropout),
         init=init,
         dims={"nI": None, "nO": width},
@@ -43,7 +43,7 @@ def forward(
     others in the batch.
     """
     shim = get_shim(model)
-    shim.require_module(model.name)
+    shim.require_module()
     ops, width = model.ops, model.get_dim("nO")
     lengths = [len(X) for X in Xs]
     if not any(lengths):

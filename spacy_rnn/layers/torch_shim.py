@@ -40,6 +40,7 @@ class TorchShim(Shim):
     in inference mode, updates parameters where they lie, stores no pickles, and unscales each
     gradient once however many batches were accumulated.
 
+    layer (str): The name of the layer, for error messages.
     build (Callable[..., nn.Module]): Makes the module, from the settings and what is inferred
         at initialisation. Must be importable, so that the shim can be pickled.
     settings (Dict[str, Any]): The arguments for `build` that are known from the config.
@@ -54,6 +55,7 @@ class TorchShim(Shim):
 
     def __init__(
         self,
+        layer: str,
         build: Callable[..., nn.Module],
         settings: dict[str, Any],
         *,
@@ -65,6 +67,7 @@ class TorchShim(Shim):
         check_limit("grad_clip_norm", grad_clip_norm)
         check_limit("grad_clip_value", grad_clip_value)
         super().__init__(None)
+        self.layer = layer
         self.build = build
         self.settings = settings
         self.layer_settings = layer_settings or {}
@@ -75,16 +78,12 @@ class TorchShim(Shim):
         self._device = get_torch_default_device()
         self._scaler = self._make_scaler()
 
-    def require_module(self, layer: str) -> None:
-        """Raise an error if there is no module yet.
-
-        layer (str): The name of the layer, for the message.
-        RAISES (ValueError): Before initialisation.
-        """
+    def require_module(self) -> None:
+        """Raise a ValueError if there is no module yet."""
         if self._model is None:
             raise ValueError(
-                f"Layer {layer!r} has no weights yet: initialize the pipeline (nlp.initialize) "
-                "or load a trained one before using it."
+                f"Layer {self.layer!r} has no weights yet: initialize the pipeline "
+                "(nlp.initialize) or load a trained one before using it."
             )
 
     @property
@@ -241,11 +240,13 @@ class TorchShim(Shim):
             inferred = None if inferred is None else dict(inferred)
             tensors = safetensors.torch.load(msg["tensors"])
         except (ValueError, KeyError, TypeError, SafetensorError) as err:
-            raise ValueError(f"these are no weights of spacy-rnn, or damaged ones ({err})") from err
+            raise self._refuse(
+                f"these are no weights of spacy-rnn, or damaged ones ({err})"
+            ) from err
         expected = srsly.msgpack_loads(srsly.msgpack_dumps(self._all_settings()))
         for name in sorted({*settings, *expected}):
             if settings.get(name) != expected.get(name):
-                raise ValueError(
+                raise self._refuse(
                     f"the weights were made with {name} = {settings.get(name)!r}, but the config "
                     f"says {name} = {expected.get(name)!r}: load them with the config they were "
                     "trained with"
@@ -259,7 +260,7 @@ class TorchShim(Shim):
         for name in sorted({*shapes, *tensors}):
             stored = tuple(tensors[name].shape) if name in tensors else None
             if stored != shapes.get(name):
-                raise ValueError(
+                raise self._refuse(
                     f"parameter {name!r} has shape {stored} in the file, but the config asks for "
                     f"{shapes.get(name)}"
                 )
@@ -272,7 +273,10 @@ class TorchShim(Shim):
         try:
             return self.build(**self.settings, **inferred)
         except TypeError as err:
-            raise ValueError(f"these are the weights of another kind of layer ({err})") from err
+            raise self._refuse(f"these are the weights of another kind of layer ({err})") from err
+
+    def _refuse(self, reason: str) -> ValueError:
+        return ValueError(f"Can't load layer {self.layer!r}: {reason}.")
 
     def _all_settings(self) -> dict[str, Any]:
         return {**self.layer_settings, **self.settings}
