@@ -5,10 +5,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
-import safetensors.torch
-import srsly
 import torch
-from safetensors import SafetensorError
 from thinc.api import Model, Optimizer, PyTorchGradScaler, Shim, torch2xp, xp2torch
 from thinc.types import FloatsXd
 from thinc.util import get_torch_default_device
@@ -16,6 +13,7 @@ from torch import nn
 from torch.autograd.graph import increment_version
 
 from .settings import check_limit
+from .storage import StoredModule
 
 ParamKey = tuple[int, str]
 
@@ -220,63 +218,29 @@ class TorchShim(Shim):
     def to_bytes(self) -> bytes:
         """RETURNS (bytes): The settings, and the parameters in the safetensors format."""
         tensors = {n: p.detach().cpu().contiguous() for n, p in self._parameters()}
-        return srsly.msgpack_dumps(
-            {
-                "settings": self._all_settings(),
-                "inferred": self.inferred if self._model is not None else None,
-                "tensors": safetensors.torch.save(tensors),
-            }
-        )
+        inferred = self.inferred if self._model is not None else None
+        return StoredModule(self._all_settings(), inferred, tensors).to_bytes()
 
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         """Load what `to_bytes` returned. Where this fails, nothing is changed.
 
         bytes_data (bytes): The stored module.
         RETURNS (TorchShim): The shim itself.
+        RAISES (ValueError): If the bytes are damaged, or another layer's.
         """
         try:
-            msg = srsly.msgpack_loads(bytes_data)
-            settings, inferred = dict(msg["settings"]), msg["inferred"]
-            inferred = None if inferred is None else dict(inferred)
-            tensors = safetensors.torch.load(msg["tensors"])
-        except (ValueError, KeyError, TypeError, SafetensorError) as err:
-            raise self._refuse(
-                f"these are no weights of spacy-rnn, or damaged ones ({err})"
-            ) from err
-        expected = srsly.msgpack_loads(srsly.msgpack_dumps(self._all_settings()))
-        for name in sorted({*settings, *expected}):
-            if settings.get(name) != expected.get(name):
-                raise self._refuse(
-                    f"the weights were made with {name} = {settings.get(name)!r}, but the config "
-                    f"says {name} = {expected.get(name)!r}: load them with the config they were "
-                    "trained with"
-                )
-        if inferred is None:
-            self._model, self.inferred = None, {}
-            return self
-        with torch.inference_mode(False):
-            module = self._build_for(inferred)
-        shapes = {name: tuple(param.shape) for name, param in module.named_parameters()}
-        for name in sorted({*shapes, *tensors}):
-            stored = tuple(tensors[name].shape) if name in tensors else None
-            if stored != shapes.get(name):
-                raise self._refuse(
-                    f"parameter {name!r} has shape {stored} in the file, but the config asks for "
-                    f"{shapes.get(name)}"
-                )
-        with torch.inference_mode(False):
-            module.load_state_dict(tensors, strict=False)
-            self._set_module(module, inferred)
+            stored = StoredModule.from_bytes(bytes_data)
+            stored.check_settings(self._all_settings())
+            if stored.inferred is None:
+                self._model, self.inferred = None, {}
+                return self
+            with torch.inference_mode(False):
+                module = self.build(**self.settings, **stored.inferred)
+                stored.load_into(module)
+                self._set_module(module, stored.inferred)
+        except (ValueError, TypeError) as err:
+            raise ValueError(f"Can't load the weights of layer {self.layer!r}: {err}.") from err
         return self
-
-    def _build_for(self, inferred: dict[str, Any]) -> nn.Module:
-        try:
-            return self.build(**self.settings, **inferred)
-        except TypeError as err:
-            raise self._refuse(f"these are the weights of another kind of layer ({err})") from err
-
-    def _refuse(self, reason: str) -> ValueError:
-        return ValueError(f"Can't load layer {self.layer!r}: {reason}.")
 
     def _all_settings(self) -> dict[str, Any]:
         return {**self.layer_settings, **self.settings}

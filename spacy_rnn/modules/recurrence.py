@@ -9,21 +9,13 @@ Tensors are laid out directions first, tokens in `StepMajor` order: (directions,
 backward direction gets its input turned round, so that both begin at step 0.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from .batching import StepMajor, permute
-
-# The first packed position of each time step, and the one after its last.
-Steps = list[tuple[int, int]]
-# Hidden states, and what the way back needs besides.
-Forward = tuple[torch.Tensor, tuple[torch.Tensor, ...]]
-# The gradients of the gates' input, of the product with the recurrent weights, and of a GRU's
-# inner bias.
-Backward = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
+from .time_steps import STEPS, GRUSteps, Steps, TimeSteps, find_previous
 
 
 def run_layer(layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor) -> torch.Tensor:
@@ -39,8 +31,8 @@ def run_layer(layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor) -> torch.Te
         torch.stack([getattr(layer, name + suffix) for suffix in suffixes])
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     )
-    kernel, candidate_bias = _KERNELS[layer.mode], None
-    if kernel is _GRUKernel:
+    cell_steps, candidate_bias = STEPS[layer.mode], None
+    if cell_steps is GRUSteps:
         # The reset gate acts on the candidate's recurrent part together with its bias.
         hidden = layer.hidden_size
         candidate_bias = bias_hh[:, 2 * hidden :]
@@ -52,7 +44,9 @@ def run_layer(layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor) -> torch.Te
     inputs = torch.stack([X, turn_round(X)]) if layer.bidirectional else X.unsqueeze(0)
     bias = (bias_ih + bias_hh).unsqueeze(1)
     gates = torch.baddbmm(bias, inputs, weight_ih.transpose(1, 2))
-    Y = _Recurrence.apply(gates, weight_hh.transpose(1, 2), candidate_bias, layout.sizes, kernel)
+    Y = _Recurrence.apply(
+        gates, weight_hh.transpose(1, 2), candidate_bias, layout.sizes, cell_steps
+    )
     return torch.cat([Y[0], turn_round(Y[1])], dim=1) if layer.bidirectional else Y[0]
 
 
@@ -66,7 +60,7 @@ class _Recurrence(torch.autograd.Function):
         weight: torch.Tensor,
         candidate_bias: torch.Tensor | None,
         sizes: list[int],
-        kernel: "type[_Kernel]",
+        cell_steps: "type[TimeSteps]",
     ) -> torch.Tensor:
         """Run all time steps.
 
@@ -74,7 +68,7 @@ class _Recurrence(torch.autograd.Function):
         weight (Tensor): The recurrent weights. (directions, hidden, K x hidden)
         candidate_bias (Optional[Tensor]): A GRU's inner bias. (directions, hidden)
         sizes (List[int]): How many sequences have a token at each time step.
-        kernel (type): The kind of cell.
+        cell_steps (type): The kind of cell.
         RETURNS (Tensor): The hidden states. (directions, N, hidden)
         """
         steps: Steps = []
@@ -82,248 +76,19 @@ class _Recurrence(torch.autograd.Function):
             start = steps[-1][1] if steps else 0
             steps.append((start, start + size))
         # Nobody else holds the gates, and the sum that made them needs no result for its
-        # gradient: the kernels may write over them.
-        hidden, saved = kernel.forward(gates, weight, candidate_bias, steps)
+        # gradient: the cell_stepss may write over them.
+        hidden, saved = cell_steps.forward(gates, weight, candidate_bias, steps)
         ctx.save_for_backward(hidden, weight, *saved)
-        ctx.steps, ctx.kernel = steps, kernel
+        ctx.steps, ctx.cell_steps = steps, cell_steps
         return hidden
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, *saved = ctx.saved_tensors
-        d_gates, d_recurrent, d_bias = ctx.kernel.backward(
+        d_gates, d_recurrent, d_bias = ctx.cell_steps.backward(
             grads[0].clone(), hidden, weight, saved, ctx.steps
         )
         n_first = ctx.steps[0][1]
-        before = hidden[:, _previous(ctx.steps)]
+        before = hidden[:, find_previous(ctx.steps)]
         d_weight = torch.bmm(before.transpose(1, 2), d_recurrent[:, n_first:])
         return d_gates, d_weight, d_bias, None, None
-
-
-def _previous(steps: Steps) -> torch.Tensor:
-    """The packed positions of the tokens before those of the second and later steps."""
-    sizes = torch.tensor([end - start for start, end in steps])
-    offsets = sizes[:-1].repeat_interleave(sizes[1:])
-    return torch.arange(len(offsets)) + steps[0][1] - offsets
-
-
-class _Kernel:
-    """The time steps of one kind of cell, forwards and backwards. `forward` may write over the
-    gates it is given, `backward` over the gradient of the hidden states.
-    """
-
-    @staticmethod
-    def forward(
-        gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, steps: Steps
-    ) -> Forward:
-        raise NotImplementedError
-
-    @staticmethod
-    def backward(
-        grad: torch.Tensor,
-        hidden: torch.Tensor,
-        weight: torch.Tensor,
-        saved: Sequence[torch.Tensor],
-        steps: Steps,
-    ) -> Backward:
-        raise NotImplementedError
-
-
-class _LSTMKernel(_Kernel):
-    """c = f c' + i g and h = o tanh(c), with gates in the order i, f, g, o."""
-
-    @staticmethod
-    def forward(
-        gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, steps: Steps
-    ) -> Forward:
-        size = weight.shape[1]
-        cells = gates.new_empty(*gates.shape[:2], size)
-        squashed, hidden = torch.empty_like(cells), torch.empty_like(cells)
-        before = 0
-        for start, end in steps:
-            gate = gates[:, start:end]
-            if start:
-                gate.baddbmm_(hidden[:, before : before + end - start], weight)
-            i, f, g, o = gate.split(size, dim=2)
-            gate[:, :, : 2 * size].sigmoid_()
-            g.tanh_()
-            o.sigmoid_()
-            cell = torch.mul(i, g, out=cells[:, start:end])
-            if start:
-                cell.addcmul_(f, cells[:, before : before + end - start])
-            squash = torch.tanh(cell, out=squashed[:, start:end])
-            torch.mul(o, squash, out=hidden[:, start:end])
-            before = start
-        return hidden, (gates, cells, squashed)
-
-    @staticmethod
-    def backward(
-        grad: torch.Tensor,
-        hidden: torch.Tensor,
-        weight: torch.Tensor,
-        saved: Sequence[torch.Tensor],
-        steps: Steps,
-    ) -> Backward:
-        gates, cells, squashed = saved
-        size, n_first = weight.shape[1], steps[0][1]
-        i, f, g, o = gates.split(size, dim=2)
-        # What each gate's input does to the cell, and the last one's to the hidden state.
-        d_gates = torch.empty_like(gates)
-        d_i, d_f, d_g, d_o = d_gates.split(size, dim=2)
-        torch.mul(g, i * (1 - i), out=d_i)
-        d_f[:, :n_first] = 0
-        torch.mul(cells[:, _previous(steps)], (f * (1 - f))[:, n_first:], out=d_f[:, n_first:])
-        torch.mul(i, 1 - g * g, out=d_g)
-        torch.mul(squashed, o * (1 - o), out=d_o)
-        d_squashed = o * (1 - squashed * squashed)
-        weight_t = weight.transpose(1, 2)
-        d_cell_next: torch.Tensor | None = None
-        for step in range(len(steps) - 1, -1, -1):
-            start, end = steps[step]
-            d_hidden, gate = grad[:, start:end], d_gates[:, start:end]
-            d_cell = d_squashed[:, start:end].mul_(d_hidden)
-            if d_cell_next is not None:
-                d_cell[:, : d_cell_next.shape[1]] += d_cell_next
-            gate[:, :, 3 * size :].mul_(d_hidden)
-            gate[:, :, : 3 * size].unflatten(2, (3, size)).mul_(d_cell.unsqueeze(2))
-            if step:
-                before = steps[step - 1][0]
-                grad[:, before : before + end - start].baddbmm_(gate, weight_t)
-                d_cell_next = d_cell.mul_(f[:, start:end])
-        return d_gates, d_gates, None
-
-
-class _GRUKernel(_Kernel):
-    """h = (1 - z) n + z h' with n = tanh(x + r (h' U + b)), and gates in the order r, z, n."""
-
-    @staticmethod
-    def forward(
-        gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, steps: Steps
-    ) -> Forward:
-        size = weight.shape[1]
-        hidden = gates.new_empty(*gates.shape[:2], size)
-        inner = torch.empty_like(hidden)
-        assert bias is not None
-        bias = bias.unsqueeze(1)
-        before = 0
-        for start, end in steps:
-            gate = gates[:, start:end]
-            r, z, n = gate.split(size, dim=2)
-            if start:
-                last = hidden[:, before : before + end - start]
-                recurrent = torch.bmm(last, weight)
-                gate[:, :, : 2 * size] += recurrent[:, :, : 2 * size]
-                torch.add(recurrent[:, :, 2 * size :], bias, out=inner[:, start:end])
-            else:
-                inner[:, start:end] = bias
-            gate[:, :, : 2 * size].sigmoid_()
-            n.addcmul_(r, inner[:, start:end]).tanh_()
-            # (1 - z) n + z h', as n + z (h' - n).
-            state = hidden[:, start:end]
-            if start:
-                torch.lerp(n, last, z, out=state)
-            else:
-                torch.mul(1 - z, n, out=state)
-            before = start
-        return hidden, (gates, inner)
-
-    @staticmethod
-    def backward(
-        grad: torch.Tensor,
-        hidden: torch.Tensor,
-        weight: torch.Tensor,
-        saved: Sequence[torch.Tensor],
-        steps: Steps,
-    ) -> Backward:
-        gates, inner = saved
-        size, n_first = weight.shape[1], steps[0][1]
-        r, z, n = gates.split(size, dim=2)
-        last = torch.zeros_like(hidden)
-        last[:, n_first:] = hidden[:, _previous(steps)]
-        # What each gate's input does to the hidden state, the reset gate's through the
-        # candidate's; then the same for what is multiplied with the recurrent weights.
-        d_gates = torch.empty_like(gates)
-        d_r, d_z, d_n = d_gates.split(size, dim=2)
-        torch.mul(1 - z, 1 - n * n, out=d_n)
-        torch.mul(d_n * inner, r * (1 - r), out=d_r)
-        torch.mul(last - n, z * (1 - z), out=d_z)
-        d_recurrent = torch.cat([d_gates[:, :, : 2 * size], d_n * r], dim=2)
-        weight_t = weight.transpose(1, 2)
-        for step in range(len(steps) - 1, -1, -1):
-            start, end = steps[step]
-            d_hidden = grad[:, start:end].unsqueeze(2)
-            d_gates[:, start:end].unflatten(2, (3, size)).mul_(d_hidden)
-            gate = d_recurrent[:, start:end]
-            gate.unflatten(2, (3, size)).mul_(d_hidden)
-            if step:
-                before = steps[step - 1][0]
-                target = grad[:, before : before + end - start]
-                target.baddbmm_(gate, weight_t)
-                target.addcmul_(grad[:, start:end], z[:, start:end])
-        return d_gates, d_recurrent, d_recurrent[:, :, 2 * size :].sum(dim=1)
-
-
-class _ElmanKernel(_Kernel):
-    """h = tanh(x + h' U)."""
-
-    @staticmethod
-    def activate_(state: torch.Tensor) -> torch.Tensor:
-        return state.tanh_()
-
-    @staticmethod
-    def derivative(hidden: torch.Tensor) -> torch.Tensor:
-        """The activation's derivative, as a function of its result."""
-        return 1 - hidden * hidden
-
-    @classmethod
-    def forward(
-        cls, gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, steps: Steps
-    ) -> Forward:
-        before = 0
-        for start, end in steps:
-            gate = gates[:, start:end]
-            if start:
-                gate.baddbmm_(gates[:, before : before + end - start], weight)
-            cls.activate_(gate)
-            before = start
-        # The result must not be the input: autograd would take it for untouched.
-        return gates.clone(), ()
-
-    @classmethod
-    def backward(
-        cls,
-        grad: torch.Tensor,
-        hidden: torch.Tensor,
-        weight: torch.Tensor,
-        saved: Sequence[torch.Tensor],
-        steps: Steps,
-    ) -> Backward:
-        derivative = cls.derivative(hidden)
-        weight_t = weight.transpose(1, 2)
-        for step in range(len(steps) - 1, -1, -1):
-            start, end = steps[step]
-            gate = grad[:, start:end].mul_(derivative[:, start:end])
-            if step:
-                before = steps[step - 1][0]
-                grad[:, before : before + end - start].baddbmm_(gate, weight_t)
-        return grad, grad, None
-
-
-class _IRNNKernel(_ElmanKernel):
-    """h = max(0, x + h' U)."""
-
-    @staticmethod
-    def activate_(state: torch.Tensor) -> torch.Tensor:
-        return state.relu_()
-
-    @staticmethod
-    def derivative(hidden: torch.Tensor) -> torch.Tensor:
-        return (hidden > 0).to(hidden.dtype)
-
-
-_KERNELS: dict[str, type[_Kernel]] = {
-    "LSTM": _LSTMKernel,
-    "GRU": _GRUKernel,
-    "RNN_TANH": _ElmanKernel,
-    "RNN_RELU": _IRNNKernel,
-}
