@@ -13,6 +13,9 @@ _PLAIN: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {
     "RNN_TANH": torch.rnn_tanh,
     "RNN_RELU": torch.rnn_relu,
 }
+_HAS_PACKING = torch.backends.mkldnn.is_available() and hasattr(
+    torch.ops.mkldnn, "_reorder_mkldnn_rnn_layer_weight"
+)
 # Number of torch's mode for its LSTM kernels (at::RNN modes, as cuDNN counts them).
 _LSTM_MODE = 2
 # oneDNN wants weights in an order of its own and sorts them at each call: a tenth of the time
@@ -52,13 +55,9 @@ def run_direction(
 
 
 def _can_pack(layer: nn.RNNBase, X: torch.Tensor) -> bool:
-    return (
-        layer.mode == "LSTM"
-        and X.dtype is torch.float32
-        and torch.backends.mkldnn.is_available()
-        and bool(torch.backends.mkldnn.enabled)
-        and hasattr(torch.ops.mkldnn, "_reorder_mkldnn_rnn_layer_weight")
-    )
+    # Torch falls back to other kernels where any of this does not hold.
+    single = layer.mode == "LSTM" and X.dtype is torch.float32
+    return single and _HAS_PACKING and bool(torch.backends.mkldnn.enabled)
 
 
 def _pack(layer: nn.RNNBase, direction: int, weights: list[torch.Tensor]) -> list[torch.Tensor]:

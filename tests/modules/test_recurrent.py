@@ -164,3 +164,12 @@ def test_packed_path_agrees(monkeypatch):
     expected = stack(X, lengths, is_train=True)
     monkeypatch.setattr("spacy_rnn.modules.recurrent.choose_path", lambda *a: "packed")
     assert_close(stack(X, lengths, is_train=True), expected)
+
+
+def test_predictions_without_torchs_private_kernels_agree(monkeypatch):
+    stack = make_stack()
+    X, lengths = torch.randn(22, 6), [3, 9, 0, 1, 9]
+    with torch.inference_mode():
+        expected = stack(X, lengths)
+        monkeypatch.setattr("spacy_rnn.modules.kernels._HAS_PACKING", False)
+        assert_close(stack(X, lengths), expected)
