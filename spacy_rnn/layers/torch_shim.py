@@ -271,6 +271,8 @@ class TorchShim(Shim):
         scaler.to_(self._device)
         return scaler
 
-    def _autocast(self) -> torch.autocast:
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        if not self.mixed_precision:
+            return contextlib.nullcontext()
         dtype = torch.float16 if self._device.type == "cuda" else torch.bfloat16
-        return torch.autocast(self._device.type, dtype=dtype, enabled=self.mixed_precision)
+        return torch.autocast(self._device.type, dtype=dtype)

@@ -89,21 +89,38 @@ class RecurrentStack(nn.Module):
         return self.norms[i](Y) if self.norms else Y
 
     def _run_bucketed(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+        if len(X) == max(lengths, default=0):  # A single sequence is a rectangle as it is.
+            return self._run_rectangle(X, len(X), 1, None) if len(X) else X.new_empty(0, self.nO)
         buckets = make_buckets(lengths)
-        if not buckets:
-            return X.new_empty(0, self.nO)
         cells = run_tasks([partial(self._run_bucket, X, bucket) for bucket in buckets])
         return torch.cat(cells).index_select(0, find_cells(buckets))
 
     def _run_bucket(self, X: torch.Tensor, bucket: Bucket) -> torch.Tensor:
-        """Encode the sequences of one bucket, and return all cells of its rectangle."""
         cells = X.index_select(0, bucket.gather)
+        return self._run_rectangle(cells, bucket.steps, bucket.rows, bucket.mirror)
+
+    def _run_rectangle(
+        self, cells: torch.Tensor, steps: int, rows: int, mirror: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Encode sequences that lie side by side.
+
+        cells (Tensor): The tokens, and padding at the end of sequences. (steps x rows, nI)
+        mirror (Optional[Tensor]): As in a `Bucket`.
+        RETURNS (Tensor): The last layer's hidden states, and padding. (steps x rows, nO)
+        """
         for i in range(len(self.layers)):
             layer = cast(nn.RNNBase, self.layers[i])
-            halves = [_run_forward(layer, cells, bucket)]
-            if layer.bidirectional:
-                halves.append(_run_backward(layer, cells, bucket))
-            cells = self._finish_layer(i, cells, torch.cat(halves, dim=1))
+            halves = [run_direction(layer, 0, cells.view(steps, rows, -1), reverse=False)]
+            if layer.bidirectional and mirror is None:
+                halves.append(run_direction(layer, 1, cells.view(steps, rows, -1), reverse=True))
+            elif layer.bidirectional and mirror is not None:
+                # Sequences are turned round each within its own length, so that padding comes
+                # last here too and reaches no token.
+                turned = cells.index_select(0, mirror).view(steps, rows, -1)
+                out = run_direction(layer, 1, turned, reverse=False).view(len(cells), -1)
+                halves.append(out.index_select(0, mirror))
+            out = torch.cat([half.view(len(cells), -1) for half in halves], dim=1)
+            cells = self._finish_layer(i, cells, out)
         return cells
 
 
@@ -121,20 +138,3 @@ def choose_path(device: torch.device, is_train: bool) -> str:
     if device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return "packed"
     return "stepwise" if is_train else "bucketed"
-
-
-def _run_forward(layer: nn.RNNBase, cells: torch.Tensor, bucket: Bucket) -> torch.Tensor:
-    rectangle = cells.view(bucket.steps, bucket.rows, -1)
-    return run_direction(layer, 0, rectangle, reverse=False).view(len(cells), -1)
-
-
-def _run_backward(layer: nn.RNNBase, cells: torch.Tensor, bucket: Bucket) -> torch.Tensor:
-    """Run a layer's backward direction. Where lengths differ, sequences are turned round each
-    within its own length, so that padding comes last here too and reaches no token.
-    """
-    if bucket.mirror is not None:
-        cells = cells.index_select(0, bucket.mirror)
-    rectangle = cells.view(bucket.steps, bucket.rows, -1)
-    out = run_direction(layer, 1, rectangle, reverse=bucket.mirror is None)
-    out = out.view(len(cells), -1)
-    return out if bucket.mirror is None else out.index_select(0, bucket.mirror)

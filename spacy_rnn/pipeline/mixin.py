@@ -8,8 +8,8 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 
 # Tokens that a component reads ahead, so that sentences of similar length can be computed
-# together: enough for ten buckets of the encoder, and some 30 MB of hidden states.
-TOKEN_BUDGET = 25_000
+# together: more fills the encoder's buckets better, but costs memory.
+TOKEN_BUDGET = 6_000
 
 
 class RNNPipeMixin:
