@@ -12,7 +12,7 @@ from .lookahead import compute_ahead, read_windows
 
 # Tokens that a component reads ahead, so that sentences of similar length can be computed
 # together: more fills the encoder's buckets better, but costs memory.
-TOKEN_BUDGET = 6_000
+TOKEN_BUDGET = 10_000
 
 
 class RNNPipeMixin:
