@@ -1,14 +1,11 @@
 """What all our components have in common, on top of the spaCy class each of them is."""
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from spacy.tokens import Doc
 from spacy.util import minibatch
-
-from .lookahead import compute_ahead, read_windows
 
 # Tokens that a component reads ahead, so that sentences of similar length can be computed
 # together: more fills the encoder's buckets better, but costs memory.
@@ -24,9 +21,8 @@ class RNNPipeMixin:
         """Apply the component to a stream of Docs, in order.
 
         Docs are read ahead until there are `TOKEN_BUDGET` tokens, so that the model can compute
-        sentences of similar length together. On a CPU the next window is read meanwhile. With
-        `batch_size=1` nothing is read ahead, for streams that arrive slowly. In a memory zone,
-        finish or close the stream before the zone ends.
+        sentences of similar length together, and at most one Doc beyond that. With
+        `batch_size=1` nothing is read ahead, for streams that arrive slowly.
 
         stream (Iterable[Doc]): The Docs.
         batch_size (int): How many Docs to pass to the error handler together, where a window
@@ -34,16 +30,16 @@ class RNNPipeMixin:
         YIELDS (Doc): The processed Docs.
         """
         error_handler = self.get_error_handler()  # type: ignore[attr-defined]
-        for window, predict in self._predict_windows(stream, batch_size):
+        for window in read_windows(stream, 1 if batch_size == 1 else TOKEN_BUDGET):
             try:
-                self.set_annotations(window, predict())  # type: ignore[attr-defined]
+                self._annotate(window)
             except Exception as err:
                 if len(window) <= batch_size:
                     error_handler(self.name, self, window, err)  # type: ignore[attr-defined]
                     continue
                 for docs in minibatch(window, batch_size):
                     try:
-                        self.set_annotations(docs, self.predict(docs))  # type: ignore[attr-defined]
+                        self._annotate(docs)
                     except Exception as batch_err:
                         error_handler(self.name, self, docs, batch_err)  # type: ignore[attr-defined]
                     else:
@@ -51,17 +47,8 @@ class RNNPipeMixin:
             else:
                 yield from window
 
-    def _predict_windows(
-        self, stream: Iterable[Doc], batch_size: int
-    ) -> Iterator[tuple[list[Doc], Callable[[], Any]]]:
-        predict = self.predict  # type: ignore[attr-defined]
-        windows = read_windows(stream, 1 if batch_size == 1 else TOKEN_BUDGET)
-        # A GPU computes beside Python by itself, and belongs to the thread that has chosen it.
-        on_cpu = self.model.ops.device_type == "cpu"  # type: ignore[attr-defined]
-        if on_cpu and batch_size != 1:
-            yield from compute_ahead(predict, windows)
-        else:
-            yield from ((window, partial(predict, window)) for window in windows)
+    def _annotate(self, docs: list[Doc]) -> None:
+        self.set_annotations(docs, self.predict(docs))  # type: ignore[attr-defined]
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Any:
         """Load the component from a bytestring.
@@ -100,6 +87,26 @@ class RNNPipeMixin:
             except Exception as err:
                 raise ValueError(_loading_failed(self, f"from '{path / name}'", err)) from err
         return super().from_disk(path, exclude=[*exclude, *files])  # type: ignore[misc]
+
+
+def read_windows(stream: Iterable[Doc], token_budget: int) -> Iterator[list[Doc]]:
+    """Read Docs ahead.
+
+    stream (Iterable[Doc]): The Docs.
+    token_budget (int): A window is closed as soon as it holds this many tokens. An empty Doc
+        counts as one, so that windows are bounded whatever is in the stream.
+    YIELDS (List[Doc]): The windows, none of them empty.
+    """
+    window: list[Doc] = []
+    n_tokens = 0
+    for doc in stream:
+        window.append(doc)
+        n_tokens += max(len(doc), 1)
+        if n_tokens >= token_budget:
+            yield window
+            window, n_tokens = [], 0
+    if window:
+        yield window
 
 
 def _loading_failed(component: Any, source: str, err: Exception) -> str:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc
 
 from spacy_rnn.pipeline import mixin
-from spacy_rnn.pipeline.lookahead import compute_ahead, read_windows
-from spacy_rnn.pipeline.mixin import TOKEN_BUDGET
+from spacy_rnn.pipeline.mixin import TOKEN_BUDGET, read_windows
 
 from ..conftest import make_nlp
 from .test_rnn_tagger import get_tags
@@ -50,12 +49,9 @@ def test_nothing_is_read_ahead_with_batch_size_one(trained_nlp):
 def test_a_window_is_wide_whatever_the_batch_size(trained_nlp, monkeypatch):
     pipe = trained_nlp.get_pipe("rnn_tagger")
     sizes = []
-    predict = type(pipe).predict
+    annotate = type(pipe)._annotate
     monkeypatch.setattr(
-        type(pipe),
-        "predict",
-        lambda self, docs: sizes.append(len(docs)) or predict(self, docs),
-        raising=False,
+        type(pipe), "_annotate", lambda self, docs: sizes.append(len(docs)) or annotate(self, docs)
     )
     list(trained_nlp.pipe(TEXTS * 10, batch_size=2))
     assert sizes == [80]
@@ -73,53 +69,6 @@ def test_scores_do_not_depend_on_the_batch(trained_nlp, texts, batch_size, budge
         alone = pipe.model.predict([doc])[0]
         numpy.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-5)
         assert [t.tag_ for t in trained_nlp(doc.text)] == [t.tag_ for t in doc]
-
-
-def test_the_next_window_is_read_while_one_is_computed():
-    read, started, go_on = [], threading.Event(), threading.Event()
-
-    def compute(item):
-        started.set()
-        assert go_on.wait(timeout=60)
-        return 2 * item
-
-    def items():
-        for i in range(3):
-            if i == 1:  # Only reached if the first item is being computed elsewhere.
-                assert started.wait(timeout=60)
-                go_on.set()
-            read.append(i)
-            yield i
-
-    results = []
-    for item, get_result in compute_ahead(compute, items()):
-        assert len(read) <= item + 2
-        results.append(get_result())
-    assert results == [0, 2, 4]
-
-
-def test_what_was_read_before_the_stream_broke_off_is_not_lost(trained_nlp, monkeypatch):
-    monkeypatch.setattr(mixin, "TOKEN_BUDGET", 1)
-
-    def stream():
-        yield from TEXTS[:3]
-        raise OSError("connection lost")
-
-    seen = []
-    with pytest.raises(OSError, match="connection lost"):
-        for doc in trained_nlp.pipe(stream(), batch_size=2):
-            seen.append(doc.text)
-    assert seen == TEXTS[:3]
-
-
-def test_a_stream_may_be_left_early(trained_nlp, monkeypatch):
-    monkeypatch.setattr(mixin, "TOKEN_BUDGET", 1)
-    before = threading.active_count()
-    with trained_nlp.memory_zone():
-        stream = trained_nlp.pipe(TEXTS * 5, batch_size=3)
-        assert next(stream).text == TEXTS[0]
-        stream.close()
-    assert threading.active_count() <= before
 
 
 def test_error_handlers_get_the_batch_that_failed(nlp, monkeypatch):
