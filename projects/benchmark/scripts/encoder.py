@@ -155,4 +155,5 @@ def time_gemm() -> float:
 
 @cache
 def make_matrices() -> tuple[torch.Tensor, ...]:
+    """Make the random matrices whose product is the peak that the encoders are held against."""
     return tuple(torch.randn(GEMM_SIZE, GEMM_SIZE) for _ in range(3))
