@@ -54,13 +54,13 @@ def build_lexeme_embed(
     attr_widths: list[int] = DEFAULT_ATTR_WIDTHS,
     prefix_sizes: list[int] = DEFAULT_PREFIX_SIZES,
     suffix_sizes: list[int] = DEFAULT_SUFFIX_SIZES,
-    affix_rows: int = 2500,
+    affix_rows: int = 1500,
     affix_width: int = 24,
     ngram_sizes: list[int] = DEFAULT_NGRAM_SIZES,
     ngram_rows: int = 20000,
-    ngram_width: int = 64,
+    ngram_width: int = 32,
     maxout_pieces: int = 2,
-    word_dropout: float = 0.3,
+    word_dropout: float = 0.4,
     include_static_vectors: bool = False,
     grad_clip_norm: float = 5.0,
     grad_clip_value: float = 0.0,
@@ -77,8 +77,8 @@ def build_lexeme_embed(
     prefix_sizes, suffix_sizes (List[int]): The numbers of characters of prefixes and suffixes, in
         lower case; the attributes PREFIX (one character) and SUFFIX (three) keep the case. Empty
         lists turn them off.
-    affix_rows (int): The number of rows of the table of each of those sizes.
-    affix_width (int): The width of each of those tables.
+    affix_rows (int): The number of rows for the affixes of each of those sizes.
+    affix_width (int): The width of their table.
     ngram_sizes (List[int]): The sizes of character n-grams, with a begin and an end mark counted
         as characters. An empty list turns them off.
     ngram_rows (int): The number of rows of the n-grams' table. 0 turns them off.
@@ -114,26 +114,25 @@ def build_lexeme_embed(
     check_counts("suffix_sizes", suffix_sizes, 1)
     check_counts("ngram_sizes", ngram_sizes, 1)
     ngram_rows = ngram_rows if ngram_sizes else 0
-    n_affixes = len(prefix_sizes) + len(suffix_sizes)
     shim = TorchShim(
         "lexeme_embed",
         LexemeEmbedding,
         {
             "width": width,
-            "rows": [*rows, *[affix_rows] * n_affixes],
-            "attr_widths": [*attr_widths, *[affix_width] * n_affixes],
+            "rows": list(rows),
+            "attr_widths": list(attr_widths),
+            "n_affixes": len(prefix_sizes) + len(suffix_sizes),
+            "affix_rows": affix_rows,
+            "affix_width": affix_width,
             "ngram_rows": ngram_rows,
             "ngram_width": ngram_width,
             "maxout_pieces": maxout_pieces,
         },
         layer_settings={
             "attrs": list(attrs),
-            "rows": list(rows),
             "prefix_sizes": list(prefix_sizes),
             "suffix_sizes": list(suffix_sizes),
-            "affix_rows": affix_rows,
             "ngram_sizes": list(ngram_sizes),
-            "ngram_rows": ngram_rows,
             "include_static_vectors": include_static_vectors,
         },
         grad_clip_norm=grad_clip_norm,

@@ -67,8 +67,8 @@ class TorchShim(Shim):
         super().__init__(None)
         self.layer = layer
         self.build = build
-        self.settings = settings
-        self.layer_settings = layer_settings or {}
+        self.settings = {**(layer_settings or {}), **settings}
+        self._module_settings = settings
         self.inferred: dict[str, Any] = {}
         self.grad_clip_norm = grad_clip_norm
         self.grad_clip_value = grad_clip_value
@@ -100,7 +100,7 @@ class TorchShim(Shim):
         inferred (Any): The arguments for `build` that were inferred from data.
         """
         with torch.inference_mode(False):
-            self._set_module(self.build(**self.settings, **inferred), inferred)
+            self._set_module(self.build(**self._module_settings, **inferred), inferred)
 
     def predict(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Run the module without gradients.
@@ -219,7 +219,7 @@ class TorchShim(Shim):
         """RETURNS (bytes): The settings, and the parameters in the safetensors format."""
         tensors = {n: p.detach().cpu().contiguous() for n, p in self._parameters()}
         inferred = self.inferred if self._model is not None else None
-        return StoredModule(self._all_settings(), inferred, tensors).to_bytes()
+        return StoredModule(self.settings, inferred, tensors).to_bytes()
 
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         """Load what `to_bytes` returned. Where this fails, nothing is changed.
@@ -230,20 +230,17 @@ class TorchShim(Shim):
         """
         try:
             stored = StoredModule.from_bytes(bytes_data)
-            stored.check_settings(self._all_settings())
+            stored.check_settings(self.settings)
             if stored.inferred is None:
                 self._model, self.inferred = None, {}
                 return self
             with torch.inference_mode(False):
-                module = self.build(**self.settings, **stored.inferred)
+                module = self.build(**self._module_settings, **stored.inferred)
                 stored.load_into(module)
                 self._set_module(module, stored.inferred)
         except (ValueError, TypeError) as err:
             raise ValueError(f"Can't load the weights of layer {self.layer!r}: {err}.") from err
         return self
-
-    def _all_settings(self) -> dict[str, Any]:
-        return {**self.layer_settings, **self.settings}
 
     def _set_module(self, module: nn.Module, inferred: dict[str, Any]) -> None:
         self._model = module.to(self._device)

@@ -7,19 +7,24 @@ of sequences of similar length (`Bucket`). Nothing here touches values, only pos
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 
+# Torch's fast kernels are compiled for one shape, which takes longer than running them, and keep
+# some 0.3 MB for each. So buckets have one of these numbers of rows, and their time is cut into
+# pieces of a few lengths: powers of two, or for a single row any even number.
+BUCKET_ROWS = (1, 2, 4, 8, 16, 32, 64)
+MAX_PIECE_STEPS = 32
+MAX_SINGLE_ROW_STEPS = 64
 # What a bucket costs on a CPU, in cells of its rectangle (rows x steps), fitted to timings of
-# torch's LSTM for 1 to 256 rows: a time step costs as much as this many more rows, a bucket as
-# much as this many more cells, and unequal lengths this share more, for turning round and back.
-STEP_OVERHEAD_ROWS = 2
-BUCKET_OVERHEAD_CELLS = 64
-UNEQUAL_OVERHEAD = 0.1
-# Larger buckets gain nothing, and smaller ones spread better over the processor's cores.
-MAX_BUCKET_ROWS = 128
+# torch's LSTM: a time step costs as much as this many more rows, a piece or a bucket as much
+# as this many more cells.
+STEP_OVERHEAD_ROWS = 1.5
+PIECE_OVERHEAD_CELLS = 20
+BUCKET_OVERHEAD_CELLS = 10
 MAX_BUCKET_CELLS = 4096
 
 
@@ -103,48 +108,59 @@ class Bucket:
 
     gather (Tensor): For each cell of the rectangle, the token's position in the flat batch.
         Cells beyond the end of their sequence repeat its last token. (steps x rows,)
-    scatter (Tensor): The cells that hold a token, in the order of `tokens`. (N,)
-    tokens (Tensor): The flat positions of those tokens. (N,)
-    mirror (Optional[Tensor]): For each cell, the cell as far from the end of its sequence as
-        this one is from its beginning; None where all lengths are equal, so that turning the
-        whole rectangle round does the same. (steps x rows,)
-    steps (int): The length of the longest sequence.
+    target (Tensor): The same, but one beyond the end of the flat batch for cells that hold no
+        token: where to put the results. (steps x rows,)
+    mirror (Tensor): For each cell, the cell as far from the end of its sequence as this one is
+        from its beginning, so that padding comes last in both directions. (steps x rows,)
+    pieces (Tuple[int, ...]): Into how many steps each to cut the rectangle.
     rows (int): The number of sequences.
     """
 
     gather: torch.Tensor
-    scatter: torch.Tensor
-    tokens: torch.Tensor
-    mirror: torch.Tensor | None
-    steps: int
+    target: torch.Tensor
+    mirror: torch.Tensor
+    pieces: tuple[int, ...]
     rows: int
 
     @classmethod
-    def from_lengths(cls, lengths: np.ndarray, starts: np.ndarray) -> "Bucket":
+    def from_lengths(cls, lengths: np.ndarray, starts: np.ndarray, n_tokens: int) -> "Bucket":
         """Lay out sequences that begin at `starts` in the flat batch.
 
         lengths (ndarray): The number of tokens of each sequence, none of them zero. (rows,)
         starts (ndarray): The flat position of each sequence's first token. (rows,)
+        n_tokens (int): The number of tokens of the flat batch.
         RETURNS (Bucket): The layout.
         """
-        steps, rows = int(lengths.max()), len(lengths)
-        times = np.arange(steps)[:, None]
+        rows = len(lengths)
+        pieces = cut_steps(int(lengths.max()), rows)
+        times = np.arange(sum(pieces))[:, None]
+        is_token = times < lengths
         gather = (starts + np.minimum(times, lengths - 1)).ravel()
-        if int(lengths.min()) == steps:
-            cells = np.arange(steps * rows)
-            mirror = None
-        else:
-            cells = np.flatnonzero((times < lengths).ravel())
-            turned = np.where(times < lengths, lengths - 1 - times, times)
-            mirror = torch.from_numpy((turned * rows + np.arange(rows)).ravel())
-        return cls(
-            torch.from_numpy(gather),
-            torch.from_numpy(cells),
-            torch.from_numpy(gather[cells]),
-            mirror,
-            steps,
-            rows,
-        )
+        target = np.where(is_token.ravel(), gather, n_tokens)
+        turned = np.where(is_token, lengths - 1 - times, times)
+        mirror = (turned * rows + np.arange(rows)).ravel()
+        indices = [torch.from_numpy(a) for a in (gather, target, mirror)]
+        return cls(indices[0], indices[1], indices[2], pieces, rows)
+
+
+@lru_cache(maxsize=1024)
+def cut_steps(steps: int, rows: int) -> tuple[int, ...]:
+    """Divide a rectangle into pieces of a few lengths, and a little padding.
+
+    steps (int): The length of the longest sequence.
+    rows (int): The number of sequences.
+    RETURNS (Tuple[int, ...]): The steps of each piece, together no fewer than `steps`.
+    """
+    unit = 2 if rows == 1 else min(4, BUCKET_ROWS[-1] // rows)
+    steps += -steps % unit
+    largest = MAX_PIECE_STEPS if rows > 1 else MAX_SINGLE_ROW_STEPS
+    pieces = [largest] * (steps // largest)
+    rest = steps % largest
+    if rows == 1 and rest:
+        pieces.append(rest)
+    elif rest:
+        pieces.extend(1 << bit for bit in reversed(range(rest.bit_length())) if rest >> bit & 1)
+    return tuple(pieces)
 
 
 def make_buckets(lengths: Sequence[int]) -> list[Bucket]:
@@ -153,59 +169,44 @@ def make_buckets(lengths: Sequence[int]) -> list[Bucket]:
     lengths (Sequence[int]): The number of tokens of each sequence; zeros are skipped.
     RETURNS (List[Bucket]): The buckets, the one with the longest sequences first.
     """
+    if len(lengths) == 1 and 0 < lengths[0] <= MAX_SINGLE_ROW_STEPS:
+        return [_make_single_bucket(lengths[0])]
     sizes = np.asarray(lengths, dtype=np.int64)
     starts = np.cumsum(sizes) - sizes
-    ranking = np.argsort(sizes, kind="stable")[np.count_nonzero(sizes == 0) :]
+    n_tokens = int(sizes.sum())
+    ranking = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
     sizes, starts = sizes[ranking], starts[ranking]
-    distinct, counts = np.unique(sizes, return_counts=True)
+    before = [0, *np.cumsum(sizes).tolist()]
     buckets = []
-    end = len(sizes)
-    for first in reversed(_partition(distinct, counts)):
-        begin = int(counts[:first].sum())
-        steps = int(sizes[end - 1])
-        most = max(1, min(MAX_BUCKET_ROWS, MAX_BUCKET_CELLS // steps))
-        n_parts = -(-(end - begin) // most)
-        for part in reversed(np.array_split(np.arange(begin, end), n_parts)):
-            buckets.append(Bucket.from_lengths(sizes[part], starts[part]))
-        end = begin
+    begin = 0
+    while begin < len(sizes):
+        rows = _choose_rows(int(sizes[begin]), before[begin:])
+        part = slice(begin, begin + rows)
+        buckets.append(Bucket.from_lengths(sizes[part], starts[part], n_tokens))
+        begin += rows
     return buckets
 
 
-def find_cells(buckets: list[Bucket]) -> torch.Tensor:
-    """Find where a batch's tokens are when the cells of its buckets are put one after another.
+@lru_cache(maxsize=MAX_SINGLE_ROW_STEPS)
+def _make_single_bucket(length: int) -> Bucket:
+    # To lay out a short sequence takes as long as a fifth of its computation.
+    return Bucket.from_lengths(np.array([length]), np.array([0]), length)
 
-    buckets (List[Bucket]): All buckets of the batch.
-    RETURNS (Tensor): The cell of each token. (N,)
+
+def _choose_rows(steps: int, before: list[int]) -> int:
+    """Choose how many of the longest sequences that are left to put into a bucket, so that it
+    costs least for a token.
+
+    steps (int): The longest length.
+    before (List[int]): The number of tokens up to each sequence that is left, and to the end.
+    RETURNS (int): One of BUCKET_ROWS.
     """
-    cells = torch.empty(sum(len(bucket.tokens) for bucket in buckets), dtype=torch.int64)
-    start = 0
-    for bucket in buckets:
-        cells[bucket.tokens] = bucket.scatter + start
-        start += bucket.steps * bucket.rows
-    return cells
 
+    def get_cost(rows: int) -> float:
+        pieces = cut_steps(steps, rows)
+        cost = sum(pieces) * (rows + STEP_OVERHEAD_ROWS)
+        cost += len(pieces) * PIECE_OVERHEAD_CELLS + BUCKET_OVERHEAD_CELLS
+        return cost / (before[rows] - before[0])
 
-def _partition(distinct: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Find the cheapest division of sequences, sorted by length, into buckets. Sequences of the
-    same length stay together.
-
-    distinct (ndarray): The lengths that occur, rising. (n,)
-    counts (ndarray): How many sequences have each of them. (n,)
-    RETURNS (List[int]): For each bucket, the index in `distinct` of its shortest length, rising.
-    """
-    before = np.cumsum(counts) - counts
-    cheapest = np.zeros(len(distinct) + 1)
-    firsts = np.zeros(len(distinct), dtype=np.int64)
-    for last, steps in enumerate(distinct.tolist()):
-        rows = before[last] + counts[last] - before[: last + 1]
-        costs = steps * (rows + STEP_OVERHEAD_ROWS) * (1 + UNEQUAL_OVERHEAD)
-        costs[last] /= 1 + UNEQUAL_OVERHEAD
-        costs += cheapest[: last + 1] + BUCKET_OVERHEAD_CELLS
-        firsts[last] = costs.argmin()
-        cheapest[last + 1] = costs[firsts[last]]
-    partition: list[int] = []
-    end = len(distinct)
-    while end:
-        end = int(firsts[end - 1])
-        partition.append(end)
-    return partition[::-1]
+    most = min(len(before) - 1, MAX_BUCKET_CELLS // steps)
+    return min((rows for rows in BUCKET_ROWS if rows <= max(most, 1)), key=get_cost)

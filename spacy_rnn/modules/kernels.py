@@ -1,6 +1,6 @@
 """One direction of one recurrent layer over a rectangle of sequences, without gradients, on CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,31 +27,50 @@ _packed = WeakKeyDictionary()
 
 
 def run_direction(
-    layer: nn.RNNBase, direction: int, X: torch.Tensor, reverse: bool
+    layer: nn.RNNBase, direction: int, X: torch.Tensor, pieces: Sequence[int]
 ) -> torch.Tensor:
-    """Run one direction of a layer.
+    """Run one direction of a layer, from the first step to the last.
 
     layer (nn.RNNBase): Torch's module with the parameters: LSTM, GRU or RNN, of one layer.
     direction (int): 0 for the forward direction's parameters, 1 for the backward's.
     X (Tensor): The sequences. (steps, rows, nI)
-    reverse (bool): Whether to begin at the last step.
+    pieces (Sequence[int]): Into how many steps each to cut them, where the kernel depends on it.
     RETURNS (Tensor): The hidden states. (steps, rows, hidden)
     """
-    weights: list[torch.Tensor] = layer.all_weights[direction]  # type: ignore[assignment]
+    weights = _get_weights(layer, direction)
     state = X.new_zeros(1, X.shape[1], layer.hidden_size)
-    if _can_pack(layer, X):
-        weight_ih, weight_hh = _pack(layer, direction, weights)
-        # Arguments: weights, states, reverse, batch_sizes, mode, hidden_size, num_layers,
-        # has_biases, bidirectional, batch_first, train.
-        arguments = (weight_ih, weight_hh, *weights[2:], state, state, reverse)
-        return torch.ops.aten.mkldnn_rnn_layer(
-            X, *arguments, [], _LSTM_MODE, layer.hidden_size, 1, True, False, False, False
-        )[0]
-    # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
-    options = (True, 1, 0.0, False, False, False)
-    start = (state, state) if layer.mode == "LSTM" else state
-    Y = _PLAIN[layer.mode](X.flip(0) if reverse else X, start, weights, *options)[0]
-    return Y.flip(0) if reverse else Y
+    if not _can_pack(layer, X):
+        # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
+        plain_options = (True, 1, 0.0, False, False, False)
+        start = (state, state) if layer.mode == "LSTM" else state
+        return _PLAIN[layer.mode](X, start, weights, *plain_options)[0]
+    packed = _pack(layer, direction, weights)
+    # Arguments: reverse, batch_sizes, mode, hidden_size, num_layers, has_biases, bidirectional,
+    # batch_first, train.
+    options: tuple[Any, ...] = (
+        False,
+        [],
+        _LSTM_MODE,
+        layer.hidden_size,
+        1,
+        True,
+        False,
+        False,
+        False,
+    )
+    outputs, hidden, cell = [], state, state
+    for piece in X.split(pieces) if len(pieces) > 1 else (X,):
+        Y, hidden, cell, _ = torch.ops.aten.mkldnn_rnn_layer.default(
+            piece, *packed, *weights[2:], hidden, cell, *options
+        )
+        outputs.append(Y)
+    return torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+
+
+def _get_weights(layer: nn.RNNBase, direction: int) -> list[torch.Tensor]:
+    # The same as `all_weights`, without the look-up by names that takes longer than some steps.
+    weights: list[torch.Tensor] = layer._flat_weights  # type: ignore[assignment]
+    return weights[4 * direction : 4 * direction + 4]
 
 
 def _can_pack(layer: nn.RNNBase, X: torch.Tensor) -> bool:

@@ -76,8 +76,8 @@ class _Recurrence(torch.autograd.Function):
             start = steps[-1][1] if steps else 0
             steps.append((start, start + size))
         # Nobody else holds the gates, and the sum that made them needs no result for its
-        # gradient: the cell_stepss may write over them.
-        hidden, saved = cell_steps.forward(gates, weight, candidate_bias, steps)
+        # gradient: the steps may write over them.
+        hidden, saved = cell_steps.forward(gates, weight.contiguous(), candidate_bias, steps)
         ctx.save_for_backward(hidden, weight, *saved)
         ctx.steps, ctx.cell_steps = steps, cell_steps
         return hidden

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .batching import Bucket, StepMajor, find_cells, make_buckets, permute
+from .batching import Bucket, StepMajor, make_buckets, permute
 from .cells import make_layer
 from .dropout import locked_dropout
 from .kernels import run_direction
@@ -89,39 +89,26 @@ class RecurrentStack(nn.Module):
         return self.norms[i](Y) if self.norms else Y
 
     def _run_bucketed(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-        if len(X) == max(lengths, default=0):  # A single sequence is a rectangle as it is.
-            return self._run_rectangle(X, len(X), 1, None) if len(X) else X.new_empty(0, self.nO)
-        buckets = make_buckets(lengths)
-        cells = run_tasks([partial(self._run_bucket, X, bucket) for bucket in buckets])
-        return torch.cat(cells).index_select(0, find_cells(buckets))
+        # One row more, for what padding is encoded to.
+        Y = X.new_empty(len(X) + 1, self.nO)
+        run_tasks([partial(self._run_bucket, X, bucket, Y) for bucket in make_buckets(lengths)])
+        return Y[:-1]
 
-    def _run_bucket(self, X: torch.Tensor, bucket: Bucket) -> torch.Tensor:
+    def _run_bucket(self, X: torch.Tensor, bucket: Bucket, Y: torch.Tensor) -> None:
         cells = X.index_select(0, bucket.gather)
-        return self._run_rectangle(cells, bucket.steps, bucket.rows, bucket.mirror)
-
-    def _run_rectangle(
-        self, cells: torch.Tensor, steps: int, rows: int, mirror: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Encode sequences that lie side by side.
-
-        cells (Tensor): The tokens, and padding at the end of sequences. (steps x rows, nI)
-        mirror (Optional[Tensor]): As in a `Bucket`.
-        RETURNS (Tensor): The last layer's hidden states, and padding. (steps x rows, nO)
-        """
+        rectangle = (-1, bucket.rows, X.shape[1])
         for i in range(len(self.layers)):
             layer = cast(nn.RNNBase, self.layers[i])
-            halves = [run_direction(layer, 0, cells.view(steps, rows, -1), reverse=False)]
-            if layer.bidirectional and mirror is None:
-                halves.append(run_direction(layer, 1, cells.view(steps, rows, -1), reverse=True))
-            elif layer.bidirectional and mirror is not None:
-                # Sequences are turned round each within its own length, so that padding comes
-                # last here too and reaches no token.
-                turned = cells.index_select(0, mirror).view(steps, rows, -1)
-                out = run_direction(layer, 1, turned, reverse=False).view(len(cells), -1)
-                halves.append(out.index_select(0, mirror))
+            halves = [run_direction(layer, 0, cells.view(rectangle), bucket.pieces)]
+            if layer.bidirectional:
+                # Sequences are turned round each within its own length.
+                turned = cells.index_select(0, bucket.mirror).view(rectangle)
+                half = run_direction(layer, 1, turned, bucket.pieces).view(len(cells), -1)
+                halves.append(half.index_select(0, bucket.mirror))
             out = torch.cat([half.view(len(cells), -1) for half in halves], dim=1)
             cells = self._finish_layer(i, cells, out)
-        return cells
+            rectangle = (-1, bucket.rows, self.nO)
+        Y.index_copy_(0, bucket.target, cells)
 
 
 def choose_path(device: torch.device, is_train: bool) -> str:

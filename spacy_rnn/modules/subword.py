@@ -14,14 +14,15 @@ _MURMUR = np.uint64(0xC4CEB9FE1A85EC53)
 _INVERSE = np.uint64(pow(int(_GOLDEN), -1, 2**64))
 
 
-def mix_hash(values: np.ndarray, salt: int = 0) -> np.ndarray:
+def mix_hash(values: np.ndarray, salt: int | np.ndarray = 0) -> np.ndarray:
     """Scatter 64-bit numbers evenly, as the finaliser of MurmurHash3 does.
 
     values (ndarray): Unsigned 64-bit integers, of any shape.
-    salt (int): Chooses one of many independent hash functions.
+    salt (int / ndarray): Chooses one of many independent hash functions; an array, of a shape
+        that fits that of the values, for each value its own.
     RETURNS (ndarray): Unsigned 64-bit integers of the same shape.
     """
-    hashed = values ^ np.uint64((salt + 1) * int(_GOLDEN) % 2**64)
+    hashed = values ^ (np.atleast_1d(np.uint64(1) + np.asarray(salt, dtype=np.uint64)) * _GOLDEN)
     hashed = (hashed ^ (hashed >> np.uint64(33))) * _MURMUR
     return hashed ^ (hashed >> np.uint64(29))
 

@@ -16,6 +16,10 @@ Forward = tuple[torch.Tensor, tuple[torch.Tensor, ...]]
 # inner bias.
 Backward = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
+# The gradient of what a function has returned, times its derivative: one pass over memory.
+_SIGMOID_BACKWARD = torch.ops.aten.sigmoid_backward.grad_input
+_TANH_BACKWARD = torch.ops.aten.tanh_backward.grad_input
+
 
 def find_previous(steps: Steps) -> torch.Tensor:
     """The packed positions of the tokens before those of the second and later steps."""
@@ -60,7 +64,7 @@ class LSTMSteps(TimeSteps):
         for start, end in steps:
             gate = gates[:, start:end]
             if start:
-                gate.baddbmm_(hidden[:, before : before + end - start], weight)
+                gate += torch.bmm(hidden[:, before : before + end - start], weight)
             i, f, g, o = gate.split(size, dim=2)
             gate[:, :, : 2 * size].sigmoid_()
             g.tanh_()
@@ -87,13 +91,14 @@ class LSTMSteps(TimeSteps):
         # What each gate's input does to the cell, and the last one's to the hidden state.
         d_gates = torch.empty_like(gates)
         d_i, d_f, d_g, d_o = d_gates.split(size, dim=2)
-        torch.mul(g, i * (1 - i), out=d_i)
         d_f[:, :n_first] = 0
-        torch.mul(cells[:, find_previous(steps)], (f * (1 - f))[:, n_first:], out=d_f[:, n_first:])
-        torch.mul(i, 1 - g * g, out=d_g)
-        torch.mul(squashed, o * (1 - o), out=d_o)
-        d_squashed = o * (1 - squashed * squashed)
-        weight_t = weight.transpose(1, 2)
+        previous = cells[:, find_previous(steps)]
+        _SIGMOID_BACKWARD(g, i, grad_input=d_i)
+        _SIGMOID_BACKWARD(previous, f[:, n_first:], grad_input=d_f[:, n_first:])
+        _TANH_BACKWARD(i, g, grad_input=d_g)
+        _SIGMOID_BACKWARD(squashed, o, grad_input=d_o)
+        d_squashed = torch.ops.aten.tanh_backward(o, squashed)
+        weight_t = weight.transpose(1, 2).contiguous()
         d_cell_next: torch.Tensor | None = None
         for step in range(len(steps) - 1, -1, -1):
             start, end = steps[step]
@@ -105,7 +110,7 @@ class LSTMSteps(TimeSteps):
             gate[:, :, : 3 * size].unflatten(2, (3, size)).mul_(d_cell.unsqueeze(2))
             if step:
                 before = steps[step - 1][0]
-                grad[:, before : before + end - start].baddbmm_(gate, weight_t)
+                grad[:, before : before + end - start] += torch.bmm(gate, weight_t)
                 d_cell_next = d_cell.mul_(f[:, start:end])
         return d_gates, d_gates, None
 
@@ -161,11 +166,11 @@ class GRUSteps(TimeSteps):
         # candidate's; then the same for what is multiplied with the recurrent weights.
         d_gates = torch.empty_like(gates)
         d_r, d_z, d_n = d_gates.split(size, dim=2)
-        torch.mul(1 - z, 1 - n * n, out=d_n)
-        torch.mul(d_n * inner, r * (1 - r), out=d_r)
-        torch.mul(last - n, z * (1 - z), out=d_z)
+        _TANH_BACKWARD(1 - z, n, grad_input=d_n)
+        _SIGMOID_BACKWARD(d_n * inner, r, grad_input=d_r)
+        _SIGMOID_BACKWARD(last - n, z, grad_input=d_z)
         d_recurrent = torch.cat([d_gates[:, :, : 2 * size], d_n * r], dim=2)
-        weight_t = weight.transpose(1, 2)
+        weight_t = weight.transpose(1, 2).contiguous()
         for step in range(len(steps) - 1, -1, -1):
             start, end = steps[step]
             d_hidden = grad[:, start:end].unsqueeze(2)
@@ -175,7 +180,7 @@ class GRUSteps(TimeSteps):
             if step:
                 before = steps[step - 1][0]
                 target = grad[:, before : before + end - start]
-                target.baddbmm_(gate, weight_t)
+                target += torch.bmm(gate, weight_t)
                 target.addcmul_(grad[:, start:end], z[:, start:end])
         return d_gates, d_recurrent, d_recurrent[:, :, 2 * size :].sum(dim=1)
 
@@ -200,7 +205,7 @@ class ElmanSteps(TimeSteps):
         for start, end in steps:
             gate = gates[:, start:end]
             if start:
-                gate.baddbmm_(gates[:, before : before + end - start], weight)
+                gate += torch.bmm(gates[:, before : before + end - start], weight)
             cls.activate_(gate)
             before = start
         # The result must not be the input: autograd would take it for untouched.
@@ -216,13 +221,13 @@ class ElmanSteps(TimeSteps):
         steps: Steps,
     ) -> Backward:
         derivative = cls.derivative(hidden)
-        weight_t = weight.transpose(1, 2)
+        weight_t = weight.transpose(1, 2).contiguous()
         for step in range(len(steps) - 1, -1, -1):
             start, end = steps[step]
             gate = grad[:, start:end].mul_(derivative[:, start:end])
             if step:
                 before = steps[step - 1][0]
-                grad[:, before : before + end - start].baddbmm_(gate, weight_t)
+                grad[:, before : before + end - start] += torch.bmm(gate, weight_t)
         return grad, grad, None
 
 

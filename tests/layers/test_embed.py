@@ -1,11 +1,13 @@
 import numpy
 import pytest
 import spacy
+import torch
 from spacy.tokens import Doc
 from thinc.api import Adam, fix_random_seed
 
 from spacy_rnn.architectures.embed import build_lexeme_embed
-from spacy_rnn.layers.embed import _static_vectors, extract_features
+from spacy_rnn.layers.lexemes import Tokens
+from spacy_rnn.layers.vectors import get_static_vectors
 
 
 def make_embed(docs, **kwargs):
@@ -69,16 +71,18 @@ def test_gradients_equal_numeric_ones(docs):
     dYs = [numpy.random.default_rng(0).normal(size=Y.shape).astype("f") for Y in Ys]
     backprop(dYs)
     module = model.shims[0].module
-    for name in ("attrs.0.weight", "ngrams.weight", "mix.weight"):
+    for name in ("attrs.0.weight", "affixes.weight", "ngrams.weight", "mix.weight"):
         param = module.get_parameter(name)
         place = divmod(int(param.grad.abs().argmax()), param.shape[1])
         losses = []
         for step in (-1e-2, 1e-2):
-            param.data[place] += step
+            with torch.no_grad():
+                param[place] += step
             losses.append(
                 sum((Y * dY).sum() for Y, dY in zip(model.predict(docs), dYs, strict=True))
             )
-            param.data[place] -= step
+            with torch.no_grad():
+                param[place] -= step
         numeric = (losses[1] - losses[0]) / 2e-2
         assert param.grad[place].item() == pytest.approx(numeric, rel=0.05)
 
@@ -90,6 +94,22 @@ def test_training_changes_what_it_saw(docs):
     backprop(Ys)
     model.finish_update(Adam(0.1))
     assert not numpy.allclose(model.predict(docs)[0], before[0])
+
+
+def test_words_are_embedded_once_until_the_weights_change(docs):
+    model, computed = make_embed(docs), []
+    model.shims[0].module.register_forward_hook(lambda *args: computed.append(len(args[2])))
+    first = model.predict(docs)
+    nlp = spacy.blank("en")
+    with_new = model.predict([nlp("The cat saw Rome")])[0]
+    assert computed == [sum(map(len, docs)), 1]
+    numpy.testing.assert_array_equal(with_new[:3], first[0][:3])
+    alone = make_embed(docs).predict([nlp("The cat saw Rome")])[0]
+    numpy.testing.assert_allclose(with_new, alone, atol=1e-6)
+    averages = {model.shims[0]._key("norm.bias"): numpy.ones(12, dtype="f")}
+    with model.use_params(averages):
+        numpy.testing.assert_allclose(model.predict(docs)[0], first[0] + 1, atol=1e-6)
+    numpy.testing.assert_allclose(model.predict(docs)[0], first[0], atol=1e-6)
 
 
 def test_static_vectors(docs):
@@ -154,8 +174,8 @@ class TestStaticVectors:
 
     def lookup(self, vocab, words, width=2):
         docs = [Doc(vocab, words=words)]
-        keys = [[0, vocab.strings.add(word)] for word in words]
-        return _static_vectors(docs, numpy.asarray(keys, dtype=numpy.uint64), width)
+        lexemes = Tokens(docs, ["NORM"]).get_lexemes()
+        return get_static_vectors(docs, lexemes, width)[lexemes.tokens]
 
     def test_words_without_a_vector_have_zeros(self, vocab):
         found = self.lookup(vocab, ["cat", "xyzzy", "last"])
@@ -178,12 +198,8 @@ class TestStaticVectors:
         data = vocab.vectors.data
         keys = ["cat", "dog", "last"]
         vocab.vectors = spacy.vectors.Vectors(data=data, keys=keys, attr="LOWER")
-        docs = [Doc(vocab, words=["Cat", "CAT", "cat", "Dog"])]
-        model = make_embed(docs, include_static_vectors=True)
-        features = extract_features(model.shims[0].layer_settings, docs, 0.0)
-        found = _static_vectors(docs, features["vector_keys"], 2)
-        rows = found[features["tokens"]].tolist()
-        assert rows == [[1, 2], [1, 2], [1, 2], [3, 4]]
+        found = self.lookup(vocab, ["Cat", "CAT", "cat", "Dog"])
+        assert found.tolist() == [[1, 2], [1, 2], [1, 2], [3, 4]]
 
     def test_other_vectors_than_at_initialisation_are_refused(self, vocab):
         model = make_embed([Doc(vocab, words=["cat"])], include_static_vectors=True)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spacy_rnn.modules.batching import MAX_BUCKET_ROWS, StepMajor, make_buckets
+from spacy_rnn.modules.batching import BUCKET_ROWS, StepMajor, cut_steps, make_buckets
 
 LENGTHS = st.lists(st.integers(0, 12), min_size=1, max_size=40)
 
@@ -42,24 +42,43 @@ def test_step_major_mirror_turns_each_sequence_round(lengths):
 @example([1, 50, 1, 50])
 def test_buckets_hold_each_token_once(lengths):
     buckets = make_buckets(lengths)
-    tokens = [token for bucket in buckets for token in bucket.tokens.tolist()]
-    assert sorted(tokens) == list(range(sum(lengths)))
+    targets = torch.cat([torch.zeros(0, dtype=torch.long), *(b.target for b in buckets)])
+    assert sorted(targets[targets < sum(lengths)].tolist()) == list(range(sum(lengths)))
     starts = numpy.cumsum([0, *lengths])
     for bucket in buckets:
-        assert 0 < bucket.rows <= MAX_BUCKET_ROWS
-        gather = bucket.gather.view(bucket.steps, bucket.rows)
-        assert torch.equal(bucket.gather[bucket.scatter], bucket.tokens)
+        assert bucket.rows in BUCKET_ROWS
+        gather = bucket.gather.view(sum(bucket.pieces), bucket.rows)
+        is_token = bucket.target < sum(lengths)
+        assert torch.equal(bucket.gather[is_token], bucket.target[is_token])
+        assert (bucket.target[~is_token] == sum(lengths)).all()
         for column in gather.T.tolist():
             sequence = int(numpy.searchsorted(starts, column[0], side="right")) - 1
             length = lengths[sequence]
             assert column[:length] == list(range(column[0], column[0] + length))
-        if bucket.mirror is not None:
-            cells = torch.arange(len(bucket.gather))
-            assert torch.equal(bucket.mirror[bucket.mirror], cells)
+        cells = torch.arange(len(bucket.gather))
+        assert torch.equal(bucket.mirror[bucket.mirror], cells)
 
 
 def test_buckets_of_many_sequences_waste_little():
     rng = numpy.random.default_rng(0)
     lengths = rng.geometric(1 / 15, size=1500).clip(1, 80).tolist()
-    cells = sum(bucket.steps * bucket.rows for bucket in make_buckets(lengths))
-    assert cells < 1.1 * sum(lengths)
+    cells = sum(sum(bucket.pieces) * bucket.rows for bucket in make_buckets(lengths))
+    assert cells < 1.15 * sum(lengths)
+
+
+def test_buckets_have_few_shapes_whatever_the_lengths():
+    rng = numpy.random.default_rng(0)
+    shapes = set()
+    for mean in range(2, 60):
+        for n in (1, 5, 40, 700):
+            lengths = rng.geometric(1 / mean, size=n).clip(1, 5000).tolist()
+            for bucket in make_buckets(lengths):
+                assert sum(bucket.pieces) * bucket.rows == len(bucket.gather)
+                shapes |= {(piece, bucket.rows) for piece in bucket.pieces}
+    assert len(shapes) <= 70
+
+
+@given(st.integers(1, 300), st.sampled_from(BUCKET_ROWS))
+def test_pieces_cover_the_steps(steps, rows):
+    pieces = cut_steps(steps, rows)
+    assert steps <= sum(pieces) < steps + 4

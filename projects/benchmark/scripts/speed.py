@@ -3,13 +3,21 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import spacy
 import typer
 from data import read_lengths, read_texts, read_training_data
 from encoder import time_encoders
 from results import RESULTS, get_commit, get_machine, get_versions, now, save_speed
 from spacy.language import Language
 from systems import TIMED, build_pipeline
-from timing import measure_memory, time_inference, time_latency, time_training
+from timing import (
+    LATENCY_TOKENS,
+    make_new_texts,
+    measure_memory,
+    time_inference,
+    time_latency,
+    time_training,
+)
 from wasabi import msg
 
 INIT_EXAMPLES = 200
@@ -28,7 +36,7 @@ def speed_cli(
     limit: Annotated[int, typer.Option(help="How many texts to take, 0 for all")] = 0,
     results: Annotated[Path, typer.Option(help="Directory of results")] = RESULTS,
 ) -> None:
-    """Measure words per second of inference and training, the latency of a text with 20 tokens,
+    """Measure words per second of inference and training, the latency of texts with 20 tokens,
     the peak of the memory, and the encoder alone.
     """
     files = [assets / "dev.conllu", assets / "test.conllu"]
@@ -81,7 +89,10 @@ def measure(
         )
 
     inference, tokenizer = time_inference(pipelines, texts, repeats)
-    latency = time_latency(pipelines, texts, calls)
+    tokenizer_of_all = spacy.blank("en").tokenizer
+    short = [text for text in texts if len(tokenizer_of_all(text)) == LATENCY_TOKENS]
+    latency = time_latency(pipelines, short, calls)
+    latency_new = time_latency(pipelines, make_new_texts(2 * calls), calls)
     best = {name: value["best_batch_size"] for name, value in inference.items()}
     memory = measure_memory(pipelines, best, files, limit)
     training = time_training(pipelines, data, repeats)
@@ -101,6 +112,7 @@ def measure(
                 "inference": inference[name],
                 "training": training[name],
                 "latency_ms": latency[name],
+                "latency_new_ms": latency_new[name],
                 "memory_mb": memory[name],
             }
             for name in pipelines

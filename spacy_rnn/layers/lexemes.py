@@ -1,0 +1,130 @@
+"""The distinct lexemes of a batch of Docs, and their features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from spacy.attrs import LOWER, ORTH, intify_attr
+from spacy.tokens import Doc
+
+from ..modules.subword import hash_subwords, mix_hash
+
+# Words that share one row of a table seldom share two.
+N_HASHES = 2
+# Of a longer token, only the n-grams at both ends are read.
+MAX_CHARS = 128
+
+
+@dataclass(frozen=True)
+class Lexemes:
+    """The lexemes of some tokens, each of them once. A lexeme is all that is known of a token by
+    itself, which is more than its ORTH: NORM may be set by hand.
+
+    tokens (ndarray): The lexeme of each token. (N,)
+    docs (ndarray): The number of a Doc in which each lexeme occurs. (n,)
+    lowers (ndarray): The IDs of the lower-case forms. (n,)
+    vector_keys (ndarray): The keys in the vocab's vectors. (n,)
+    attrs (ndarray): The values of the embedded attributes. (n, attributes)
+    """
+
+    tokens: numpy.ndarray
+    docs: numpy.ndarray
+    lowers: numpy.ndarray
+    vector_keys: numpy.ndarray
+    attrs: numpy.ndarray
+
+
+class Tokens:
+    """The tokens of a batch of Docs, one after another.
+
+    docs (Sequence[Doc]): The Docs; not all of them empty.
+    attrs (Sequence[str]): The attributes to embed.
+    """
+
+    def __init__(self, docs: Sequence[Doc], attrs: Sequence[str]):
+        self.docs = docs
+        vectors_attr = getattr(docs[0].vocab.vectors, "attr", ORTH)
+        columns = [ORTH, LOWER, vectors_attr, *(intify_attr(attr) for attr in attrs)]
+        parts = [doc.to_array(columns) for doc in docs if len(doc)]
+        self._ids = numpy.concatenate(parts) if len(parts) > 1 else parts[0]
+        self.keys = _hash_rows(self._ids)
+
+    def get_lexemes(self, which: numpy.ndarray | None = None) -> Lexemes:
+        """Find the distinct lexemes.
+
+        which (Optional[ndarray]): Numbers of tokens; None for all. (N,)
+        RETURNS (Lexemes): The lexemes of those tokens.
+        """
+        doc_of_token = numpy.repeat(numpy.arange(len(self.docs)), [len(doc) for doc in self.docs])
+        keys, ids = self.keys, self._ids
+        if which is not None:
+            keys, ids, doc_of_token = keys[which], ids[which], doc_of_token[which]
+        _, first, tokens = numpy.unique(keys, return_index=True, return_inverse=True)
+        ids = ids[first]
+        return Lexemes(tokens, doc_of_token[first], ids[:, 1], ids[:, 2], ids[:, 3:])
+
+
+def _hash_rows(ids: numpy.ndarray) -> numpy.ndarray:
+    """Hash IDs to one number for each row. (rows, columns) to (rows,)"""
+    keys = mix_hash(ids, salt=numpy.arange(ids.shape[1]))
+    return numpy.bitwise_xor.reduce(keys, axis=1)
+
+
+def extract_features(
+    settings: dict[str, Any], docs: Sequence[Doc], lexemes: Lexemes, word_dropout: float
+) -> dict[str, numpy.ndarray]:
+    """Get the lexemes' features, and which token has which.
+
+    settings (Dict[str, Any]): `rows`, `prefix_sizes`, `suffix_sizes`, `affix_rows`, `ngram_sizes`
+        and `ngram_rows`.
+    docs (Sequence[Doc]): The batch.
+    lexemes (Lexemes): Its lexemes.
+    word_dropout (float): The share of tokens whose word is hidden.
+    RETURNS (Dict[str, ndarray]): The arguments of `LexemeEmbedding.forward` but the vectors.
+    """
+    tokens = lexemes.tokens
+    results = numpy.arange(len(lexemes.docs))
+    hidden = results[:0]
+    if word_dropout:
+        drop = numpy.random.random(len(tokens)) < word_dropout
+        dropped, places = numpy.unique(tokens[drop], return_inverse=True)
+        tokens = tokens.copy()
+        tokens[drop] = len(results) + places
+        hidden = len(results) + numpy.arange(len(dropped))
+        results = numpy.concatenate([results, dropped])
+    # Read in lower case, subwords repeat more often, and the shape knows the case. Docs of one
+    # batch may have vocabs of their own.
+    strings = zip(lexemes.docs.tolist(), lexemes.lowers.tolist(), strict=True)
+    subwords = hash_subwords(
+        [docs[i].vocab.strings[lower] for i, lower in strings],
+        settings["ngram_sizes"],
+        settings["prefix_sizes"],
+        settings["suffix_sizes"],
+        MAX_CHARS,
+    )
+    n_affixes, affix_rows = subwords.affixes.shape[1], settings["affix_rows"]
+    affixes = _table_rows(subwords.affixes, [affix_rows] * n_affixes)
+    affixes += affix_rows * numpy.arange(n_affixes)[:, None]
+    ngrams = subwords.ngrams % numpy.uint64(max(settings["ngram_rows"], 1))
+    return {
+        "attrs": _table_rows(lexemes.attrs, settings["rows"]).swapaxes(0, 1),
+        "affixes": affixes,
+        "ngrams": ngrams.astype(numpy.int64),
+        "ngram_starts": subwords.starts,
+        "lexemes": results,
+        "hidden": hidden,
+        "tokens": tokens,
+    }
+
+
+def _table_rows(ids: numpy.ndarray, table_sizes: list[int]) -> numpy.ndarray:
+    """Hash IDs to rows of their tables.
+
+    ids (ndarray): The IDs of each lexeme, a column for each table. (lexemes, tables)
+    table_sizes (List[int]): The number of rows of each table.
+    RETURNS (ndarray): The rows. (lexemes, tables, N_HASHES)
+    """
+    sizes = numpy.asarray(table_sizes, dtype=numpy.uint64)
+    rows = numpy.stack([mix_hash(ids, salt=i) % sizes for i in range(N_HASHES)], axis=-1)
+    return rows.astype(numpy.int64)
