@@ -9,6 +9,13 @@ from thinc.api import Ops, xp2torch
 from thinc.types import Floats2d
 
 
+def get_device(ops: Ops) -> torch.device:
+    """RETURNS (torch.device): Where a backend's arrays are."""
+    if ops.device_type == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", max(ops.device_id, 0))
+
+
 def flatten(ops: Ops, Xs: Sequence[Any], device: torch.device) -> torch.Tensor:
     """Join sequences to a flat batch.
 

@@ -36,3 +36,9 @@ def check_rate(name: str, value: Any) -> None:
         raise ValueError(
             f"Setting {name} = {value!r} is no dropout rate: it must be at least 0 and below 1."
         )
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+        raise ValueError(f"Setting {name} = {value!r} must be a number from 0 to 1.")

@@ -8,6 +8,7 @@ of sequences of similar length (`Bucket`). Nothing here touches values, only pos
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class StepMajor:
     mirror (Tensor): For each packed position, the packed position of the token as far from the
         end of its sequence as this one is from its beginning. Its own inverse. (N,)
     rows (Tensor): For each packed position, the rank of its sequence, longest first. (N,)
+    ranking (Tensor): The number of the sequence at each rank. (sequences that are not empty,)
     sizes (List[int]): How many sequences have a token at each time step. (max length,)
     """
 
@@ -45,6 +47,7 @@ class StepMajor:
     inverse: torch.Tensor
     mirror: torch.Tensor
     rows: torch.Tensor
+    ranking: torch.Tensor
     sizes: list[int]
 
     @classmethod
@@ -73,8 +76,17 @@ class StepMajor:
         order, inverse, mirror, row_of = (np.empty_like(packed) for _ in range(4))
         order[packed], inverse[flat] = flat, packed
         mirror[packed], row_of[packed] = mirrored, rows
-        indices = [torch.from_numpy(a).to(device) for a in (order, inverse, mirror, row_of)]
-        return cls(indices[0], indices[1], indices[2], indices[3], steps.tolist())
+        arrays = {"order": order, "inverse": inverse, "mirror": mirror, "rows": row_of}
+        arrays["ranking"] = ranking
+        indices = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        return cls(**indices, sizes=steps.tolist())
+
+    def get_steps(self) -> list[tuple[int, int]]:
+        """RETURNS (List[Tuple[int, int]]): The first packed position of each time step, and the
+        one after its last.
+        """
+        ends = list(accumulate(self.sizes))
+        return list(zip([0, *ends[:-1]], ends, strict=True)) if ends else []
 
 
 def permute(X: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:

@@ -45,7 +45,7 @@ def run_layer(layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor) -> torch.Te
     bias = (bias_ih + bias_hh).unsqueeze(1)
     gates = torch.baddbmm(bias, inputs, weight_ih.transpose(1, 2))
     Y = _Recurrence.apply(
-        gates, weight_hh.transpose(1, 2), candidate_bias, layout.sizes, cell_steps
+        gates, weight_hh.transpose(1, 2), candidate_bias, layout.get_steps(), cell_steps
     )
     return torch.cat([Y[0], turn_round(Y[1])], dim=1) if layer.bidirectional else Y[0]
 
@@ -59,7 +59,7 @@ class _Recurrence(torch.autograd.Function):
         gates: torch.Tensor,
         weight: torch.Tensor,
         candidate_bias: torch.Tensor | None,
-        sizes: list[int],
+        steps: Steps,
         cell_steps: "type[TimeSteps]",
     ) -> torch.Tensor:
         """Run all time steps.
@@ -67,14 +67,11 @@ class _Recurrence(torch.autograd.Function):
         gates (Tensor): The gates' input, without the recurrent part. (directions, N, K x hidden)
         weight (Tensor): The recurrent weights. (directions, hidden, K x hidden)
         candidate_bias (Optional[Tensor]): A GRU's inner bias. (directions, hidden)
-        sizes (List[int]): How many sequences have a token at each time step.
+        steps (List[Tuple[int, int]]): The first packed position of each time step, and the one
+            after its last.
         cell_steps (type): The kind of cell.
         RETURNS (Tensor): The hidden states. (directions, N, hidden)
         """
-        steps: Steps = []
-        for size in sizes:
-            start = steps[-1][1] if steps else 0
-            steps.append((start, start + size))
         # Nobody else holds the gates, and the sum that made them needs no result for its
         # gradient: the steps may write over them.
         hidden, saved = cell_steps.forward(gates, weight.contiguous(), candidate_bias, steps)

@@ -1,0 +1,112 @@
+"""The output layer of a linear-chain CRF."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from thinc.api import Model, Ops
+from thinc.initializers import glorot_uniform_init
+from thinc.types import Floats1d, Floats2d
+
+from .ragged import split
+
+InT = list[Floats2d]
+# New labels start out this much less probable than the least probable tag: what was learned
+# before decides until they are learned too.
+NEW_TAG_BIAS = -2.0
+
+
+@dataclass
+class CRFScores:
+    """What a CRF knows of a batch; its gradient has the same form.
+
+    emissions (List[Floats2d]): The scores of each sequence's tags. Each (tokens, nO)
+    transitions (Floats2d): The scores of a tag (column) after another (row). (nO, nO)
+    start, end (Floats1d): The scores of a sequence's first and last tag. (nO,)
+    """
+
+    emissions: list[Floats2d]
+    transitions: Floats2d
+    start: Floats1d
+    end: Floats1d
+
+
+def crf_output(
+    nO: int | None = None, nI: int | None = None, *, transitions: bool = True
+) -> Model[InT, CRFScores]:
+    """Score the tags of tokens, by a linear map, and those that follow each other.
+
+    nO (Optional[int]): The number of tags.
+    nI (Optional[int]): The input width.
+    transitions (bool): Whether transitions are learned; if not, they all score zero.
+    RETURNS (Model[List[Floats2d], CRFScores]): The layer.
+    """
+    return Model(
+        "crf_output",
+        forward,
+        init=init,
+        dims={"nO": nO, "nI": nI},
+        params={"W": None, "b": None, "transitions": None, "start": None, "end": None},
+        attrs={"learn_transitions": transitions},
+    )
+
+
+def forward(
+    model: Model[InT, CRFScores], Xs: InT, is_train: bool
+) -> tuple[CRFScores, Callable[[CRFScores], InT]]:
+    """Score a batch. Sequences may be empty."""
+    W, b = cast(Floats2d, model.get_param("W")), cast(Floats1d, model.get_param("b"))
+    lengths = [len(X) for X in Xs]
+    Xf = _flatten(model.ops, Xs, W.shape[1])
+    Yf = model.ops.affine(Xf, W, b)
+    names = ("transitions", "start", "end")
+    transitions, start, end = (cast(Any, model.get_param(name)) for name in names)
+    scores = CRFScores(split(Yf, lengths), transitions, start, end)
+
+    def backprop(d_scores: CRFScores) -> InT:
+        dYf = _flatten(model.ops, d_scores.emissions, W.shape[0])
+        model.inc_grad("W", model.ops.gemm(dYf, Xf, trans1=True))
+        model.inc_grad("b", dYf.sum(axis=0))
+        if model.attrs["learn_transitions"]:
+            for name in names:
+                model.inc_grad(name, getattr(d_scores, name))
+        return split(model.ops.gemm(dYf, W), lengths)
+
+    return scores, backprop
+
+
+def init(model: Model[InT, CRFScores], X: InT | None = None, Y: CRFScores | None = None) -> None:
+    """Infer the input width, and make the parameters."""
+    if X is not None and not model.has_dim("nI"):
+        model.set_dim("nI", X[0].shape[1])
+    nO, nI = model.get_dim("nO"), model.get_dim("nI")
+    model.set_param("W", glorot_uniform_init(model.ops, (nO, nI)))
+    model.set_param("b", model.ops.alloc1f(nO))
+    model.set_param("transitions", model.ops.alloc2f(nO, nO))
+    for name in ("start", "end"):
+        model.set_param(name, model.ops.alloc1f(nO))
+
+
+def extend_output(layer: Model[InT, CRFScores], nO: int) -> Model[InT, CRFScores]:
+    """Add tags at the end. The scores of those that were there stay as they are.
+
+    layer (Model): An initialised layer.
+    nO (int): The new number of tags.
+    RETURNS (Model): A new layer, for which an optimizer starts anew.
+    """
+    nI = layer.get_dim("nI")
+    new = crf_output(nO, nI, transitions=layer.attrs["learn_transitions"])
+    shapes = {"W": (nO, nI), "b": (nO,), "transitions": (nO, nO), "start": (nO,), "end": (nO,)}
+    for name, shape in shapes.items():
+        old = layer.get_param(name)
+        values = layer.ops.alloc(shape)
+        if name == "b":
+            values += old.min() + NEW_TAG_BIAS
+        values[tuple(slice(size) for size in old.shape)] = old
+        new.set_param(name, values)
+    return new
+
+
+def _flatten(ops: Ops, Xs: InT, width: int) -> Floats2d:
+    present = [X for X in Xs if len(X)]
+    return ops.xp.concatenate(present) if present else ops.alloc2f(0, width)

@@ -1,0 +1,180 @@
+"""The probabilities of labelled spans, given scores for tags."""
+
+from collections.abc import Sequence
+
+import torch
+
+from .batching import StepMajor
+from .crf import Chain, find_best, find_k_best, log_partition
+from .tagging_scheme import BEGIN, INSIDE, LAST, TaggingScheme
+
+# A sequence's number, and the start, end (exclusive) and label of a span of its tokens.
+SequenceSpan = tuple[int, int, int, int]
+
+
+class SpanCRF:
+    """A batch of sequences, scored. What is allowed is given to each method: a row for each token
+    of the flat batch, a column for each tag of the scheme.
+
+    scheme (TaggingScheme): The tags.
+    emissions (Tensor): The scores of the learned tags of all tokens, sequence by sequence.
+        (N, n_learned)
+    transitions (Tensor): The scores of a learned tag (column) after another. (n_learned, n_learned)
+    start, end (Tensor): The scores of the first and the last tag. (n_learned,)
+    lengths (Sequence[int]): The number of tokens of each sequence; N together.
+    """
+
+    def __init__(
+        self,
+        scheme: TaggingScheme,
+        emissions: torch.Tensor,
+        transitions: torch.Tensor,
+        start: torch.Tensor,
+        end: torch.Tensor,
+        lengths: Sequence[int],
+    ):
+        self.scheme = scheme
+        self.lengths = list(lengths)
+        self._emissions = emissions
+        self._others = (transitions, start, end)
+        device = emissions.device
+        self.layout = StepMajor.from_lengths(self.lengths, device)
+        self._starts = torch.tensor([0, *self.lengths[:-1]]).cumsum(0).tolist()
+        learned = scheme.get_learned().to(device)
+        scores = emissions.index_select(1, learned).index_select(0, self.layout.order)
+        firsts = torch.arange(len(self.layout.ranking), device=device)
+        scores = scores.index_add(0, firsts, start[learned].expand(len(firsts), -1))
+        lasts = self.layout.mirror[: len(firsts)]
+        self._scores = scores.index_add(0, lasts, end[learned].expand(len(firsts), -1))
+        self._transitions = transitions[learned][:, learned].masked_fill(
+            ~scheme.get_legal().to(device), -torch.inf
+        )
+
+    def get_losses(self, allowed: torch.Tensor, agreeing: torch.Tensor) -> torch.Tensor:
+        """Get the negative logarithm of the probability of what agrees with the annotation.
+
+        allowed (Tensor): The tags among which the model may choose. (N, n_tags)
+        agreeing (Tensor): Those that agree with what is annotated. (N, n_tags)
+        RETURNS (Tensor): The losses of the sequences, longest first: infinite where no sequence
+            of tags agrees. (sequences that are not empty,)
+        """
+        return self._log_partition(allowed) - self._log_partition(allowed & agreeing)
+
+    def get_token_losses(self, agreeing: torch.Tensor) -> torch.Tensor:
+        """Get the negative logarithm of the probability of what agrees with the annotation, for
+        each token by itself, whatever is before and after.
+
+        agreeing (Tensor): As in `get_losses`.
+        RETURNS (Tensor): The losses. (N,)
+        """
+        emissions = self._emissions
+        learned = self.scheme.get_learned().to(agreeing.device)
+        counts = torch.zeros_like(emissions).index_add(1, learned, agreeing.to(emissions.dtype))
+        agreed = emissions.masked_fill(counts == 0, -torch.inf)
+        return emissions.logsumexp(dim=1) - agreed.logsumexp(dim=1)
+
+    def get_span_losses(self, allowed: torch.Tensor, spans: Sequence[SequenceSpan]) -> torch.Tensor:
+        """Get the negative logarithm of the probability that a span is not there.
+
+        allowed (Tensor): As in `get_losses`.
+        spans (Sequence[SequenceSpan]): Spans that are wrong.
+        RETURNS (Tensor): The losses. (spans,)
+        """
+        # Each span gets a copy of its sequence in which it is the only choice.
+        tokens, forced, lengths = [], [], []
+        for number, start, end, label in spans:
+            first, length = self._starts[number], self.lengths[number]
+            tokens.append(torch.arange(first, first + length))
+            rows = allowed[first : first + length].clone()
+            rows[start:end] &= self._get_only(label, end - start).to(rows.device)
+            forced.append(rows)
+            lengths.append(length)
+        index = torch.cat(tokens).to(allowed.device)
+        emissions = self._emissions.index_select(0, index)
+        copies = SpanCRF(self.scheme, emissions, *self._others, lengths)
+        rank = torch.empty(len(self.lengths), dtype=torch.long, device=index.device)
+        rank[self.layout.ranking] = torch.arange(len(self.layout.ranking), device=index.device)
+        numbers = torch.tensor([span[0] for span in spans], device=index.device)
+        everything = self._log_partition(allowed)[rank[numbers]]
+        with_span = everything.new_empty(len(spans)).index_copy(
+            0, copies.layout.ranking, copies._log_partition(torch.cat(forced))
+        )
+        # Near one, the probability's own precision ends.
+        return -torch.log(-torch.expm1((with_span - everything).clamp(max=-1e-6)))
+
+    def find_best(self, allowed: torch.Tensor) -> list[list[int]]:
+        """Find each sequence's best tags.
+
+        allowed (Tensor): The tags to choose among. Something must be possible. (N, n_tags)
+        RETURNS (List[List[int]]): The tags.
+        """
+        tags = find_best(self._restrict(allowed), self._transitions, self.layout)
+        return self._split(tags)
+
+    def find_k_best(self, allowed: torch.Tensor, k: int) -> list[list[tuple[float, list[int]]]]:
+        """Find each sequence's most probable tags.
+
+        allowed (Tensor): The tags to choose among. Something must be possible. (N, n_tags)
+        k (int): The number of readings.
+        RETURNS (List[List[Tuple[float, List[int]]]]): For each sequence the probability and the
+            tags of at most k readings, best first. An empty sequence has one, that is certain.
+        """
+        scores = self._restrict(allowed)
+        tags, totals = find_k_best(scores, self._transitions, self.layout, k)
+        log_sums = Chain.from_scores(scores, self._transitions, self.layout).log_sums
+        probs = (totals - log_sums).exp().T.tolist()
+        by_reading = [self._split(reading) for reading in tags]
+        result: list[list[tuple[float, list[int]]]] = [[(1.0, [])] for _ in self.lengths]
+        for rank, number in enumerate(self.layout.ranking.tolist()):
+            readings = zip(probs[rank], (tags[number] for tags in by_reading), strict=True)
+            result[number] = [(prob, list(reading)) for prob, reading in readings if prob > 0]
+        return result
+
+    def get_span_probs(self, allowed: torch.Tensor, spans: Sequence[SequenceSpan]) -> list[float]:
+        """Get the probability that a span is there, exactly as it is: the sum over all sequences
+        of tags that have it.
+
+        allowed (Tensor): The tags to choose among. (N, n_tags)
+        spans (Sequence[SequenceSpan]): The spans.
+        RETURNS (List[float]): Their probabilities.
+        """
+        if not spans:
+            return []
+        chain = Chain.from_scores(self._restrict(allowed), self._transitions, self.layout)
+        positions: list[int] = []
+        tags: list[int] = []
+        paths: list[int] = []
+        for i, (number, start, end, label) in enumerate(spans):
+            first = self._starts[number]
+            positions.extend(range(first + start, first + end))
+            tags.extend(self.scheme.get_span_tags(label, end - start))
+            paths.extend([i] * (end - start))
+        device = allowed.device
+        arrays = [torch.tensor(values, device=device) for values in (positions, tags, paths)]
+        arrays[0] = self.layout.inverse[arrays[0]]
+        log_probs = chain.get_path_log_probs(arrays[0], arrays[1], arrays[2], len(spans))
+        return log_probs.exp().clamp(max=1.0).tolist()
+
+    def _restrict(self, allowed: torch.Tensor) -> torch.Tensor:
+        ruled_out = ~allowed.index_select(0, self.layout.order)
+        # A sequence neither starts within a span nor ends there.
+        n_sequences = len(self.layout.ranking)
+        ruled_out[:n_sequences] |= self.scheme.get_parts(INSIDE, LAST).to(allowed.device)
+        lasts = self.layout.mirror[:n_sequences]
+        ruled_out[lasts] |= self.scheme.get_parts(BEGIN, INSIDE).to(allowed.device)
+        return self._scores.masked_fill(ruled_out, -torch.inf)
+
+    def _log_partition(self, allowed: torch.Tensor) -> torch.Tensor:
+        return log_partition(self._restrict(allowed), self._transitions, self.layout)
+
+    def _get_only(self, label: int, length: int) -> torch.Tensor:
+        only = torch.zeros(length, self.scheme.n_tags, dtype=torch.bool)
+        only[range(length), self.scheme.get_span_tags(label, length)] = True
+        return only
+
+    def _split(self, tags: torch.Tensor) -> list[list[int]]:
+        flat = tags.index_select(0, self.layout.inverse).tolist()
+        return [
+            flat[start : start + length]
+            for start, length in zip(self._starts, self.lengths, strict=True)
+        ]

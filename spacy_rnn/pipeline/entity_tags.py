@@ -1,0 +1,128 @@
+"""Which tags tokens may have: by what is known of a Doc before prediction, and by annotation."""
+
+from collections.abc import Sequence
+
+import numpy
+from spacy.attrs import ENT_IOB, ENT_TYPE, IS_SPACE, SENT_START
+from spacy.tokens import Doc, Span
+from spacy.training import Example, split_bilu_label
+
+from ..modules.tagging_scheme import BEGIN, INSIDE, LAST, OUTSIDE, UNIT, TaggingScheme
+
+_PARTS = {"B": BEGIN, "I": INSIDE, "L": LAST, "U": UNIT}
+_IOB_INSIDE, _IOB_BEGIN = 1, 3
+
+
+def get_allowed(docs: Sequence[Doc], scheme: TaggingScheme, labels: Sequence[str]) -> numpy.ndarray:
+    """Find the tags that may be predicted, as spaCy's own recogniser does: entities that are there
+    already stay, blocked tokens are in none, and others neither begin nor end on whitespace nor
+    cross the start of a sentence.
+
+    docs (Sequence[Doc]): The batch.
+    scheme (TaggingScheme): The tags.
+    labels (Sequence[str]): The labels.
+    RETURNS (ndarray): Whether each token, Doc after Doc, may have each tag. (N, tags)
+    """
+    columns = [ENT_IOB, SENT_START, IS_SPACE]
+    known = numpy.concatenate([doc.to_array(columns).reshape(-1, 3) for doc in docs])
+    iob, sent_start, is_space = known.T
+    allowed = numpy.ones((len(known), scheme.n_tags), dtype=bool)
+    at_edge = scheme.get_parts(BEGIN, LAST, UNIT).numpy()
+    goes_on = scheme.get_parts(INSIDE, LAST).numpy()
+    allowed[numpy.ix_(is_space == 1, at_edge)] = False
+    allowed[numpy.ix_(sent_start == 1, goes_on)] = False
+    is_preset = (iob == _IOB_BEGIN) | (iob == _IOB_INSIDE)
+    if is_preset.any():
+        # Entities of labels that are not ours are nothing we could predict, but stay too.
+        allowed[is_preset] = False
+        allowed[is_preset, OUTSIDE] = True
+        first = 0
+        for doc in docs:
+            for ent in doc.ents if is_preset[first : first + len(doc)].any() else ():
+                if ent.label_ in labels:
+                    rows = slice(first + ent.start, first + ent.end)
+                    tags = scheme.get_span_tags(labels.index(ent.label_), len(ent))
+                    allowed[rows] = False
+                    allowed[range(rows.start, rows.stop), tags] = True
+            first += len(doc)
+    return allowed
+
+
+def get_agreeing(
+    examples: Sequence[Example], scheme: TaggingScheme, labels: Sequence[str]
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Find the tags that agree with the annotation.
+
+    examples (Sequence[Example]): The batch.
+    scheme (TaggingScheme): The tags.
+    labels (Sequence[str]): The labels.
+    RETURNS (Tuple[ndarray, ndarray]): Whether each tag of each predicted token agrees (N, tags),
+        all of them where nothing is known; and whether there is one that does alone (N,).
+    RAISES (ValueError): If an entity has another label.
+    """
+    names = [name for eg in examples for name in eg.get_aligned_ner()]
+    agreeing = numpy.ones((len(names), scheme.n_tags), dtype=bool)
+    tags = numpy.full(len(names), -1)
+    numbers = {"O": OUTSIDE}
+    for i, name in enumerate(names):
+        if name is None or name == "-":
+            continue
+        if name not in numbers:
+            part, label = split_bilu_label(name)
+            if label not in labels:
+                raise ValueError(_describe_unknown(examples, label, labels))
+            numbers[name] = scheme.get_tag(labels.index(label), _PARTS[part])
+        tags[i] = numbers[name]
+    is_known = tags >= 0
+    agreeing[is_known] = False
+    agreeing[is_known, tags[is_known]] = True
+    return agreeing, is_known
+
+
+def get_wrong_spans(
+    examples: Sequence[Example], key: str, labels: Sequence[str]
+) -> list[tuple[int, int, int, int]]:
+    """Read the spans that are known to be no entities.
+
+    examples (Sequence[Example]): The batch.
+    key (str): Where in the reference's `spans` they are.
+    labels (Sequence[str]): The labels; spans of others can't be predicted anyway.
+    RETURNS (List[Tuple[int, int, int, int]]): The number of the example, start, end and label of
+        each span in the predicted Doc.
+    RAISES (ValueError): If one is annotated as an entity too.
+    """
+    result = []
+    for i, eg in enumerate(examples):
+        wrong = eg.reference.spans.get(key, [])
+        if not len(wrong):
+            continue
+        ents = {(ent.start_char, ent.end_char, ent.label_) for ent in eg.reference.ents}
+        for span in wrong:
+            if (span.start_char, span.end_char, span.label_) in ents:
+                raise ValueError(
+                    f"Span {span.text!r} ({span.label_}) in {eg.reference.text[:60]!r} is an "
+                    f"entity, and in spans[{key!r}], which are no entities: remove one of them."
+                )
+        for span in eg.get_aligned_spans_y2x(list(wrong), allow_overlap=True):
+            if span.label_ in labels:
+                result.append((i, span.start, span.end, labels.index(span.label_)))
+    return result
+
+
+def get_blocked(doc: Doc) -> list[Span]:
+    """RETURNS (List[Span]): The tokens of a Doc that must not be in an entity, one by one."""
+    known = doc.to_array([ENT_IOB, ENT_TYPE]).reshape(-1, 2)
+    is_blocked = (known[:, 0] == _IOB_BEGIN) & (known[:, 1] == 0)
+    return [doc[i : i + 1] for i in numpy.flatnonzero(is_blocked).tolist()]
+
+
+def _describe_unknown(examples: Sequence[Example], label: str, labels: Sequence[str]) -> str:
+    for eg in examples:
+        for ent in eg.reference.ents:
+            if ent.label_ == label:
+                return (
+                    f"Can't learn entity {ent.text!r} in {eg.reference.text[:60]!r}: its label "
+                    f"{label!r} is not one of {', '.join(labels)}. Add it with add_label, or "
+                    "initialise with data (or a labels file, [initialize.components]) that has it."
+                )
+    return f"Can't learn label {label!r}: it is not one of {', '.join(labels)}."

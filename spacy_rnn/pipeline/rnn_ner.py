@@ -1,0 +1,324 @@
+import warnings
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+import numpy
+import torch
+from spacy.language import Language
+from spacy.pipeline.trainable_pipe import TrainablePipe
+from spacy.scorer import get_ner_prf
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Ops, torch2xp, xp2torch
+
+from ..layers.crf import CRFScores, extend_output
+from ..layers.ragged import flatten, get_device, split
+from ..layers.settings import check_share
+from ..modules.span_crf import SpanCRF
+from ..modules.tagging_scheme import TaggingScheme
+from .entity_tags import get_agreeing, get_allowed, get_blocked, get_wrong_spans
+from .mixin import RNNPipeMixin
+
+DEFAULT_CONFIG = """
+[model]
+@architectures = "spacy-rnn.CRF.v1"
+scheme = "biluo"
+output = "crf"
+
+[model.tok2vec]
+@architectures = "spacy.Tok2Vec.v2"
+
+[model.tok2vec.embed]
+@architectures = "spacy-rnn.LexemeEmbed.v1"
+width = 128
+
+[model.tok2vec.encode]
+@architectures = "spacy-rnn.RNNEncoder.v1"
+width = 256
+depth = 1
+cell = "lstm"
+"""
+
+# Entities of a Doc: start, end, label and probability.
+Entities = list[tuple[int, int, int, float]]
+
+
+@Language.factory(
+    "rnn_ner",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"],
+    default_config={
+        "model": Config().from_str(DEFAULT_CONFIG)["model"],
+        "spans_key": "rnn_ner",
+        "threshold": 0.0,
+        "incorrect_spans_key": None,
+        "scorer": {"@scorers": "spacy.ner_scorer.v1"},
+    },
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def make_rnn_ner(
+    nlp: Language,
+    name: str,
+    model: Model,
+    spans_key: str,
+    threshold: float,
+    incorrect_spans_key: str | None,
+    scorer: Callable | None,
+) -> "RNNEntityRecognizer":
+    """Construct an RNNEntityRecognizer.
+
+    model (Model[List[Doc], CRFScores]): A model that scores tags, such as spacy-rnn.CRF.v1.
+    spans_key (str): Where in `doc.spans` the entities are stored with their probabilities.
+    threshold (float): Entities that are less probable are dropped.
+    incorrect_spans_key (Optional[str]): Where in the `spans` of training data there are spans that
+        are known to be no entities.
+    scorer (Optional[Callable]): The scoring method.
+    RETURNS (RNNEntityRecognizer): The component.
+    """
+    return RNNEntityRecognizer(
+        nlp.vocab,
+        model,
+        name,
+        spans_key=spans_key,
+        threshold=threshold,
+        incorrect_spans_key=incorrect_spans_key,
+        scorer=scorer,
+    )
+
+
+def ner_score(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+    """Score entities as spaCy does: precision, recall and F-score, exact match."""
+    return get_ner_prf(examples, **kwargs)
+
+
+class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
+    """Recognise named entities with a recurrent network and a conditional random field, and say
+    how probable each of them is.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str = "rnn_ner",
+        *,
+        spans_key: str = "rnn_ner",
+        threshold: float = 0.0,
+        incorrect_spans_key: str | None = None,
+        scorer: Callable | None = ner_score,
+    ):
+        check_share("threshold", threshold)
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.scorer = scorer
+        self.cfg: dict[str, Any] = {
+            "labels": [],
+            "spans_key": spans_key,
+            "threshold": threshold,
+            "incorrect_spans_key": incorrect_spans_key,
+        }
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """RETURNS (Tuple[str, ...]): The labels."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> list[str]:
+        """RETURNS (List[str]): The labels, as `spacy init labels` stores them."""
+        return list(self.cfg["labels"])
+
+    @property
+    def scheme(self) -> TaggingScheme:
+        """RETURNS (TaggingScheme): The tags of the labels."""
+        return TaggingScheme(self.model.attrs["scheme"], len(self.labels))
+
+    def add_label(self, label: str) -> int:
+        """Add a label. A trained model keeps the scores of those it has.
+
+        label (str): The label.
+        RETURNS (int): 1 if it was added, 0 if it was there.
+        """
+        if not isinstance(label, str) or not label:
+            raise ValueError(f"A label must be a string that is not empty, and not {label!r}.")
+        if label in self.labels:
+            return 0
+        self.cfg["labels"].append(label)
+        self.vocab.strings.add(label)
+        output = self.model.get_ref("output")
+        if output.has_param("W"):
+            self._replace_output(extend_output(output, self.scheme.n_learned))
+        return 1
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: list[str] | None = None,
+    ) -> None:
+        """Find the labels in data, and make the model's weights.
+
+        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[List[str]]): The labels, which are not looked for then.
+        """
+        validate_get_examples(get_examples, "RNNEntityRecognizer.initialize")
+        if labels is None:
+            labels = sorted({ent.label_ for eg in get_examples() for ent in eg.reference.ents})
+        for label in labels:
+            self.add_label(label)
+        if not self.labels:
+            raise ValueError(
+                f"Component {self.name!r} has no labels: there are no entities in the training "
+                "data, and none were added with add_label or given in [initialize.components]."
+            )
+        sample = [eg.x for eg in islice(get_examples(), 10)]
+        self.model.get_ref("output").set_dim("nO", self.scheme.n_learned, force=True)
+        self.model.initialize(X=sample)
+
+    def predict(self, docs: Iterable[Doc]) -> list[Entities]:
+        """Find the most probable entities, all of a Doc taken together.
+
+        docs (Iterable[Doc]): The Docs.
+        RETURNS (List[List[Tuple[int, int, int, float]]]): For each Doc start, end (exclusive), the
+            number of the label and the probability of each entity.
+        """
+        docs = list(docs)
+        if not any(map(len, docs)):
+            return [[] for _ in docs]
+        with torch.inference_mode():
+            crf, allowed = self._score(docs)
+            found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed)]
+            flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
+            probs = crf.get_span_probs(allowed, flat)
+        entities: list[Entities] = [[] for _ in docs]
+        for (i, *span), prob in zip(flat, probs, strict=True):
+            start, end, label = span
+            entities[i].append((start, end, label, prob))
+        return entities
+
+    def set_annotations(self, docs: Iterable[Doc], entities: list[Entities]) -> None:
+        """Set entities, and their probabilities in `doc.spans`.
+
+        docs (Iterable[Doc]): The Docs.
+        entities (List[List[Tuple[int, int, int, float]]]): What `predict` returned.
+        """
+        labels = self.labels
+        for doc, found in zip(docs, entities, strict=True):
+            found = [entity for entity in found if entity[3] >= self.cfg["threshold"]]
+            spans = [Span(doc, start, end, labels[label]) for start, end, label, _ in found]
+            scores = numpy.asarray([prob for *_, prob in found], dtype="float32")
+            _set_entities(doc, spans)
+            key = self.cfg["spans_key"]
+            doc.spans[key] = SpanGroup(doc, name=key, spans=spans, attrs={"scores": scores})
+
+    def predict_k_best(self, docs: Iterable[Doc], k: int) -> list[list[tuple[float, list[Span]]]]:
+        """Find the k most probable readings of each Doc. Nothing is set on the Docs.
+
+        docs (Iterable[Doc]): The Docs.
+        k (int): How many readings.
+        RETURNS (List[List[Tuple[float, List[Span]]]]): For each Doc the probability and the
+            entities of each reading, best first; fewer than k where there are not as many.
+        """
+        docs = list(docs)
+        if not any(map(len, docs)):
+            return [[(1.0, [])] for _ in docs]
+        with torch.inference_mode():
+            crf, allowed = self._score(docs)
+            readings = crf.find_k_best(allowed, k)
+        return [
+            [
+                (prob, [Span(doc, *span[:2], self.labels[span[2]]) for span in spans])
+                for prob, spans in ((prob, crf.scheme.get_spans(tags)) for prob, tags in of_doc)
+            ]
+            for doc, of_doc in zip(docs, readings, strict=True)
+        ]
+
+    def get_loss(self, examples: Iterable[Example], scores: CRFScores) -> tuple[float, CRFScores]:
+        """Find the loss, the negative logarithm of the probability of what is annotated, and its
+        gradient.
+
+        examples (Iterable[Example]): The batch.
+        scores (CRFScores): What the model returned for it.
+        RETURNS (Tuple[float, CRFScores]): The loss and its gradient.
+        """
+        examples = list(examples)
+        validate_examples(examples, "RNNEntityRecognizer.get_loss")
+        docs = [eg.predicted for eg in examples]
+        scheme, labels = self.scheme, self.labels
+        allowed = get_allowed(docs, scheme, labels)
+        agreeing, is_known = get_agreeing(examples, scheme, labels)
+        # Where annotation does what prediction may not, such as to cross the start of a
+        # sentence that was found by an imperfect parser, the annotation is right.
+        allowed[is_known] |= agreeing[is_known]
+        wrong = []
+        if self.cfg["incorrect_spans_key"]:
+            wrong = get_wrong_spans(examples, self.cfg["incorrect_spans_key"], labels)
+        with torch.inference_mode(False), torch.enable_grad():
+            leaves = _to_torch(self.model.ops, scores)
+            for leaf in leaves.values():
+                leaf.requires_grad_()
+            lengths = [len(doc) for doc in docs]
+            crf = SpanCRF(scheme, **leaves, lengths=lengths)
+            device = leaves["emissions"].device
+            masks = [torch.from_numpy(mask).to(device) for mask in (allowed, agreeing)]
+            if self.model.attrs["output"] == "softmax":
+                loss = crf.get_token_losses(masks[1]).sum()
+            else:
+                losses = crf.get_losses(*masks)
+                possible = losses.isfinite()
+                loss = losses[possible].sum()
+                if not possible.all():
+                    numbers = crf.layout.ranking[~possible].tolist()
+                    warnings.warn(_describe_impossible(self.name, docs, numbers), stacklevel=2)
+            if wrong:
+                loss = loss + crf.get_span_losses(masks[0], wrong).sum()
+            grads = torch.autograd.grad(
+                loss, list(leaves.values()), materialize_grads=True, allow_unused=True
+            )
+        gradient: dict[str, Any] = dict(zip(leaves, map(torch2xp, grads), strict=True))
+        gradient["emissions"] = split(gradient["emissions"], lengths)
+        return float(loss.detach()), CRFScores(**gradient)
+
+    def _score(self, docs: list[Doc]) -> tuple[SpanCRF, torch.Tensor]:
+        scheme = self.scheme
+        # Whatever the weights are, what is not allowed must be worse than what is.
+        scores = {
+            name: values.nan_to_num(nan=0.0).clamp(-1e6, 1e6)
+            for name, values in _to_torch(self.model.ops, self.model.predict(docs)).items()
+        }
+        crf = SpanCRF(scheme, **scores, lengths=[len(doc) for doc in docs])
+        allowed = get_allowed(docs, scheme, self.labels)
+        return crf, torch.from_numpy(allowed).to(scores["emissions"].device)
+
+    def _replace_output(self, output: Model) -> None:
+        self.model._layers[-1] = output
+        self.model.set_ref("output", output)
+
+
+def _to_torch(ops: Ops, scores: CRFScores) -> dict[str, torch.Tensor]:
+    device = get_device(ops)
+    names = ("transitions", "start", "end")
+    tensors = {name: xp2torch(getattr(scores, name), device=device) for name in names}
+    return {"emissions": flatten(ops, scores.emissions, device), **tensors}
+
+
+def _set_entities(doc: Doc, spans: list[Span]) -> None:
+    if not doc.has_annotation("ENT_IOB"):
+        doc.set_ents(spans)
+        return
+    # What was there stays as it is, knowledge base IDs included.
+    preset = {(ent.start, ent.end): ent for ent in doc.ents}
+    new = [span for span in spans if (span.start, span.end) not in preset]
+    doc.set_ents([*preset.values(), *new], blocked=get_blocked(doc))
+
+
+def _describe_impossible(name: str, docs: list[Doc], numbers: list[int]) -> str:
+    return (
+        f"Component {name!r} can't learn from {len(numbers)} of {len(docs)} texts, since no "
+        "sequence of entities agrees with what is annotated and with the constraints, such as "
+        f"those of sentence starts. The first is {docs[numbers[0]].text[:60]!r}."
+    )
