@@ -1,12 +1,16 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy
+from spacy.attrs import ORTH, TAG
 from spacy.language import Language
 from spacy.pipeline.tagger import Tagger
 from spacy.tokens import Doc
 from spacy.training import Example
-from thinc.api import Config, Model
+from thinc.api import Config, Model, Ops
 
+from ..layers.ragged import split
 from .mixin import RNNPipeMixin
 
 DEFAULT_CONFIG = """
@@ -73,17 +77,55 @@ class RNNTagger(RNNPipeMixin, Tagger):
     """spaCy's tagger with a recurrent network: the same settings, labels, losses and scores."""
 
     def get_loss(self, examples: list[Example], scores: Any) -> tuple[float, Any]:
-        """Find the loss and its gradient for a batch and its predicted scores.
+        """Find the loss and its gradient for a batch and its predicted scores: what spaCy's
+        tagger finds, several times as fast where predicted and gold tokens are the same.
 
         examples (Iterable[Example]): The batch.
         scores (List[Floats2d]): The predicted scores. Each (tokens, labels)
         RETURNS (Tuple[float, List[Floats2d]]): The loss and its gradient.
         RAISES (ValueError): If a tag was not among those at initialisation.
         """
+        truths = self._find_truths(examples)
+        if truths is not None:
+            loss, gradient = _get_flat_loss(self.model.ops, scores, truths)
+            if not math.isnan(loss):
+                return loss, gradient
         try:
             return super().get_loss(examples, scores)
         except KeyError as err:
             raise ValueError(_unknown_tag(self, examples)) from err
+
+    def _find_truths(self, examples: list[Example]) -> numpy.ndarray | None:
+        """Find the number of each token's tag, the fast way: -1 where it is missing, and None
+        where spaCy has to align tokens, or something else is out of the ordinary.
+        """
+        if self.cfg["label_smoothing"]:
+            return None
+        tags = []
+        for eg in examples:
+            gold = eg.reference.to_array([ORTH, TAG]).reshape(-1, 2)
+            words = eg.predicted.to_array([ORTH])
+            if not numpy.array_equal(words.ravel(), gold[:, 0]):
+                return None
+            tags.append(gold[:, 1])
+        strings = self.vocab.strings
+        numbers = {strings.as_int(label): i for i, label in enumerate(self.labels)}
+        numbers[0] = -1
+        try:
+            found = [numbers[tag] for tag in numpy.concatenate(tags).tolist()]
+        except KeyError:
+            # A tag with neg_prefix, or an unknown one.
+            return None
+        return numpy.asarray(found, dtype="i")
+
+
+def _get_flat_loss(ops: Ops, scores: Any, truths: numpy.ndarray) -> tuple[float, Any]:
+    xp = ops.xp
+    gradient = xp.concatenate(scores)
+    gradient[xp.asarray(truths < 0)] = 0
+    known = truths >= 0
+    gradient[xp.asarray(numpy.flatnonzero(known)), xp.asarray(truths[known])] -= 1
+    return float((gradient**2).sum()), split(gradient, [len(Y) for Y in scores])
 
 
 def _unknown_tag(tagger: RNNTagger, examples: list[Example]) -> str:

@@ -157,6 +157,31 @@ class TestLabels:
             nlp.update(example)
 
 
+@pytest.mark.parametrize(
+    "change", ["none", "missing", "negative", "misaligned", "smoothed", "empty"]
+)
+def test_the_loss_is_spacys(nlp, change):
+    pipe = nlp.get_pipe("rnn_tagger")
+    examples = make_examples(nlp)
+    if change in ("missing", "negative"):
+        examples[0].reference[1].tag_ = "" if change == "missing" else "!NN"
+    elif change == "misaligned":
+        words = [t.text for t in examples[0].reference]
+        examples[0] = Example(Doc(nlp.vocab, words=["".join(words[:2]), *words[2:]]), examples[0].y)
+    elif change == "smoothed":
+        pipe.cfg["label_smoothing"] = 0.1
+    elif change == "empty":
+        examples.append(Example(Doc(nlp.vocab), Doc(nlp.vocab)))
+    scores, _ = pipe.model.begin_update([eg.predicted for eg in examples])
+    before = [Y.copy() for Y in scores]
+    loss, gradient = pipe.get_loss(examples, scores)
+    expected_loss, expected = Tagger.get_loss(pipe, examples, scores)
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    for mine, theirs, Y, old in zip(gradient, expected, scores, before, strict=True):
+        numpy.testing.assert_allclose(mine, theirs, atol=1e-6)
+        numpy.testing.assert_array_equal(Y, old)
+
+
 def test_missing_tags_have_no_gradient(nlp):
     pipe = nlp.get_pipe("rnn_tagger")
     doc = Doc(nlp.vocab, words=["The", "cat", "sat"], tags=["DT", "", "VBD"])
