@@ -18,6 +18,7 @@ import torch
 # some 0.3 MB for each. So buckets have one of these numbers of rows, and their time is cut into
 # pieces of a few lengths: powers of two, or for a single row any even number.
 BUCKET_ROWS = (1, 2, 4, 8, 16, 32, 64)
+UNIT_ROWS = 8
 MAX_PIECE_STEPS = 32
 MAX_SINGLE_ROW_STEPS = 64
 # What a bucket costs on a CPU, in cells of its rectangle (rows x steps), fitted to timings of
@@ -26,7 +27,7 @@ MAX_SINGLE_ROW_STEPS = 64
 STEP_OVERHEAD_ROWS = 1.5
 PIECE_OVERHEAD_CELLS = 20
 BUCKET_OVERHEAD_CELLS = 10
-MAX_BUCKET_CELLS = 4096
+MAX_BUCKET_CELLS = 2560
 
 
 @dataclass(frozen=True)
@@ -188,11 +189,9 @@ def make_buckets(lengths: Sequence[int]) -> list[Bucket]:
     n_tokens = int(sizes.sum())
     ranking = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
     sizes, starts = sizes[ranking], starts[ranking]
-    before = [0, *np.cumsum(sizes).tolist()]
     buckets = []
     begin = 0
-    while begin < len(sizes):
-        rows = _choose_rows(int(sizes[begin]), before[begin:])
+    for rows in _divide(sizes.tolist()):
         part = slice(begin, begin + rows)
         buckets.append(Bucket.from_lengths(sizes[part], starts[part], n_tokens))
         begin += rows
@@ -205,20 +204,35 @@ def _make_single_bucket(length: int) -> Bucket:
     return Bucket.from_lengths(np.array([length]), np.array([0]), length)
 
 
-def _choose_rows(steps: int, before: list[int]) -> int:
-    """Choose how many of the longest sequences that are left to put into a bucket, so that it
-    costs least for a token.
+def _divide(lengths: list[int]) -> list[int]:
+    """Find the cheapest division of sequences into buckets, by dynamic programming. So that it is
+    found fast, only the longest sequences get buckets of fewer than UNIT_ROWS.
 
-    steps (int): The longest length.
-    before (List[int]): The number of tokens up to each sequence that is left, and to the end.
-    RETURNS (int): One of BUCKET_ROWS.
+    lengths (List[int]): The lengths, falling.
+    RETURNS (List[int]): The number of rows of each bucket, longest sequences first: each of them
+        one of BUCKET_ROWS.
     """
+    n_first = len(lengths) % UNIT_ROWS
+    division = [rows for rows in BUCKET_ROWS if rows & n_first]
+    choices = [rows for rows in BUCKET_ROWS if rows >= UNIT_ROWS]
+    costs = [0.0] * (len(lengths) + 1)
+    chosen = [0] * len(lengths)
+    for i in range(len(lengths) - UNIT_ROWS, n_first - 1, -UNIT_ROWS):
+        most = max(min(len(lengths) - i, MAX_BUCKET_CELLS // lengths[i]), UNIT_ROWS)
+        costs[i], chosen[i] = min(
+            (_get_cost(lengths[i], rows) + costs[i + rows], rows)
+            for rows in choices
+            if rows <= most
+        )
+    begin = n_first
+    while begin < len(lengths):
+        division.append(chosen[begin])
+        begin += chosen[begin]
+    return division
 
-    def get_cost(rows: int) -> float:
-        pieces = cut_steps(steps, rows)
-        cost = sum(pieces) * (rows + STEP_OVERHEAD_ROWS)
-        cost += len(pieces) * PIECE_OVERHEAD_CELLS + BUCKET_OVERHEAD_CELLS
-        return cost / (before[rows] - before[0])
 
-    most = min(len(before) - 1, MAX_BUCKET_CELLS // steps)
-    return min((rows for rows in BUCKET_ROWS if rows <= max(most, 1)), key=get_cost)
+@lru_cache(maxsize=1024)
+def _get_cost(steps: int, rows: int) -> float:
+    pieces = cut_steps(steps, rows)
+    cost = sum(pieces) * (rows + STEP_OVERHEAD_ROWS)
+    return cost + len(pieces) * PIECE_OVERHEAD_CELLS + BUCKET_OVERHEAD_CELLS

@@ -9,7 +9,7 @@ from spacy.util import minibatch
 
 # Tokens that a component reads ahead, so that sentences of similar length can be computed
 # together: more fills the encoder's buckets better, but costs memory.
-TOKEN_BUDGET = 10_000
+TOKEN_BUDGET = 8_000
 
 
 class RNNPipeMixin:
