@@ -17,7 +17,7 @@ CONFIGS = [
     *sorted((ROOT / "configs").glob("*.cfg")),
     ROOT / "projects" / "ud_tagger" / "configs" / "morphologizer.cfg",
 ]
-# word, tag, part of speech, features, lemma, head, dependency label
+# word, tag, part of speech, features, lemma, head, dependency label. Nouns are entities.
 SENTENCES = [
     """The DT DET Definite=Def the 1 det
     cats NNS NOUN Number=Plur cat 2 nsubj
@@ -44,6 +44,7 @@ def corpus(tmp_path_factory):
         words, tags, pos, morphs, lemmas, heads, deps = map(list, columns)
         heads = [int(head) for head in heads]
         annotation = {"tags": tags, "pos": pos, "morphs": morphs, "lemmas": lemmas, "deps": deps}
+        annotation["ents"] = ["B-ANIMAL" if p == "NOUN" else "O" for p in pos]
         docs.append(Doc(vocab, words=words, heads=heads, **annotation))
     path = tmp_path_factory.mktemp("corpus") / "train.spacy"
     DocBin(docs=docs * 20).to_disk(path)

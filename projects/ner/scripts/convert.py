@@ -94,7 +94,7 @@ def read_sentences(path: Path) -> Iterator[list[Row]]:
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
         where = f"{path}, line {number}"
         try:
-            line = raw.decode("utf-8").strip("\r\n\t ")
+            line = raw.decode("utf-8").rstrip("\r\t ")
         except UnicodeDecodeError as err:
             raise IobError(f"{where}: not UTF-8 ({err.reason}). {FETCH}") from err
         if not line:
@@ -112,8 +112,10 @@ def read_sentences(path: Path) -> Iterator[list[Row]]:
             raise IobError(f"{where}: {tag!r} is no IOB2 tag. {FETCH}")
         if tag[:2] == "I-" and previous[2:] != tag[2:]:
             raise IobError(f"{where}: {tag!r} follows {previous!r}, but must follow its own label.")
-        rows.append((word, tag))
         previous = tag
+        # A line of the Broad Twitter Corpus has a tag for a token without characters.
+        if word.strip():
+            rows.append((word, tag))
     if rows:
         yield rows
 
