@@ -7,13 +7,13 @@ from weakref import WeakKeyDictionary
 import numpy
 import torch
 from spacy.tokens import Doc
-from thinc.api import Model, torch2xp, xp2torch
+from thinc.api import Model
 from thinc.types import Floats2d
 from thinc.util import partial
 from torch import nn
 
 from .lexemes import Lexemes, Tokens, extract_features
-from .ragged import flatten, no_backprop, split
+from .ragged import flatten, no_backprop, split, to_torch, to_xp
 from .row_cache import RowCache
 from .torch_shim import TorchShim, get_shim
 from .vectors import get_static_vectors
@@ -58,7 +58,7 @@ def forward(
         return [model.ops.alloc2f(0, model.get_dim("nO")) for _ in docs], lambda dYs: []
     tokens = Tokens(docs, shim.settings["attrs"])
     if not is_train:
-        return split(torch2xp(_predict(shim, tokens)), lengths), no_backprop
+        return split(to_xp(_predict(shim, tokens)), lengths), no_backprop
     inputs = _get_inputs(shim, docs, tokens.get_lexemes(), word_dropout)
     Yf, backprop_torch = shim.begin_update(None, **inputs)
 
@@ -66,7 +66,7 @@ def forward(
         backprop_torch(flatten(model.ops, dYs, shim.device))
         return []
 
-    return split(torch2xp(Yf), lengths), backprop
+    return split(to_xp(Yf), lengths), backprop
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
@@ -104,4 +104,4 @@ def _get_inputs(
     arrays: dict[str, Any] = extract_features(shim.settings, docs, lexemes, word_dropout)
     if shim.settings["include_static_vectors"]:
         arrays["vectors"] = get_static_vectors(docs, lexemes, shim.inferred["vectors_width"])
-    return {name: xp2torch(array, device=shim.device) for name, array in arrays.items()}
+    return {name: to_torch(array, shim.device) for name, array in arrays.items()}

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from thinc.api import Model, get_width, torch2xp
+from thinc.api import Model, get_width
 from thinc.types import Floats2d
 from thinc.util import partial
 
-from .ragged import flatten, no_backprop, split
+from .ragged import flatten, no_backprop, split, to_xp
 from .torch_shim import TorchShim, get_shim
 
 InT = list[Floats2d]
@@ -50,16 +50,16 @@ def forward(
         return [ops.alloc2f(0, width) for _ in Xs], lambda dYs: _empty_like(model, Xs)
     Xf = flatten(ops, Xs, shim.device)
     if not is_train:
-        return split(torch2xp(shim.predict(Xf, lengths)), lengths), no_backprop
+        return split(to_xp(shim.predict(Xf, lengths)), lengths), no_backprop
     rate = model.attrs["dropout_rate"] if dropout is None else dropout
     Yf, backprop_torch = shim.begin_update(Xf, lengths, dropout=rate, is_train=True)
 
     def backprop(dYs: OutT) -> InT:
         dXf = backprop_torch(flatten(ops, dYs, shim.device))
         assert dXf is not None
-        return split(torch2xp(dXf), lengths)
+        return split(to_xp(dXf), lengths)
 
-    return split(torch2xp(Yf), lengths), backprop
+    return split(to_xp(Yf), lengths), backprop
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:

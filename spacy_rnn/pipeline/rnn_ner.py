@@ -11,10 +11,10 @@ from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Ops, torch2xp, xp2torch
+from thinc.api import Config, Model, Ops
 
 from ..layers.crf import CRFScores, extend_output
-from ..layers.ragged import flatten, get_device, split
+from ..layers.ragged import flatten, get_device, split, to_torch, to_xp
 from ..layers.settings import check_share
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
@@ -279,7 +279,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             grads = torch.autograd.grad(
                 loss, list(leaves.values()), materialize_grads=True, allow_unused=True
             )
-        gradient: dict[str, Any] = dict(zip(leaves, map(torch2xp, grads), strict=True))
+        gradient: dict[str, Any] = dict(zip(leaves, map(to_xp, grads), strict=True))
         gradient["emissions"] = split(gradient["emissions"], lengths)
         return float(loss.detach()), CRFScores(**gradient)
 
@@ -302,7 +302,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
 def _to_torch(ops: Ops, scores: CRFScores) -> dict[str, torch.Tensor]:
     device = get_device(ops)
     names = ("transitions", "start", "end")
-    tensors = {name: xp2torch(getattr(scores, name), device=device) for name in names}
+    tensors = {name: to_torch(getattr(scores, name), device) for name in names}
     return {"emissions": flatten(ops, scores.emissions, device), **tensors}
 
 
