@@ -13,7 +13,8 @@ def get_device(ops: Ops) -> torch.device:
     """RETURNS (torch.device): Where a backend's arrays are."""
     if ops.device_type == "cpu":
         return torch.device("cpu")
-    return torch.device("cuda", max(ops.device_id, 0))
+    # Thinc's require_gpu sets the device for cupy and torch, but not on its ops.
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def to_torch(array: Any, device: torch.device) -> torch.Tensor:

@@ -205,30 +205,54 @@ def _make_single_bucket(length: int) -> Bucket:
 
 
 def _divide(lengths: list[int]) -> list[int]:
-    """Find the cheapest division of sequences into buckets, by dynamic programming. So that it is
-    found fast, only the longest sequences get buckets of fewer than UNIT_ROWS.
+    """Find the cheapest division of sequences into buckets, by dynamic programming over groups of
+    UNIT_ROWS, so that it is found fast. Groups of very different lengths are divided further.
 
     lengths (List[int]): The lengths, falling.
     RETURNS (List[int]): The number of rows of each bucket, longest sequences first: each of them
         one of BUCKET_ROWS.
     """
     n_first = len(lengths) % UNIT_ROWS
-    division = [rows for rows in BUCKET_ROWS if rows & n_first]
     choices = [rows for rows in BUCKET_ROWS if rows >= UNIT_ROWS]
     costs = [0.0] * (len(lengths) + 1)
-    chosen = [0] * len(lengths)
+    chosen: list[list[int]] = [[]] * len(lengths)
     for i in range(len(lengths) - UNIT_ROWS, n_first - 1, -UNIT_ROWS):
         most = max(min(len(lengths) - i, MAX_BUCKET_CELLS // lengths[i]), UNIT_ROWS)
         costs[i], chosen[i] = min(
-            (_get_cost(lengths[i], rows) + costs[i + rows], rows)
+            (_get_cost(lengths[i], rows) + costs[i + rows], [rows])
             for rows in choices
             if rows <= most
         )
+        if 2 * lengths[i + UNIT_ROWS - 1] < lengths[i]:
+            cost, few = _divide_few(lengths[i : i + UNIT_ROWS])
+            if cost + costs[i + UNIT_ROWS] < costs[i]:
+                costs[i], chosen[i] = cost + costs[i + UNIT_ROWS], few
+    _, division = _divide_few(lengths[:n_first])
     begin = n_first
     while begin < len(lengths):
-        division.append(chosen[begin])
-        begin += chosen[begin]
+        division.extend(chosen[begin])
+        begin += sum(chosen[begin])
     return division
+
+
+def _divide_few(lengths: list[int]) -> tuple[float, list[int]]:
+    """Divide no more than UNIT_ROWS sequences into buckets of fewer rows, the one that is cheapest
+    for a token first.
+
+    lengths (List[int]): The lengths, falling.
+    RETURNS (Tuple[float, List[int]]): The cost, and the number of rows of each bucket.
+    """
+    total, division, begin = 0.0, [], 0
+    while begin < len(lengths):
+        cost_of_token, rows = min(
+            (_get_cost(lengths[begin], rows) / sum(lengths[begin : begin + rows]), rows)
+            for rows in BUCKET_ROWS
+            if rows < UNIT_ROWS and rows <= len(lengths) - begin
+        )
+        total += cost_of_token * sum(lengths[begin : begin + rows])
+        division.append(rows)
+        begin += rows
+    return total, division
 
 
 @lru_cache(maxsize=1024)

@@ -15,8 +15,8 @@ from torch.autograd.function import once_differentiable
 from .batching import StepMajor
 from .time_steps import Steps, find_previous
 
-# Worse than a token's best tag by this much, a tag is as good as impossible: larger differences
-# are cut down to it, so that products of probabilities do not underflow.
+# Worse than the best by this much, a tag or a transition is as good as impossible: larger
+# differences are cut down to it, so that products of probabilities do not underflow.
 MAX_GAP = 200.0
 
 
@@ -30,7 +30,7 @@ def log_partition(
     transitions (Tensor): The scores of a tag (column) after another (row). (T, T)
     layout (StepMajor): Where the sequences' tokens are.
     RETURNS (Tensor): The logarithm of the sum for each sequence, longest sequence first; minus
-        infinity where all are ruled out. In the precision of the scores. (sequences,)
+        infinity where all are ruled out. In double precision. (sequences,)
     """
     return _LogPartition.apply(scores, transitions, layout)
 
@@ -42,7 +42,8 @@ class _LogPartition(torch.autograd.Function):
     ) -> torch.Tensor:
         chain = Chain.from_scores(scores, transitions, layout)
         ctx.chain, ctx.dtypes = chain, (scores.dtype, transitions.dtype)
-        return chain.log_sums.to(scores.dtype)
+        # What is returned must not be held by the context, or neither is ever freed.
+        return chain.log_sums.clone()
 
     @staticmethod
     @once_differentiable
@@ -89,9 +90,9 @@ class Chain:
         scores, transitions = scores.double(), transitions.double()
         best = scores.amax(dim=1, keepdim=True)
         gaps = scores - best.clamp(min=torch.finfo(best.dtype).min)
-        weights = torch.where(gaps > -torch.inf, gaps.clamp(min=-MAX_GAP).exp(), 0.0)
+        weights = _exp_gaps(gaps)
         offset = transitions.amax()
-        factors = (transitions - offset).exp()
+        factors = _exp_gaps(transitions - offset)
         steps = layout.get_steps()
         sums = weights.clone()
         scales = sums.new_empty(len(sums), 1)
@@ -158,6 +159,10 @@ class Chain:
 
     def _get_inverse_scales(self) -> torch.Tensor:
         return self.scales.clamp(min=torch.finfo(self.scales.dtype).tiny).reciprocal().unsqueeze(1)
+
+
+def _exp_gaps(gaps: torch.Tensor) -> torch.Tensor:
+    return torch.where(gaps > -torch.inf, gaps.clamp(min=-MAX_GAP).exp(), 0.0)
 
 
 def find_best(scores: torch.Tensor, transitions: torch.Tensor, layout: StepMajor) -> torch.Tensor:

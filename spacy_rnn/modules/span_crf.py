@@ -8,6 +8,8 @@ from .batching import StepMajor
 from .crf import Chain, find_best, find_k_best, log_partition
 from .tagging_scheme import BEGIN, INSIDE, LAST, TaggingScheme
 
+MIN_IMPROBABILITY = 1e-12
+
 # A sequence's number, and the start, end (exclusive) and label of a span of its tokens.
 SequenceSpan = tuple[int, int, int, int]
 
@@ -99,8 +101,11 @@ class SpanCRF:
         with_span = everything.new_empty(len(spans)).index_copy(
             0, copies.layout.ranking, copies._log_partition(torch.cat(forced))
         )
-        # Near one, the probability's own precision ends.
-        return -torch.log(-torch.expm1((with_span - everything).clamp(max=-1e-6)))
+        # Near one, the precision of the probability ends: its value is bounded there, but not its
+        # gradient.
+        gap = with_span - everything
+        gap = gap - (gap + MIN_IMPROBABILITY).clamp(min=0).detach()
+        return -torch.log(-torch.expm1(gap))
 
     def find_best(self, allowed: torch.Tensor) -> list[list[int]]:
         """Find each sequence's best tags.
@@ -122,7 +127,7 @@ class SpanCRF:
         scores = self._restrict(allowed)
         tags, totals = find_k_best(scores, self._transitions, self.layout, k)
         log_sums = Chain.from_scores(scores, self._transitions, self.layout).log_sums
-        probs = (totals - log_sums).exp().T.tolist()
+        probs = (totals - log_sums).exp().clamp(max=1.0).T.tolist()
         by_reading = [self._split(reading) for reading in tags]
         result: list[list[tuple[float, list[int]]]] = [[(1.0, [])] for _ in self.lengths]
         for rank, number in enumerate(self.layout.ranking.tolist()):

@@ -248,6 +248,8 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         examples = list(examples)
         validate_examples(examples, "RNNEntityRecognizer.get_loss")
         docs = [eg.predicted for eg in examples]
+        if not any(map(len, docs)):
+            return 0.0, scores
         scheme, labels = self.scheme, self.labels
         allowed = get_allowed(docs, scheme, labels)
         agreeing, is_known = get_agreeing(examples, scheme, labels)
@@ -262,20 +264,27 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             for leaf in leaves.values():
                 leaf.requires_grad_()
             lengths = [len(doc) for doc in docs]
-            crf = SpanCRF(scheme, **leaves, lengths=lengths)
+            # In double precision: a loss is a small difference of large sums.
+            doubles = {name: leaf.double() for name, leaf in leaves.items()}
+            crf = SpanCRF(scheme, **doubles, lengths=lengths)
             device = leaves["emissions"].device
             masks = [torch.from_numpy(mask).to(device) for mask in (allowed, agreeing)]
             if self.model.attrs["output"] == "softmax":
                 loss = crf.get_token_losses(masks[1]).sum()
             else:
                 losses = crf.get_losses(*masks)
-                possible = losses.isfinite()
+                possible = losses != torch.inf
                 loss = losses[possible].sum()
                 if not possible.all():
                     numbers = crf.layout.ranking[~possible].tolist()
                     warnings.warn(_describe_impossible(self.name, docs, numbers), stacklevel=2)
             if wrong:
                 loss = loss + crf.get_span_losses(masks[0], wrong).sum()
+            if loss.isnan():
+                raise ValueError(
+                    f"The loss of component {self.name!r} is not a number: training has diverged. "
+                    "Try a lower learn rate, or grad_clip in [training.optimizer]."
+                )
             grads = torch.autograd.grad(
                 loss, list(leaves.values()), materialize_grads=True, allow_unused=True
             )

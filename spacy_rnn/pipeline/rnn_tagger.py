@@ -99,7 +99,7 @@ class RNNTagger(RNNPipeMixin, Tagger):
         """Find the number of each token's tag, the fast way: -1 where it is missing, and None
         where spaCy has to align tokens, or something else is out of the ordinary.
         """
-        if self.cfg["label_smoothing"]:
+        if self.cfg["label_smoothing"] or not examples:
             return None
         tags = []
         for eg in examples:
@@ -109,7 +109,12 @@ class RNNTagger(RNNPipeMixin, Tagger):
                 return None
             tags.append(gold[:, 1])
         strings = self.vocab.strings
-        numbers = {strings.as_int(label): i for i, label in enumerate(self.labels)}
+        prefix = self.cfg["neg_prefix"]
+        numbers = {
+            strings.as_int(label): i
+            for i, label in enumerate(self.labels)
+            if not (prefix and label.startswith(prefix))
+        }
         numbers[0] = -1
         try:
             found = [numbers[tag] for tag in numpy.concatenate(tags).tolist()]

@@ -66,6 +66,16 @@ def test_buckets_of_many_sequences_waste_little():
     assert cells < 1.15 * sum(lengths)
 
 
+@given(st.lists(st.integers(1, 9000), min_size=1, max_size=30))
+@example([8000, *[5] * 7])
+@example([8000, *[5] * 3])
+@example([5000, 900, 700, 600, 400, 200, 150, 50])
+@example([*[1000] * 8, 900, *[5] * 7])
+def test_long_sequences_are_not_padded_to(lengths):
+    cells = sum(sum(bucket.pieces) * bucket.rows for bucket in make_buckets(lengths))
+    assert cells < 1.6 * sum(lengths) + 32 * len(lengths)
+
+
 def test_buckets_have_few_shapes_whatever_the_lengths():
     rng = numpy.random.default_rng(0)
     shapes = set()

@@ -306,6 +306,28 @@ class TestAnnotation:
             nlp.update([Example(words(nlp, text), reference)], sgd=optimizer)
         assert all(ent.start > 0 or ent.end > 1 for ent in nlp(words(nlp, text)).ents)
 
+    @pytest.mark.parametrize("confidence", [0.0, 10.0, 20.0])
+    def test_the_more_wrong_a_span_is_the_more_is_learned(self, nlp, confidence):
+        pipe = nlp.get_pipe("rnn_ner")
+        pipe.cfg["incorrect_spans_key"] = "wrong"
+        reference = words(nlp, "x " * 300)
+        reference.spans["wrong"] = [Span(reference, 9, 10, "PER")]
+        example = Example(words(nlp, "x " * 300), reference)
+        scores = pipe.model.predict([example.predicted])
+        tag = pipe.scheme.get_span_tags(pipe.labels.index("PER"), 1)[0]
+        scores.emissions[0][9, tag] += confidence
+        _, gradient = pipe.get_loss([example], scores)
+        if confidence:
+            assert gradient.emissions[0][9, tag] == pytest.approx(1, abs=0.05)
+        else:
+            assert 0 < gradient.emissions[0][9, tag] < 1
+
+    def test_divergence_is_an_error(self, nlp):
+        output = nlp.get_pipe("rnn_ner").model.get_ref("output")
+        output.set_param("b", output.get_param("b") * numpy.nan)
+        with pytest.raises(ValueError, match="diverged"):
+            nlp.update(make_examples(nlp))
+
     def test_a_span_can_not_be_right_and_wrong(self, nlp):
         nlp.get_pipe("rnn_ner").cfg["incorrect_spans_key"] = "wrong"
         example = make_examples(nlp)[0]

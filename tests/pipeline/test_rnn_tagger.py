@@ -182,6 +182,21 @@ def test_the_loss_is_spacys(nlp, change):
         numpy.testing.assert_array_equal(Y, old)
 
 
+def test_a_negative_tag_among_the_labels_is_still_negative():
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("rnn_tagger")
+    words = ["a", "b", "c"]
+    gold = Doc(nlp.vocab, words=words, tags=["N", "V", "!N"])
+    examples = [Example(Doc(nlp.vocab, words=words), gold)]
+    nlp.initialize(lambda: examples)
+    assert "!N" in pipe.labels
+    scores, _ = pipe.model.begin_update([eg.predicted for eg in examples])
+    loss, gradient = pipe.get_loss(examples, scores)
+    expected_loss, expected = Tagger.get_loss(pipe, examples, scores)
+    assert loss == pytest.approx(expected_loss)
+    numpy.testing.assert_allclose(gradient[0], expected[0], atol=1e-6)
+
+
 def test_missing_tags_have_no_gradient(nlp):
     pipe = nlp.get_pipe("rnn_tagger")
     doc = Doc(nlp.vocab, words=["The", "cat", "sat"], tags=["DT", "", "VBD"])

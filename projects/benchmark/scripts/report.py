@@ -128,7 +128,7 @@ def make_markdown(report: dict[str, Any]) -> str:
         "In brackets: the ratio to HashEmbedCNN's / to TorchBiLSTMEncoder 2x128's; 2x128 is two "
         "layers of 128 units a direction. Inference is the whole pipeline from text, at the best "
         "batch size of 64, 256, 1024 and 4096, and repeated, so that what a pipeline keeps of "
-        "a text it has seen helps; the first pass, measured once, is without that. `At 64` is what "
+        "a text it has seen helps; the first pass, measured once, starts cold. `At 64` is what "
         "batch size 64 reaches of the best. The latency is of single texts, of which the words "
         "were seen before, or none of them. Training is a whole step of spaCy's training loop, "
         "the same batches of about 1000 words and the same optimizer for all. Peak memory "

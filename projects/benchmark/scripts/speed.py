@@ -11,6 +11,7 @@ from results import RESULTS, get_commit, get_machine, get_versions, now, save_sp
 from spacy.language import Language
 from systems import TIMED, build_pipeline
 from timing import (
+    BLOCK,
     LATENCY_TOKENS,
     make_new_texts,
     measure_memory,
@@ -91,8 +92,8 @@ def measure(
     inference, tokenizer = time_inference(pipelines, texts, repeats)
     tokenizer_of_all = spacy.blank("en").tokenizer
     short = [text for text in texts if len(tokenizer_of_all(text)) == LATENCY_TOKENS]
-    latency = time_latency(pipelines, short, calls)
-    latency_new = time_latency(pipelines, make_new_texts(2 * calls), calls)
+    latency = time_latency(pipelines, short or make_new_texts(BLOCK), calls)
+    latency_new = time_latency(pipelines, make_new_texts(calls + 2 * BLOCK), calls)
     best = {name: value["best_batch_size"] for name, value in inference.items()}
     memory = measure_memory(pipelines, best, files, limit)
     training = time_training(pipelines, data, repeats)

@@ -28,6 +28,8 @@ BATCH_SIZES = (64, 256, 1024, 4096)
 WARM_UP_STEPS = 3
 DROPOUT = 0.4
 LATENCY_TOKENS = 20
+# How many calls a system makes before it is the next one's turn
+BLOCK = 20
 
 
 def take_turns(
@@ -145,27 +147,26 @@ def update(nlp: Language, batch: list[Example], optimizer: Optimizer) -> None:
 
 
 def time_latency(
-    pipelines: dict[str, Language], texts: list[str], calls: int = 200, block: int = 20
+    pipelines: dict[str, Language], texts: list[str], calls: int = 200
 ) -> dict[str, float]:
     """Time calls with one text at a time.
 
     pipelines (dict[str, Language]): The systems.
     texts (list[str]): The texts, one after the other and all again.
     calls (int): How many calls to time for each system, after as many as in a block to warm up.
-    block (int): How many calls a system makes before it is the next one's turn.
     RETURNS (dict[str, float]): Milliseconds for each system, the median.
     """
     times: dict[str, list[float]] = {name: [] for name in pipelines}
-    for i in range(1 + -(-calls // block)):
+    for i in range(1 + -(-calls // BLOCK)):
         for name, nlp in pipelines.items():
             gc.collect()
-            for k in range(i * block, (i + 1) * block):
+            for k in range(i * BLOCK, (i + 1) * BLOCK):
                 text = texts[k % len(texts)]
                 start = time.perf_counter()
                 nlp(text)
                 times[name].append(1000 * (time.perf_counter() - start))
     msg.text(f"Latency: {calls} calls each")
-    return {name: round(statistics.median(values[block:]), 3) for name, values in times.items()}
+    return {name: round(statistics.median(values[BLOCK:]), 3) for name, values in times.items()}
 
 
 def make_new_texts(number: int) -> list[str]:
