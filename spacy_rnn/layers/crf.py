@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from thinc.api import Model, Ops
+from thinc.api import Model
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d
 
-from .ragged import split
+from .ragged import join, split
 
 InT = list[Floats2d]
 # New labels start out this much less probable than the least probable tag: what was learned
@@ -57,14 +57,14 @@ def forward(
     """Score a batch. Sequences may be empty."""
     W, b = cast(Floats2d, model.get_param("W")), cast(Floats1d, model.get_param("b"))
     lengths = [len(X) for X in Xs]
-    Xf = _flatten(model.ops, Xs, W.shape[1])
+    Xf = join(model.ops, Xs, W.shape[1])
     Yf = model.ops.affine(Xf, W, b)
     names = ("transitions", "start", "end")
     transitions, start, end = (cast(Any, model.get_param(name)) for name in names)
     scores = CRFScores(split(Yf, lengths), transitions, start, end)
 
     def backprop(d_scores: CRFScores) -> InT:
-        dYf = _flatten(model.ops, d_scores.emissions, W.shape[0])
+        dYf = join(model.ops, d_scores.emissions, W.shape[0])
         model.inc_grad("W", model.ops.gemm(dYf, Xf, trans1=True))
         model.inc_grad("b", dYf.sum(axis=0))
         if model.attrs["learn_transitions"]:
@@ -105,8 +105,3 @@ def extend_output(layer: Model[InT, CRFScores], nO: int) -> Model[InT, CRFScores
         values[tuple(slice(size) for size in old.shape)] = old
         new.set_param(name, values)
     return new
-
-
-def _flatten(ops: Ops, Xs: InT, width: int) -> Floats2d:
-    present = [X for X in Xs if len(X)]
-    return ops.xp.concatenate(present) if present else ops.alloc2f(0, width)

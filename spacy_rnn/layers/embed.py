@@ -1,6 +1,6 @@
 """The embedding of lexemes as a Thinc layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -59,7 +59,7 @@ def forward(
     tokens = Tokens(docs, shim.settings["attrs"])
     if not is_train:
         return split(to_xp(_predict(shim, tokens)), lengths), no_backprop
-    inputs = _get_inputs(shim, docs, tokens.get_lexemes(), word_dropout)
+    inputs = _get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout)
     Yf, backprop_torch = shim.begin_update(None, **inputs)
 
     def backprop(dYs: OutT) -> InT:
@@ -87,7 +87,7 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
 def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
     def embed(which: list[int] | None = None) -> torch.Tensor:
         lexemes = tokens.get_lexemes(None if which is None else numpy.asarray(which))
-        return shim.predict(**_get_inputs(shim, tokens.docs, lexemes, 0.0))
+        return shim.predict(**_get_inputs(shim, tokens, lexemes, 0.0))
 
     if shim.settings["include_static_vectors"]:
         # Anybody may change the vocab's vectors at any time, so that nothing can be kept.
@@ -99,9 +99,9 @@ def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
 
 
 def _get_inputs(
-    shim: TorchShim, docs: Sequence[Doc], lexemes: Lexemes, word_dropout: float
+    shim: TorchShim, tokens: Tokens, lexemes: Lexemes, word_dropout: float
 ) -> dict[str, torch.Tensor]:
-    arrays: dict[str, Any] = extract_features(shim.settings, docs, lexemes, word_dropout)
+    arrays: dict[str, Any] = extract_features(shim.settings, tokens.docs, lexemes, word_dropout)
     if shim.settings["include_static_vectors"]:
-        arrays["vectors"] = get_static_vectors(docs, lexemes, shim.inferred["vectors_width"])
+        arrays["vectors"] = get_static_vectors(tokens.docs, lexemes, shim.inferred["vectors_width"])
     return {name: to_torch(array, shim.device) for name, array in arrays.items()}

@@ -39,17 +39,29 @@ def to_xp(tensor: torch.Tensor) -> Any:
     return tensor.numpy() if tensor.device.type == "cpu" else torch2xp(tensor)
 
 
+def join(ops: Ops, Xs: Sequence[Any], width: int = 0) -> Any:
+    """Join sequences, without copying if only one of them has rows.
+
+    ops (Ops): The layer's backend.
+    Xs (Sequence[Floats2d]): The sequences. An empty one may have any width.
+    width (int): The width of the result where all are empty.
+    RETURNS (Floats2d): The rows of all sequences. (N, width)
+    """
+    present = [X for X in Xs if len(X)]
+    if not present:
+        return ops.alloc2f(0, width)
+    return present[0] if len(present) == 1 else ops.xp.concatenate(present)
+
+
 def flatten(ops: Ops, Xs: Sequence[Any], device: torch.device) -> torch.Tensor:
-    """Join sequences to a flat batch.
+    """Join sequences to a flat batch of torch's.
 
     ops (Ops): The layer's backend.
     Xs (Sequence[Floats2d]): The sequences, not all of them empty.
     device (torch.device): Where the result should be.
     RETURNS (Tensor): The rows of all sequences. (N, width)
     """
-    # An empty Doc's array may have any width.
-    present = [X for X in Xs if len(X)]
-    return to_torch(present[0] if len(present) == 1 else ops.xp.concatenate(present), device)
+    return to_torch(join(ops, Xs), device)
 
 
 def split(Xf: Any, lengths: Sequence[int]) -> list[Floats2d]:

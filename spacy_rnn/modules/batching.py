@@ -18,7 +18,6 @@ import torch
 # some 0.3 MB for each. So buckets have one of these numbers of rows, and their time is cut into
 # pieces of a few lengths: powers of two, or for a single row any even number.
 BUCKET_ROWS = (1, 2, 4, 8, 16, 32, 64)
-UNIT_ROWS = 8
 MAX_PIECE_STEPS = 32
 MAX_SINGLE_ROW_STEPS = 64
 # What a bucket costs on a CPU, in cells of its rectangle (rows x steps), fitted to timings of
@@ -27,7 +26,10 @@ MAX_SINGLE_ROW_STEPS = 64
 STEP_OVERHEAD_ROWS = 1.5
 PIECE_OVERHEAD_CELLS = 20
 BUCKET_OVERHEAD_CELLS = 10
+# Larger buckets gain nothing, and smaller ones spread better over the processor's cores.
 MAX_BUCKET_CELLS = 2560
+# Sequences are divided among buckets in groups of this many: one by one takes ten times as long.
+UNIT_ROWS = 8
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def test_buckets_of_many_sequences_waste_little():
     rng = numpy.random.default_rng(0)
     lengths = rng.geometric(1 / 15, size=1500).clip(1, 80).tolist()
     cells = sum(sum(bucket.pieces) * bucket.rows for bucket in make_buckets(lengths))
-    assert cells < 1.15 * sum(lengths)
+    assert cells < 1.1 * sum(lengths)
 
 
 @given(st.lists(st.integers(1, 9000), min_size=1, max_size=30))
