@@ -15,8 +15,9 @@ from spacy.vocab import Vocab
 from weasel.util import load_project_config
 
 PROJECT = Path(__file__).parents[2] / "projects" / "benchmark"
-MODULES = ("systems", "results", "data", "timing", "encoder", "memory", "report", "accuracy")
-SYSTEMS = (
+MODULES = ("tasks", "systems", "results", "data", "timing", "encoder", "memory", "report")
+MODULES += ("accuracy", "speed")
+TAGGERS = (
     "ours-lstm-2x128",
     "ours-lstm-1x128",
     "ours-gru-2x128",
@@ -25,6 +26,9 @@ SYSTEMS = (
     "spacy-torch-bilstm-64",
     "spacy-cnn",
 )
+RECOGNISERS = ("ours-ner", "spacy-ner-torch-bilstm", "spacy-ner-cnn")
+SYSTEMS = TAGGERS + RECOGNISERS
+BINS = [{"n": 0, "mean": 0.0, "right": 0.0}, {"n": 10, "mean": 0.9, "right": 0.8}]
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +47,13 @@ def scripts() -> Iterator[SimpleNamespace]:
 def make_accuracy(scripts: SimpleNamespace, **changes: Any) -> Any:
     fields = {
         "system": "ours-lstm-2x128",
+        "corpus": "ud_en_ewt",
         "seed": 0,
         "commit": "0123456789",
         "dirty": False,
         "config": "c",
         "code": "d",
-        "tag_acc": {"dev": 0.95, "test": 0.948},
+        "scores": {"dev": 0.95, "test": 0.948},
         "seconds": 600.0,
     }
     return scripts.results.Accuracy(**{**fields, **changes})
@@ -78,8 +83,10 @@ def make_speed(scripts: SimpleNamespace, **changes: Any) -> dict[str, Any]:
         "share": 0.75,
         "share_of_neighbours": 0.78,
     }
-    timed = scripts.systems.TIMED
+    task = changes.get("task", "tagger")
+    timed = scripts.systems.get_systems(task, timed=True)
     speed = {
+        "task": task,
         "commit": "0123456789",
         "dirty": False,
         "date": "20250101T000000",
@@ -88,20 +95,22 @@ def make_speed(scripts: SimpleNamespace, **changes: Any) -> dict[str, Any]:
         "settings": {"repeats": 5, "rounds": 9, "calls": 200, "texts": 4078, "training_words": 1},
         "tokenizer": {"words": 50_000, "median": 1e6},
         "systems": {name: system(80_000 if "ours" in name else 20_000) for name in timed},
-        "encoder": {
+    }
+    if task == "tagger":
+        speed["encoder"] = {
             "peak": 190.0,
             "sentences": 2077,
             "words": 25094,
             "longest": 81,
             "encoders": [encoder],
-        },
-    }
+        }
     return {**speed, **changes}
 
 
 def test_benchmark_has_the_systems(scripts: SimpleNamespace) -> None:
     assert tuple(scripts.systems.SYSTEMS) == SYSTEMS
-    assert "spacy-torch-bilstm-64" not in scripts.systems.TIMED
+    assert tuple(scripts.systems.get_systems("ner")) == RECOGNISERS
+    assert "spacy-torch-bilstm-64" not in scripts.systems.get_systems("tagger", timed=True)
     encode = scripts.systems.get_config("ours-gru-1x128").interpolate()["components"]
     settings = encode["rnn_tagger"]["model"]["tok2vec"]["encode"]
     assert (settings["cell"], settings["depth"], settings["width"]) == ("gru", 1, 256)
@@ -109,26 +118,33 @@ def test_benchmark_has_the_systems(scripts: SimpleNamespace) -> None:
     theirs = scripts.systems.get_config("spacy-cnn")
     assert ours["corpora"] == theirs["corpora"]
     assert theirs["training"]["dropout"] == 0.1
+    assert list(theirs["components"]) == theirs["nlp"]["pipeline"] == ["tagger"]
+    assert scripts.systems.get_config("spacy-ner-cnn")["nlp"]["pipeline"] == ["ner"]
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_benchmark_system_runs(scripts: SimpleNamespace, name: str) -> None:
-    words, labels = ["We", "saw", "it", "."], [".", "NN", "PRP", "VBD"]
+    words = ["We", "saw", "Rome", "."]
+    is_tagger = name in TAGGERS
+    labels = [".", "NN", "PRP", "VBD"] if is_tagger else ["LOC", "PER"]
 
     def get_examples(nlp: Any) -> list[Example]:
-        reference = Doc(nlp.vocab, words=words, tags=["PRP", "VBD", "PRP", "."])
+        known = {"tags": ["PRP", "VBD", "NN", "."], "ents": ["B-PER", "O", "B-LOC", "O"]}
+        reference = Doc(nlp.vocab, words=words, **known)
         return [Example(Doc(nlp.vocab, words=words), reference) for _ in range(2)]
 
     nlp = scripts.systems.build_pipeline(name, labels, get_examples)
-    assert list(nlp.get_pipe(nlp.pipe_names[0]).labels) == labels
+    assert sorted(nlp.get_pipe(nlp.pipe_names[0]).labels) == labels
     scripts.timing.update(nlp, get_examples(nlp), scripts.timing.Adam(0.001))
-    assert all(token.tag_ in labels for token in nlp("We saw it."))
+    doc = nlp("We saw Rome.")
+    assert all(token.tag_ in labels for token in doc if is_tagger)
+    assert all(ent.label_ in labels for ent in doc.ents)
 
 
 def test_benchmark_accuracy_round_trip(scripts: SimpleNamespace, tmp_path: Path) -> None:
     result = make_accuracy(scripts)
     path = scripts.results.save_accuracy(result, tmp_path)
-    assert path.name == "ours-lstm-2x128__seed0__0123456789.json"
+    assert path.name == "ours-lstm-2x128__ud_en_ewt__seed0__0123456789.json"
     assert scripts.results.load_accuracies(tmp_path) == [result]
     changed = make_accuracy(scripts, dirty=True)
     assert scripts.results.save_accuracy(changed, tmp_path) != path
@@ -143,6 +159,7 @@ def test_benchmark_accuracy_round_trip(scripts: SimpleNamespace, tmp_path: Path)
     [
         ({}, True, True),
         ({"seed": 1}, True, False),
+        ({"corpus": "wnut17"}, True, False),
         ({"system": "spacy-cnn"}, True, False),
         # The same commit
         ({"config": "x", "code": "x"}, True, True),
@@ -165,42 +182,51 @@ def test_benchmark_skips_what_is_stored(
 
 
 def test_benchmark_newest_speed(scripts: SimpleNamespace, tmp_path: Path) -> None:
-    assert scripts.results.load_newest_speed(tmp_path) is None
+    assert scripts.results.load_newest_speed("tagger", tmp_path) is None
     newest = make_speed(scripts, commit="aaa", date="20250102T000000")
     for speed in (newest, make_speed(scripts, commit="bbb")):
         scripts.results.save_speed(speed, tmp_path)
-    assert scripts.results.load_newest_speed(tmp_path) == newest
+    assert scripts.results.load_newest_speed("tagger", tmp_path) == newest
+    assert scripts.results.load_newest_speed("ner", tmp_path) is None
 
 
 def test_benchmark_report(scripts: SimpleNamespace, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the chart needs the extra bench")
     for seed, test in ((0, 0.947), (1, 0.949)):
         scripts.results.save_accuracy(
-            make_accuracy(scripts, seed=seed, tag_acc={"dev": 0.95, "test": test}), tmp_path
+            make_accuracy(scripts, seed=seed, scores={"dev": 0.95, "test": test}), tmp_path
         )
     outdated = make_accuracy(
-        scripts, commit="old", date="20200101T000000", tag_acc={"dev": 0.1, "test": 0.1}
+        scripts, commit="old", date="20200101T000000", scores={"dev": 0.1, "test": 0.1}
     )
-    cnn = make_accuracy(scripts, system="spacy-cnn", tag_acc={"dev": 0.93, "test": 0.931})
+    cnn = make_accuracy(scripts, system="spacy-cnn", scores={"dev": 0.93, "test": 0.931})
     for result in (outdated, cnn):
         scripts.results.save_accuracy(result, tmp_path)
-    scripts.results.save_speed(make_speed(scripts), tmp_path)
+    for corpus in ("uner_en_ewt", "wnut17"):
+        for seed in (0, 1):
+            result = make_accuracy(scripts, system="ours-ner", corpus=corpus, seed=seed)
+            result.calibration = {"ece": 0.05 + seed / 50, "n": 10, "bins": BINS}
+            scripts.results.save_accuracy(result, tmp_path)
+    for task in ("tagger", "ner"):
+        scripts.results.save_speed(make_speed(scripts, task=task), tmp_path)
     scripts.report.report_cli(tmp_path)
 
-    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
-    rows = {
-        row["system"]: row for row in scripts.results.read_json(tmp_path / "table.json")["systems"]
-    }
+    for chart in ("tagger", "ner", "ner_calibration"):
+        assert (tmp_path / f"{chart}.png").read_bytes().startswith(b"\x89PNG")
+    report = scripts.results.read_json(tmp_path / "table.json")
+    rows = {row["system"]: row for part in report.values() for row in part["systems"]}
+    assert tuple(rows) == tuple(name for name in SYSTEMS if name != "spacy-torch-bilstm-64")
     ours = rows["ours-lstm-2x128"]
-    assert ours["accuracy"]["n"] == 2
-    assert ours["accuracy"]["test"] == {"mean": 94.8, "min": 94.7, "max": 94.9}
-    assert ours["ratios"]["cnn"]["inference"] == ours["ratios"]["bilstm"]["inference"] == 4.0
-    assert ours["ratios"]["cnn"]["test_difference"] == 1.7
-    assert rows["spacy-torch-bilstm-64"]["speed"] is None
+    assert ours["accuracy"]["ud_en_ewt"]["n"] == 2
+    assert ours["accuracy"]["ud_en_ewt"]["test"] == {"mean": 94.8, "min": 94.7, "max": 94.9}
+    assert {ratios["inference"] for ratios in ours["ratios"].values()} == {4.0}
+    assert ours["ratios"]["HashEmbedCNN"]["test_difference"] == {"ud_en_ewt": 1.7}
+    calibration = rows["ours-ner"]["accuracy"]["wnut17"]["calibration"]
+    assert calibration["bins"][1] == {"n": 20, "mean": 0.9, "right": 0.8}
     table = (tmp_path / "table.md").read_text(encoding="utf8")
     assert "| 80,000 (4.00 / 4.00) |" in table
     assert "| 94.80 (94.70-94.90) |" in table
-    assert "| 93.10 |" in table
+    assert "| 93.10 |" in table and "| 0.060 |" in table
     assert "25,094 words" in table and "| 75% |" in table
     assert "nan" not in table
 
@@ -209,8 +235,9 @@ def test_benchmark_report(scripts: SimpleNamespace, tmp_path: Path) -> None:
 def test_benchmark_report_from_one_kind(scripts: SimpleNamespace, has_speed: bool) -> None:
     accuracies = [] if has_speed else [make_accuracy(scripts)]
     speed = make_speed(scripts) if has_speed else None
-    table = scripts.report.make_markdown(scripts.report.make_report(accuracies, speed))
-    assert table.count("\n| ") >= 1 + len(SYSTEMS)
+    report = scripts.report.make_report("tagger", accuracies, speed)
+    table = scripts.report.make_markdown({"tagger": report})
+    assert table.count("spacy-rnn LSTM 2x128") == 1 + has_speed
     assert ("The encoder alone" in table) == has_speed
 
 
@@ -246,7 +273,8 @@ def test_benchmark_data(scripts: SimpleNamespace, tmp_path: Path) -> None:
     docs = [Doc(Vocab(), words=["a", "b"], tags=["X", "Y"]) for _ in range(20)]
     DocBin(docs=docs).to_disk(tmp_path / "train.spacy")
     assert scripts.data.read_lengths(tmp_path / "train.spacy") == [2] * 20
-    data = scripts.data.read_training_data(tmp_path / "train.spacy", 9)
+    get_tags = scripts.tasks.get_tags
+    data = scripts.data.read_training_data(tmp_path / "train.spacy", 9, get_tags)
     assert (data.labels, data.words) == (["X", "Y"], 10)
 
 
@@ -269,13 +297,14 @@ def test_benchmark_memory_is_this_process_own(scripts: SimpleNamespace) -> None:
     assert 10 < scripts.memory.get_peak() < 100_000
 
 
-def test_benchmark_project_takes_the_treebank_of_the_tagger() -> None:
-    tagger = load_project_config(PROJECT.parent / "ud_tagger")["assets"]
-    for data in ("", "../copies"):
-        config = load_project_config(PROJECT, overrides={"vars.data": data} if data else {})
-        fetched = [asset for asset in config["assets"] if not asset.get("extra", False)]
-        first = {asset["dest"]: asset for asset in reversed(fetched)}
-        assert len(first) == 3
-        assert all(asset["url"].startswith(data or "https://") for asset in first.values())
-    known = {(asset["dest"], asset["checksum"]) for asset in tagger}
-    assert {(asset["dest"], asset["checksum"]) for asset in config["assets"]} <= known
+@pytest.mark.parametrize("task", ["tagger", "ner"])
+def test_benchmark_data_are_those_of_the_projects_beside(
+    scripts: SimpleNamespace, task: str
+) -> None:
+    projects = PROJECT.parent
+    fetched = {
+        projects / project / asset["dest"]
+        for project in ("ud_tagger", "ner")
+        for asset in load_project_config(projects / project)["assets"]
+    }
+    assert set(scripts.tasks.TASKS[task].texts) <= fetched

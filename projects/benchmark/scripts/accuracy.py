@@ -1,10 +1,11 @@
-"""Train the systems on UD English-EWT and store how accurate they are. What is stored already is
-skipped, so runs add up: stop at any time, and go on another day.
+"""Train the systems and store how accurate they are. What is stored already is skipped, so runs
+add up: stop at any time, and go on another day.
 """
 
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,21 +20,28 @@ from results import (
     get_commit,
     hash_code,
     hash_config,
+    read_json,
     save_accuracy,
 )
 from spacy.training import Corpus
-from systems import PROJECT, SYSTEMS, get_config
+from systems import SYSTEMS, get_config
+from tasks import PROJECT
 from thinc.api import Config
 from wasabi import msg
+
+PARTS = ("train", "dev", "test")
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def accuracy_cli(
-    corpus: Annotated[Path, typer.Argument(help="Directory with train, dev and test.spacy")],
+    corpora: Annotated[Path, typer.Argument(help="Directory of corpora: train, dev, test.spacy")],
     system: Annotated[
         list[str] | None, typer.Option(help="Systems to train (default: all)")
+    ] = None,
+    corpus: Annotated[
+        list[str] | None, typer.Option(help="Corpora to train on (default: all of the task)")
     ] = None,
     seed: Annotated[
         list[int] | None, typer.Option(help="Seeds (default: as many as each system needs)")
@@ -45,14 +53,25 @@ def accuracy_cli(
     unknown = set(system or ()) - set(SYSTEMS)
     if unknown:
         msg.fail(f"Unknown systems: {', '.join(unknown)}", f"Known: {', '.join(SYSTEMS)}", exits=1)
-    missing = [name for name in ("train", "dev", "test") if not (corpus / f"{name}.spacy").exists()]
-    if missing:
-        msg.fail(
-            f"No {', '.join(missing)} in {corpus}", "Run `spacy project run convert`.", exits=1
-        )
-    for name in system or SYSTEMS:
-        for number in seed or range(SYSTEMS[name].seeds):
-            run_training(name, number, corpus, results, force=force)
+    trainings = [
+        (number, name, directory)
+        for name in system or SYSTEMS
+        for directory in SYSTEMS[name].task.corpora
+        if not corpus or directory in corpus
+        for number in seed or range(SYSTEMS[name].seeds)
+    ]
+    missing = {
+        path
+        for _, _, directory in trainings
+        for part in PARTS
+        if not (path := corpora / directory / f"{part}.spacy").exists()
+    }
+    if missing or not trainings:
+        names = ", ".join(map(str, sorted(missing))) or "corpus of these systems"
+        msg.fail(f"There is no {names}", "Run `spacy project run convert`.", exits=1)
+    # The first seed of every system before the second of any.
+    for number, name, directory in sorted(trainings, key=lambda training: training[0]):
+        run_training(name, number, corpora / directory, results, force=force)
 
 
 def run_training(
@@ -77,22 +96,26 @@ def run_training(
     config = get_config(name)
     config["training"].update(overrides or {})
     commit, dirty = get_commit()
-    result = Accuracy(name, seed, commit, dirty, hash_config(config), hash_code())
+    result = Accuracy(name, corpus.name, seed, commit, dirty, hash_config(config), hash_code())
+    title = f"{name}, {corpus.name}, seed {seed}"
     stored = find_accuracy(result, SYSTEMS[name].is_ours, results)
     if stored and not force:
-        msg.info(f"{name}, seed {seed}: stored, from commit {stored.commit}")
+        msg.info(f"{title}: stored, from commit {stored.commit}")
         return stored
-    msg.divider(f"{name}, seed {seed}")
-    output = PROJECT / "training" / name / f"seed_{seed}"
+    msg.divider(title)
+    output = PROJECT / "training" / name / corpus.name / f"seed_{seed}"
     seconds, log = train(config, seed, corpus, output)
     best = max(log, key=lambda row: (row["score"], -row["step"]))
     result.seconds = round(seconds, 1)
     result.epochs, result.steps = log[-1]["epoch"] + 1, log[-1]["step"]
     result.best_step = best["step"]
+    task, model = SYSTEMS[name].task, output / "model-best"
     for part in ("dev", "test"):
-        result.tag_acc[part] = evaluate(output / "model-best", corpus / f"{part}.spacy")
+        result.scores[part] = evaluate(model, corpus / f"{part}.spacy")[task.score]
+    if task.calibration and SYSTEMS[name].is_ours:
+        result.calibration = calibrate(task.calibration, model, corpus / "test.spacy")
     path = save_accuracy(result, results)
-    msg.good(f"{path.name}: {result.tag_acc['test']:.4f} on test, {seconds / 60:.1f} minutes")
+    msg.good(f"{path.name}: {result.scores['test']:.4f} on test, {seconds / 60:.1f} minutes")
     return result
 
 
@@ -124,10 +147,19 @@ def train(
     return time.perf_counter() - start, list(srsly.read_jsonl(log_path))
 
 
-def evaluate(model: Path, data: Path) -> float:
-    """Get a model's accuracy on gold tokens, as `spacy evaluate` does."""
+def evaluate(model: Path, data: Path) -> dict[str, Any]:
+    """Get a model's scores on gold tokens, as `spacy evaluate` does."""
     nlp = spacy.load(model)
-    return nlp.evaluate(list(Corpus(data)(nlp)))["tag_acc"]
+    return nlp.evaluate(list(Corpus(data)(nlp)))
+
+
+def calibrate(script: Path, model: Path, data: Path) -> dict[str, Any]:
+    """Run the script that holds a model's probabilities against how often it is right."""
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory) / "calibration.json"
+        command = [sys.executable, str(script), str(model), str(data), str(output)]
+        subprocess.run(command, check=True)
+        return read_json(output)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the systems are timed on."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ MARK = "# text = "
 
 
 def read_texts(paths: list[Path]) -> list[str]:
-    """Read the sentences' texts from the comments of CoNLL-U files.
+    """Read the sentences' texts from the comments of CoNLL-U files, or others with such comments.
 
     paths (list[Path]): The files.
     RETURNS (list[str]): The texts, in the order of the files.
@@ -42,7 +42,7 @@ def read_lengths(path: Path) -> list[int]:
 class TrainingData:
     """Sentences to train on, for any pipeline.
 
-    labels (list[str]): All tags of the training data.
+    labels (list[str]): All labels of the training data.
     docs (bytes): Some of its sentences, a DocBin.
     words (int): The number of words in them.
     """
@@ -57,15 +57,18 @@ class TrainingData:
         return [_make_example(nlp, doc) for doc in docs]
 
 
-def read_training_data(path: Path, n_words: int) -> TrainingData:
-    """Read all tags and a random choice of sentences, the same for the same file.
+def read_training_data(
+    path: Path, n_words: int, get_labels: Callable[[list[Doc]], list[str]]
+) -> TrainingData:
+    """Read all labels and a random choice of sentences, the same for the same file.
 
     path (Path): The .spacy file.
     n_words (int): The number of words to choose, give or take a sentence.
+    get_labels (Callable[[list[Doc]], list[str]]): Reads the labels.
     RETURNS (TrainingData): The data.
     """
     docs = list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
-    labels = sorted({token.tag_ for doc in docs for token in doc if token.tag_})
+    labels = get_labels(docs)
     random.Random(0).shuffle(docs)
     chosen = list(_take(docs, n_words))
     return TrainingData(labels, DocBin(docs=chosen).to_bytes(), sum(map(len, chosen)))

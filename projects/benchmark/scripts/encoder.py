@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 import torch
 from spacy.util import registry
-from systems import SYSTEMS, TIMED, get_component, get_config
+from systems import SYSTEMS, get_component, get_config, get_systems
 from timing import summarize
 from torch import nn
 from torch.nn.utils import rnn
@@ -101,14 +101,14 @@ def make_input(lengths: list[int], width: int) -> ListT:
 
 
 def make_encoders(Xs: ListT, input_width: int) -> list[tuple[str, int, Callable[[ListT], ListT]]]:
-    """Make our encoders as the systems have them, and torch's LSTM padded and packed.
+    """Make our encoders as the taggers have them, and torch's LSTM padded and packed.
 
     Xs (ListT): Input, to initialise them with.
     input_width (int): Its width.
     RETURNS (list[tuple[str, int, Callable]]): Title, FLOPs a word, and what encodes a batch.
     """
     encoders = []
-    for name in TIMED:
+    for name in get_systems("tagger", timed=True):
         if not SYSTEMS[name].is_ours:
             continue
         config = get_config(name)

@@ -1,4 +1,4 @@
-"""Make the table and the chart from all stored accuracies and the newest measurement of speed."""
+"""Make the table and the charts from all stored accuracies and the newest measurements of speed."""
 
 import statistics
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 from results import RESULTS, Accuracy, load_accuracies, load_newest_speed, write_json
-from systems import BILSTM, CNN, SYSTEMS
+from systems import SYSTEMS, get_systems
+from tasks import TASKS
 from wasabi import msg
 
 app = typer.Typer(add_completion=False)
 
-NAMES = {CNN: "cnn", BILSTM: "bilstm"}
 MEASURES = {
     "inference": "Inference, words/s",
     "first_pass": "First pass, words/s",
@@ -26,50 +26,76 @@ MEASURES = {
 def report_cli(
     results: Annotated[Path, typer.Option(help="Directory of results")] = RESULTS,
 ) -> None:
-    """Write table.md, table.json and chart.png."""
-    report = make_report(load_accuracies(results), load_newest_speed(results))
-    if not any(row["accuracy"] or row["speed"] for row in report["systems"]):
+    """Write table.md, table.json, a chart for each task and one of the calibration."""
+    accuracies = load_accuracies(results)
+    report = {
+        name: make_report(name, accuracies, load_newest_speed(name, results)) for name in TASKS
+    }
+    report = {name: part for name, part in report.items() if part["systems"]}
+    if not report:
         msg.fail(f"There are no results in {results}", "Run the other commands first.", exits=1)
     write_json(results / "table.json", report)
     (results / "table.md").write_text(make_markdown(report), encoding="utf8")
     try:
-        from chart import draw_chart
+        from chart import draw_calibration, draw_chart
     except ImportError:
-        msg.fail("The chart needs matplotlib", "pip install 'spacy-rnn[bench]'", exits=1)
-    draw_chart(report["systems"], results / "chart.png")
-    msg.good(f"table.md, table.json and chart.png are in {results.name}/")
+        msg.fail("The charts need matplotlib", "pip install 'spacy-rnn[bench]'", exits=1)
+    for name, part in report.items():
+        draw_chart(part["systems"], TASKS[name], results / f"{name}.png")
+        for row in part["systems"]:
+            curves = {
+                TASKS[name].corpora[corpus]: accuracy["calibration"]
+                for corpus, accuracy in row["accuracy"].items()
+                if accuracy["calibration"]
+            }
+            if curves:
+                draw_calibration(row["title"], curves, results / f"{name}_calibration.png")
+    msg.good(f"table.md, table.json and the charts are in {results.name}/")
 
 
-def make_report(accuracies: list[Accuracy], speed: dict[str, Any] | None) -> dict[str, Any]:
-    """Put the results of all systems together.
+def make_report(
+    task: str, accuracies: list[Accuracy], speed: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Put the results of a task's systems together.
 
-    accuracies (list[Accuracy]): The trainings, the oldest first: of several with the same
-        system and seed the last one counts.
+    task (str): The name of the task.
+    accuracies (list[Accuracy]): The trainings of all tasks, the oldest first: of several with the
+        same system, corpus and seed the last one counts.
     speed (dict[str, Any] | None): What speed.py measured.
-    RETURNS (dict[str, Any]): The rows ("systems"), and besides them what holds for all.
+    RETURNS (dict[str, Any]): The rows ("systems"), of those systems that there are results of, and
+        besides them what holds for all.
     """
     timed = speed["systems"] if speed else {}
+    newest = {(each.system, each.corpus, each.seed): each for each in accuracies}
     rows = []
-    for name, system in SYSTEMS.items():
-        trainings = {result.seed: result for result in accuracies if result.system == name}
+    for name in get_systems(task):
+        trainings: dict[str, list[Accuracy]] = {corpus: [] for corpus in TASKS[task].corpora}
+        for (system, corpus, _), each in newest.items():
+            if system == name and corpus in trainings:
+                trainings[corpus].append(each)
         row = {
             "system": name,
-            "title": system.title,
-            "is_ours": system.is_ours,
+            "title": SYSTEMS[name].title,
+            "is_ours": SYSTEMS[name].is_ours,
             "speed": summarize_speed(timed[name]) if name in timed else None,
-            "accuracy": summarize_accuracy(list(trainings.values())) if trainings else None,
+            "accuracy": {
+                corpus: summarize_accuracy(found) for corpus, found in trainings.items() if found
+            },
         }
-        rows.append(row)
+        if row["speed"] or row["accuracy"]:
+            rows.append(row)
     by_name = {row["system"]: row for row in rows}
     for row in rows:
         row["ratios"] = {
-            label: compare(row, by_name[reference]) for reference, label in NAMES.items()
+            label: compare(row, by_name[reference])
+            for reference, label in TASKS[task].references.items()
+            if reference in by_name
         }
     report: dict[str, Any] = {"systems": rows, "speed": None, "encoder": None}
     if speed:
         keys = ("commit", "dirty", "date", "machine", "versions", "settings", "tokenizer")
         report["speed"] = {key: speed[key] for key in keys}
-        report["encoder"] = speed["encoder"]
+        report["encoder"] = speed.get("encoder")
     return report
 
 
@@ -89,16 +115,19 @@ def summarize_speed(timed: dict[str, Any]) -> dict[str, Any]:
 
 
 def summarize_accuracy(results: list[Accuracy]) -> dict[str, Any]:
-    """Get mean, least and greatest of a system's trainings, one a seed."""
+    """Get mean, least and greatest of a system's trainings on a corpus, one a seed."""
     summary: dict[str, Any] = {
         "n": len(results),
         "seeds": sorted(result.seed for result in results),
         "commits": sorted({result.commit for result in results}),
         "dirty": any(result.dirty for result in results),
         "minutes": round(statistics.mean(result.seconds for result in results) / 60, 1),
+        "calibration": average_calibration(
+            [result.calibration for result in results if result.calibration]
+        ),
     }
     for part in ("dev", "test"):
-        values = [100 * result.tag_acc[part] for result in results]
+        values = [100 * result.scores[part] for result in results]
         mean = statistics.mean(values)
         summary[part] = {
             key: round(value, 2)
@@ -107,89 +136,131 @@ def summarize_accuracy(results: list[Accuracy]) -> dict[str, Any]:
     return summary
 
 
-def compare(row: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:
+def average_calibration(results: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Put the calibrations of several seeds together.
+
+    results (list[dict[str, Any]]): The calibrations, each with its "ece" and "bins".
+    RETURNS (dict[str, Any] | None): The errors of all seeds ("ece"), and the bins of all their
+        predictions together ("bins").
+    """
+    if not results:
+        return None
+    bins = []
+    for parts in zip(*(result["bins"] for result in results), strict=True):
+        n = sum(part["n"] for part in parts)
+        means = {
+            key: round(sum(part["n"] * part[key] for part in parts) / max(n, 1), 3)
+            for key in ("mean", "right")
+        }
+        bins.append({"n": n, **means})
+    return {"ece": [result["ece"] for result in results], "bins": bins}
+
+
+def compare(row: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
     """Divide a system's measures by another's; of accuracy on test, take the difference."""
-    result = {}
+    result: dict[str, Any] = {}
     if row["speed"] and reference["speed"]:
         for key in MEASURES:
             result[key] = round(row["speed"][key] / reference["speed"][key], 2)
-    if row["accuracy"] and reference["accuracy"]:
-        means = [each["accuracy"]["test"]["mean"] for each in (row, reference)]
-        result["test_difference"] = round(means[0] - means[1], 2)
+    for corpus, accuracy in row["accuracy"].items():
+        if corpus in reference["accuracy"]:
+            difference = accuracy["test"]["mean"] - reference["accuracy"][corpus]["test"]["mean"]
+            result.setdefault("test_difference", {})[corpus] = round(difference, 2)
     return result
 
 
 def make_markdown(report: dict[str, Any]) -> str:
     """Write the report as Markdown."""
-    head = ["System", *MEASURES.values(), "Batch size", "At 64", "XPOS test, %", "XPOS dev, %"]
-    rows = [[*_measures(row), *_accuracies(row)] for row in report["systems"]]
-    parts = ["# Benchmark", make_table([*head, "Seeds", "Training, min"], rows)]
-    parts.append(
-        "In brackets: the ratio to HashEmbedCNN's / to TorchBiLSTMEncoder 2x128's; 2x128 is two "
-        "layers of 128 units a direction. Inference is the whole pipeline from text, at the best "
+    parts = ["# Benchmark"]
+    for name, part in report.items():
+        parts.append(f"## {TASKS[name].title}")
+        if part["speed"]:
+            parts += _speed_section(name, part)
+        parts += _accuracy_section(name, part)
+        if part["encoder"]:
+            parts += _encoder_section(part["encoder"])
+    return "\n\n".join(parts) + "\n"
+
+
+def _speed_section(name: str, part: dict[str, Any]) -> list[str]:
+    head = ["System", *MEASURES.values(), "Batch size", "At 64"]
+    rows = [_measures(name, row) for row in part["systems"] if row["speed"]]
+    references = " / to ".join(f"{label}'s" for label in TASKS[name].references.values())
+    speed = part["speed"]
+    machine, settings, tokenizer = speed["machine"], speed["settings"], speed["tokenizer"]
+    versions = ", ".join(f"{name} {version}" for name, version in speed["versions"].items())
+    return [
+        make_table(head, rows),
+        f"In brackets: the ratio to {references}; 2x128 is two layers of 128 units a direction. "
+        "Inference is the whole pipeline from text, at the best "
         "batch size of 64, 256, 1024 and 4096, and repeated, so that what a pipeline keeps of "
         "a text it has seen helps; the first pass, measured once, starts cold. `At 64` is what "
         "batch size 64 reaches of the best. The latency is of single texts, of which the words "
         "were seen before, or none of them. Training is a whole step of spaCy's training loop, "
         "the same batches of about 1000 words and the same optimizer for all. Peak memory "
-        "includes Python, spaCy and PyTorch. Accuracy is on UD English-EWT, gold tokens: mean "
-        "(min-max) of the seeds; ours with configs/tagger.cfg, spaCy's with the settings that "
-        "spaCy recommends."
-    )
-    if report["speed"]:
-        parts.append(_describe_run(report["speed"]))
-    parts += _describe_trainings([row["accuracy"] for row in report["systems"] if row["accuracy"]])
-    if report["encoder"]:
-        parts += _encoder_section(report["encoder"])
-    return "\n\n".join(parts) + "\n"
-
-
-def _measures(row: dict[str, Any]) -> list[str]:
-    title = f"**{row['title']}**" if row["is_ours"] else row["title"]
-    speed = row["speed"]
-    if not speed:
-        return [title, *["-"] * (len(MEASURES) + 2)]
-    cells = []
-    for key in MEASURES:
-        value = f"{speed[key]:.2f}" if key.startswith("latency") else f"{speed[key]:,.0f}"
-        ratios = [f"{row['ratios'][name].get(key, float('nan')):.2f}" for name in NAMES.values()]
-        cells.append(f"{value} ({' / '.join(ratios)})")
-    return [title, *cells, str(speed["best_batch_size"]), f"{speed['share_at_64']:.0%}"]
-
-
-def _accuracies(row: dict[str, Any]) -> list[str]:
-    accuracy = row["accuracy"]
-    if not accuracy:
-        return ["-"] * 4
-    cells = []
-    for part in ("test", "dev"):
-        values = accuracy[part]
-        spread = f" ({values['min']:.2f}-{values['max']:.2f})" if accuracy["n"] > 1 else ""
-        cells.append(f"{values['mean']:.2f}{spread}")
-    return [*cells, str(accuracy["n"]), f"{accuracy['minutes']:.1f}"]
-
-
-def _describe_run(speed: dict[str, Any]) -> str:
-    machine, settings, tokenizer = speed["machine"], speed["settings"], speed["tokenizer"]
-    versions = ", ".join(f"{name} {version}" for name, version in speed["versions"].items())
-    return (
+        "includes Python, spaCy and PyTorch.",
         f"Speed: one run, the systems taking turns, medians of {settings['repeats']} (latency: of "
         f"{settings['calls']} calls), on {machine['cores']} cores of {machine['cpu']} "
         f"({machine['instructions']}), {machine['torch_threads']} threads of PyTorch's, "
         f"{machine['system']}; {versions}; commit "
         f"{speed['commit']}{' with uncommitted changes' if speed['dirty'] else ''}, "
         f"{speed['date']} UTC. {settings['texts']:,} texts of {tokenizer['words']:,} tokens; "
-        f"the tokenizer alone reaches {tokenizer['median']:,.0f} words/s."
-    )
+        f"the tokenizer alone reaches {tokenizer['median']:,.0f} words/s.",
+    ]
 
 
-def _describe_trainings(accuracies: list[dict[str, Any]]) -> list[str]:
-    commits = sorted({commit for accuracy in accuracies for commit in accuracy["commits"]})
-    if not commits:
+def _measures(name: str, row: dict[str, Any]) -> list[str]:
+    speed = row["speed"]
+    cells = []
+    for key in MEASURES:
+        value = f"{speed[key]:.2f}" if key.startswith("latency") else f"{speed[key]:,.0f}"
+        labels = TASKS[name].references.values()
+        ratios = [f"{row['ratios'].get(label, {}).get(key, float('nan')):.2f}" for label in labels]
+        cells.append(f"{value} ({' / '.join(ratios)})")
+    return [_title(row), *cells, str(speed["best_batch_size"]), f"{speed['share_at_64']:.0%}"]
+
+
+def _title(row: dict[str, Any]) -> str:
+    return f"**{row['title']}**" if row["is_ours"] else row["title"]
+
+
+def _accuracy_section(name: str, part: dict[str, Any]) -> list[str]:
+    task = TASKS[name]
+    head = ["System", "Corpus", f"{task.score_title} test, %", f"{task.score_title} dev, %"]
+    head += ["Seeds", "Training, min", *(["Calibration error"] if task.calibration else [])]
+    rows, commits, dirty = [], set(), False
+    for corpus, title in task.corpora.items():
+        for row in part["systems"]:
+            if corpus not in row["accuracy"]:
+                continue
+            accuracy = row["accuracy"][corpus]
+            commits |= set(accuracy["commits"])
+            dirty |= accuracy["dirty"]
+            cells = [_title(row), title, *(_spread(accuracy, part) for part in ("test", "dev"))]
+            cells += [str(accuracy["n"]), f"{accuracy['minutes']:.1f}"]
+            if task.calibration:
+                errors = (accuracy["calibration"] or {}).get("ece")
+                cells.append(f"{statistics.mean(errors):.3f}" if errors else "-")
+            rows.append(cells)
+    if not rows:
         return []
-    changed = any(accuracy["dirty"] for accuracy in accuracies)
-    note = "; some with uncommitted changes" if changed else ""
-    return [f"Trainings are from commit {', '.join(commits)}{note}."]
+    text = (
+        "Accuracy is on gold tokens: mean (min-max) of the seeds; ours with "
+        f"configs/{task.ours.name}, spaCy's with the settings that spaCy recommends. Trainings are "
+        f"from commit {', '.join(sorted(commits))}{'; some with uncommitted changes' * dirty}."
+    )
+    if task.calibration:
+        text += (
+            " The calibration error is the expected one of ten bins, on test: how far "
+            "the probabilities are from how often they are right, the mean of the seeds."
+        )
+    return [make_table(head, rows), text]
+
+
+def _spread(accuracy: dict[str, Any], part: str) -> str:
+    values = accuracy[part]
+    spread = f" ({values['min']:.2f}-{values['max']:.2f})" if accuracy["n"] > 1 else ""
+    return f"{values['mean']:.2f}{spread}"
 
 
 def _encoder_section(encoder: dict[str, Any]) -> list[str]:
@@ -207,7 +278,7 @@ def _encoder_section(encoder: dict[str, Any]) -> list[str]:
         for each in encoder["encoders"]
     ]
     return [
-        "## The encoder alone, as a share of peak",
+        "### The encoder alone, as a share of peak",
         make_table([*head, "Share of peak", "Of the products beside"], rows),
         f"Inference in single precision. Lengths: the {encoder['sentences']:,} sentences of the "
         f"test data in the order of the file, {encoder['words']:,} words, the longest "

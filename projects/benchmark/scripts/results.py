@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from systems import PROJECT
+from tasks import PROJECT
 
 import spacy_rnn
 
@@ -27,12 +27,14 @@ class Accuracy:
     """The outcome of one training.
 
     system (str): The name of the system.
+    corpus (str): The name of the corpus.
     seed (int): The random seed.
     commit (str): The repository's commit.
     dirty (bool): Whether the files the result depends on differed from that commit.
     config (str): A hash of the training config without seed and paths.
     code (str): A hash of the package's code.
-    tag_acc (dict[str, float]): The accuracy on "dev" and "test", gold tokens.
+    scores (dict[str, float]): The task's score on "dev" and "test", gold tokens.
+    calibration (dict[str, Any] | None): How right probabilities are on test, where there are any.
     epochs (int): Passes over the training data that were begun.
     steps (int): The last step that was evaluated.
     best_step (int): The step whose weights were kept.
@@ -40,12 +42,14 @@ class Accuracy:
     """
 
     system: str
+    corpus: str
     seed: int
     commit: str
     dirty: bool
     config: str
     code: str
-    tag_acc: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
     epochs: int = 0
     steps: int = 0
     best_step: int = 0
@@ -129,7 +133,7 @@ def save_accuracy(result: Accuracy, results: Path = RESULTS) -> Path:
     RETURNS (Path): The file.
     """
     commit = f"{result.commit}-dirty" if result.dirty else result.commit
-    name = f"{result.system}__seed{result.seed}__{commit}.json"
+    name = f"{result.system}__{result.corpus}__seed{result.seed}__{commit}.json"
     return write_json(results / "accuracy" / name, asdict(result))
 
 
@@ -140,9 +144,9 @@ def load_accuracies(results: Path = RESULTS) -> list[Accuracy]:
 
 
 def find_accuracy(new: Accuracy, is_ours: bool, results: Path = RESULTS) -> Accuracy | None:
-    """Find a stored training that has the same outcome as a new one: its system and seed are the
-    same, and so are its commit, without changes since, or config, versions and our code. Our code
-    does not matter to systems of spaCy's.
+    """Find a stored training that has the same outcome as a new one: its system, corpus and
+    seed are the same, and so are its commit, without changes since, or config, versions and our
+    code. Our code does not matter to systems of spaCy's.
 
     new (Accuracy): The new training, whatever its numbers.
     is_ours (bool): Whether the system is one of ours.
@@ -150,7 +154,7 @@ def find_accuracy(new: Accuracy, is_ours: bool, results: Path = RESULTS) -> Accu
     RETURNS (Accuracy | None): The newest such training.
     """
     for old in reversed(load_accuracies(results)):
-        if (old.system, old.seed) != (new.system, new.seed):
+        if (old.system, old.corpus, old.seed) != (new.system, new.corpus, new.seed):
             continue
         same_commit = old.commit == new.commit and not (old.dirty or new.dirty)
         same_code = old.code == new.code or not is_ours
@@ -163,16 +167,17 @@ def find_accuracy(new: Accuracy, is_ours: bool, results: Path = RESULTS) -> Accu
 def save_speed(speed: dict[str, Any], results: Path = RESULTS) -> Path:
     """Write what a run of speed.py measured.
 
-    speed (dict[str, Any]): The measurements, "commit" and "date" among them.
+    speed (dict[str, Any]): The measurements, "task", "commit" and "date" among them.
     results (Path): The directory of results.
     RETURNS (Path): The file.
     """
-    return write_json(results / "speed" / f"{speed['commit']}__{speed['date']}.json", speed)
+    name = f"{speed['task']}__{speed['commit']}__{speed['date']}.json"
+    return write_json(results / "speed" / name, speed)
 
 
-def load_newest_speed(results: Path = RESULTS) -> dict[str, Any] | None:
-    """Read the newest measurements of speed, None if there are none."""
-    runs = [read_json(path) for path in (results / "speed").glob("*.json")]
+def load_newest_speed(task: str, results: Path = RESULTS) -> dict[str, Any] | None:
+    """Read the newest measurements of the speed of a task's systems, None if there are none."""
+    runs = [read_json(path) for path in (results / "speed").glob(f"{task}__*.json")]
     return max(runs, key=lambda run: run["date"], default=None)
 
 

@@ -1,5 +1,6 @@
 """Measure how fast the systems are, all of them in one run, and store it."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,8 @@ from data import read_lengths, read_texts, read_training_data
 from encoder import time_encoders
 from results import RESULTS, get_commit, get_machine, get_versions, now, save_speed
 from spacy.language import Language
-from systems import TIMED, build_pipeline
+from systems import build_pipeline, get_systems
+from tasks import TASKS
 from timing import (
     BLOCK,
     LATENCY_TOKENS,
@@ -28,8 +30,10 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def speed_cli(
-    assets: Annotated[Path, typer.Argument(help="Directory with dev.conllu and test.conllu")],
-    corpus: Annotated[Path, typer.Argument(help="Directory with train.spacy and test.spacy")],
+    corpora: Annotated[Path, typer.Argument(help="Directory of corpora: train, test.spacy")],
+    task: Annotated[
+        list[str] | None, typer.Option(help="Tasks whose systems to measure (default: all)")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="How many times to measure")] = 5,
     rounds: Annotated[int, typer.Option(help="The same for the encoder alone")] = 9,
     calls: Annotated[int, typer.Option(help="The same for the latency")] = 200,
@@ -38,71 +42,79 @@ def speed_cli(
     results: Annotated[Path, typer.Option(help="Directory of results")] = RESULTS,
 ) -> None:
     """Measure words per second of inference and training, the latency of texts with 20 tokens,
-    the peak of the memory, and the encoder alone.
+    the peak of the memory, and for taggers the encoder alone.
     """
-    files = [assets / "dev.conllu", assets / "test.conllu"]
-    for path in [*files, corpus / "train.spacy", corpus / "test.spacy"]:
-        if not path.exists():
-            msg.fail(f"There is no {path}", "Run `spacy project assets .` and `convert`.", exits=1)
-    speed = measure(
-        files, corpus, repeats=repeats, rounds=rounds, calls=calls, words=words, limit=limit
-    )
-    path = save_speed(speed, results)
-    msg.good(f"Stored in {path.name}")
+    unknown = set(task or ()) - set(TASKS)
+    if unknown:
+        msg.fail(f"Unknown tasks: {', '.join(unknown)}", f"Known: {', '.join(TASKS)}", exits=1)
+    names = task or list(TASKS)
+    corpus_of = {name: corpora / next(iter(TASKS[name].corpora)) for name in names}
+    for name in names:
+        corpus = corpus_of[name]
+        for path in [*TASKS[name].texts, corpus / "train.spacy", corpus / "test.spacy"]:
+            if not path.exists():
+                hint = "Run `spacy project run fetch` and `convert`."
+                msg.fail(f"There is no {path}", hint, exits=1)
+    for name in names:
+        msg.divider(TASKS[name].title)
+        speed = measure(name, corpus_of[name], repeats, calls, words, limit)
+        if name == "tagger":
+            lengths = read_lengths(corpus_of[name] / "test.spacy")[: limit or None]
+            speed["encoder"] = time_encoders(lengths, rounds)
+        path = save_speed(speed, results)
+        msg.good(f"Stored in {path.name}")
 
 
 def measure(
-    files: list[Path],
-    corpus: Path,
-    *,
-    repeats: int,
-    rounds: int,
-    calls: int,
-    words: int,
-    limit: int,
+    task: str, corpus: Path, repeats: int, calls: int, words: int, limit: int
 ) -> dict[str, Any]:
-    """Measure all systems.
+    """Measure all systems of a task.
 
-    files (list[Path]): The CoNLL-U files with the texts for inference.
+    task (str): The name of the task.
     corpus (Path): The directory with train.spacy and test.spacy.
     repeats (int): How many times to measure.
-    rounds (int): The same for the encoder alone.
     calls (int): The same for the latency.
     words (int): How many words to train on in each repeat.
-    limit (int): How many texts and sentences to take. 0 for all.
+    limit (int): How many texts to take. 0 for all.
     RETURNS (dict[str, Any]): The measurements. Speeds are words per second.
     """
     commit, dirty = get_commit()
     result = {
+        "task": task,
         "commit": commit,
         "dirty": dirty,
         "date": now(),
         "machine": get_machine(),
         "versions": get_versions(),
     }
+    files = list(TASKS[task].texts)
     texts = read_texts(files)[: limit or None]
-    data = read_training_data(corpus / "train.spacy", words)
+    data = read_training_data(corpus / "train.spacy", words, TASKS[task].get_labels)
     pipelines: dict[str, Language] = {}
-    for name in TIMED:
+    for name in get_systems(task, timed=True):
         msg.text(f"Initialising {name}")
         pipelines[name] = build_pipeline(
             name, data.labels, lambda nlp: data.make_examples(nlp)[:INIT_EXAMPLES]
         )
-
-    inference, tokenizer = time_inference(pipelines, texts, repeats)
+    training = time_training(pipelines, data, repeats)
+    with tempfile.TemporaryDirectory() as directory:
+        # What was trained a little predicts roughly as many entities as there are, and what was
+        # loaded has not seen any text.
+        paths = {name: Path(directory) / name for name in pipelines}
+        for name, nlp in pipelines.items():
+            nlp.to_disk(paths[name])
+        pipelines = {name: spacy.load(path) for name, path in paths.items()}
+        inference, tokenizer = time_inference(pipelines, texts, repeats)
+        best = {name: value["best_batch_size"] for name, value in inference.items()}
+        memory = measure_memory(paths, best, files, limit)
     tokenizer_of_all = spacy.blank("en").tokenizer
     short = [text for text in texts if len(tokenizer_of_all(text)) == LATENCY_TOKENS]
     latency = time_latency(pipelines, short or make_new_texts(BLOCK), calls)
     latency_new = time_latency(pipelines, make_new_texts(calls + 2 * BLOCK), calls)
-    best = {name: value["best_batch_size"] for name, value in inference.items()}
-    memory = measure_memory(pipelines, best, files, limit)
-    training = time_training(pipelines, data, repeats)
-    encoder = time_encoders(read_lengths(corpus / "test.spacy")[: limit or None], rounds)
     return {
         **result,
         "settings": {
             "repeats": repeats,
-            "rounds": rounds,
             "calls": calls,
             "texts": len(texts),
             "training_words": data.words,
@@ -118,7 +130,6 @@ def measure(
             }
             for name in pipelines
         },
-        "encoder": encoder,
     }
 
 

@@ -1,23 +1,15 @@
-"""The systems that are compared: for each name, the config of the tagger's [model.tok2vec]."""
+"""The systems that are compared: for each name, the config of the component's [model.tok2vec]."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import spacy
 from spacy.language import Language
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
+from tasks import SPACY, TASKS, Task
 from thinc.api import Config, fix_random_seed
-
-PROJECT = Path(__file__).resolve().parents[1]
-OURS = PROJECT.parents[1] / "configs" / "tagger.cfg"
-SPACY = PROJECT / "configs" / "spacy.cfg"
-
-# What the others are compared to
-CNN = "spacy-cnn"
-BILSTM = "spacy-torch-bilstm-2x128"
 
 
 @dataclass(frozen=True)
@@ -25,7 +17,8 @@ class System:
     """A system that is compared.
 
     title (str): Its name in the table and the chart. In "2x128", 128 is a direction's units.
-    base (Path): The training config.
+    task_name (str): The name of its task.
+    is_ours (bool): Whether it is our component, and not spaCy's.
     tok2vec (dict[str, Any]): What is changed in the config's tok2vec layer, where both say the same
         `@architectures`; the whole layer where they differ.
     seeds (int): How many trainings its accuracy comes from.
@@ -33,14 +26,15 @@ class System:
     """
 
     title: str
-    base: Path
+    task_name: str
+    is_ours: bool
     tok2vec: dict[str, Any]
     seeds: int = 1
     timed: bool = True
 
     @property
-    def is_ours(self) -> bool:
-        return self.base == OURS
+    def task(self) -> Task:
+        return TASKS[self.task_name]
 
 
 def _ours(cell: str, depth: int) -> dict[str, Any]:
@@ -73,40 +67,54 @@ def _bilstm(width: int) -> dict[str, Any]:
     }
 
 
+# What the configs say already
+_SAME_OF_OURS: dict[str, Any] = {"@architectures": "spacy.Tok2Vec.v2"}
+_CNN: dict[str, Any] = {"@architectures": "spacy.HashEmbedCNN.v2"}
+
 SYSTEMS = {
-    "ours-lstm-2x128": System("spacy-rnn LSTM 2x128", OURS, _ours("lstm", 2), seeds=3),
-    "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", OURS, _ours("lstm", 1)),
-    "ours-gru-2x128": System("spacy-rnn GRU 2x128", OURS, _ours("gru", 2)),
-    "ours-gru-1x128": System("spacy-rnn GRU 1x128", OURS, _ours("gru", 1)),
-    "spacy-torch-bilstm-2x128": System("TorchBiLSTMEncoder 2x128", SPACY, _bilstm(256)),
-    "spacy-torch-bilstm-64": System("TorchBiLSTMEncoder 2x64", SPACY, _bilstm(128), timed=False),
-    "spacy-cnn": System(
-        "HashEmbedCNN",
-        SPACY,
-        {
-            "@architectures": "spacy.HashEmbedCNN.v2",
-            "width": 96,
-            "depth": 4,
-            "embed_size": 2000,
-            "window_size": 1,
-            "maxout_pieces": 3,
-            "subword_features": True,
-            "pretrained_vectors": None,
-        },
-        seeds=3,
+    "ours-lstm-2x128": System("spacy-rnn LSTM 2x128", "tagger", True, _ours("lstm", 2), seeds=3),
+    "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", "tagger", True, _ours("lstm", 1)),
+    "ours-gru-2x128": System("spacy-rnn GRU 2x128", "tagger", True, _ours("gru", 2)),
+    "ours-gru-1x128": System("spacy-rnn GRU 1x128", "tagger", True, _ours("gru", 1)),
+    "spacy-torch-bilstm-2x128": System("TorchBiLSTMEncoder 2x128", "tagger", False, _bilstm(256)),
+    "spacy-torch-bilstm-64": System(
+        "TorchBiLSTMEncoder 2x64", "tagger", False, _bilstm(128), timed=False
     ),
+    "spacy-cnn": System("HashEmbedCNN", "tagger", False, _CNN, seeds=3),
+    "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, _SAME_OF_OURS, seeds=3),
+    "spacy-ner-torch-bilstm": System(
+        "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
+    ),
+    "spacy-ner-cnn": System("HashEmbedCNN", "ner", False, _CNN, seeds=3),
 }
-TIMED = [name for name, system in SYSTEMS.items() if system.timed]
+
+
+def get_systems(task_name: str, *, timed: bool = False) -> list[str]:
+    """Get the names of a task's systems.
+
+    task_name (str): The name of the task.
+    timed (bool): Whether to leave out those whose speed is not measured.
+    RETURNS (list[str]): The names.
+    """
+    return [
+        name
+        for name, system in SYSTEMS.items()
+        if system.task_name == task_name and (system.timed or not timed)
+    ]
 
 
 def get_config(name: str) -> Config:
     """Get the complete training config of a system, spaCy's defaults filled in.
 
     name (str): A name in SYSTEMS.
-    RETURNS (Config): The config, with its variables.
+    RETURNS (Config): The config, with its variables and one component.
     """
     system = SYSTEMS[name]
-    config = load_config(system.base, interpolate=False)
+    config = load_config(system.task.ours if system.is_ours else SPACY, interpolate=False)
+    if not system.is_ours:
+        component = system.task.component
+        config["nlp"]["pipeline"] = [component]
+        config["components"] = {component: config["components"][component]}
     model = config["components"][get_component(config)]["model"]
     model["tok2vec"] = _change(model["tok2vec"], system.tok2vec)
     return load_model_from_config(config, auto_fill=True).config
@@ -135,7 +143,7 @@ def build_pipeline(
     """Build a system's pipeline with random weights: for measurements that do not depend on them.
 
     name (str): A name in SYSTEMS.
-    labels (list[str]): All tags.
+    labels (list[str]): All labels.
     get_examples (Callable[[Language], list[Example]]): Makes a few examples for the pipeline, to
         infer the layers' widths from.
     seed (int): The random seed.
@@ -145,8 +153,13 @@ def build_pipeline(
     component = get_component(config)
     settings = dict(config["components"][component])
     nlp = spacy.blank("en")
-    nlp.add_pipe(settings.pop("factory"), name=component, config=settings)
-    nlp.config["initialize"]["components"][component] = {"labels": labels}
+    pipe = nlp.add_pipe(settings.pop("factory"), name=component, config=settings)
+    if component == "ner":
+        # Its label data are counts of actions.
+        for label in labels:
+            pipe.add_label(label)
+    else:
+        nlp.config["initialize"]["components"][component] = {"labels": labels}
     fix_random_seed(seed)
     nlp.initialize(lambda: get_examples(nlp))
     return nlp

@@ -9,7 +9,6 @@ import statistics
 import string
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -61,7 +60,7 @@ def summarize(values: list[float], digits: int = 1) -> dict[str, Any]:
 def time_inference(
     pipelines: dict[str, Language], texts: list[str], repeats: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Time the pipelines from text to tags, at each of BATCH_SIZES.
+    """Time the pipelines from text to annotation, at each of BATCH_SIZES.
 
     pipelines (dict[str, Language]): The systems.
     texts (list[str]): The texts.
@@ -180,25 +179,23 @@ def make_new_texts(number: int) -> list[str]:
 
 
 def measure_memory(
-    pipelines: dict[str, Language], batch_sizes: dict[str, int], files: list[Path], limit: int
+    pipelines: dict[str, Path], batch_sizes: dict[str, int], files: list[Path], limit: int
 ) -> dict[str, dict[str, float]]:
-    """Run memory.py for each system: a fresh process that loads the pipeline and tags the texts.
+    """Run memory.py for each system: a fresh process that loads the pipeline and reads the texts.
 
-    pipelines (dict[str, Language]): The systems.
+    pipelines (dict[str, Path]): The directories of the systems.
     batch_sizes (dict[str, int]): The batch size of each.
-    files (list[Path]): The CoNLL-U files with the texts.
+    files (list[Path]): The files with the texts.
     limit (int): How many of the texts to take. 0 for all.
     RETURNS (dict[str, dict[str, float]]): For each system the "peak" and what it was after the
         "import" of spaCy, in megabytes.
     """
     result = {}
     script = Path(__file__).with_name("memory.py")
-    for name, nlp in pipelines.items():
-        with tempfile.TemporaryDirectory() as directory:
-            nlp.to_disk(directory)
-            command = [sys.executable, str(script), directory, *map(str, files)]
-            command += ["--batch-size", str(batch_sizes[name]), "--limit", str(limit)]
-            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    for name, path in pipelines.items():
+        command = [sys.executable, str(script), str(path), *map(str, files)]
+        command += ["--batch-size", str(batch_sizes[name]), "--limit", str(limit)]
+        run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         result[name] = json.loads(run.stdout)
         msg.text(f"Memory: {name}, {result[name]['peak']:.0f} MB")
     return result
