@@ -6,7 +6,7 @@ from thinc.types import Floats2d
 from ..layers.embed import lexeme_embed
 from ..layers.settings import check_choice, check_count, check_counts, check_rate
 from ..layers.torch_shim import TorchShim
-from ..modules.lexeme import LexemeEmbedding
+from ..modules.lexeme import LexemeEmbedding, sum_widths
 
 # Attributes whose values are hashes or flags of the word's form.
 EMBEDDABLE = {
@@ -48,7 +48,7 @@ DEFAULT_NGRAM_SIZES = [2, 3, 4, 5]
 
 @registry.architectures("spacy-rnn.LexemeEmbed.v1")
 def build_lexeme_embed(
-    width: int,
+    width: int | None,
     attrs: list[str] = DEFAULT_ATTRS,
     rows: list[int] = DEFAULT_ROWS,
     attr_widths: list[int] = DEFAULT_ATTR_WIDTHS,
@@ -69,7 +69,8 @@ def build_lexeme_embed(
     """Embed tokens by word, affixes, shape and character n-grams, all hashed, so that there is
     no vocabulary. Everything is computed once for each distinct lexeme of a batch.
 
-    width (int): The output width.
+    width (Optional[int]): The output width, to which a maxout layer mixes the features. None: they
+        are left side by side as they are, which is wider.
     attrs (List[str]): The token attributes to embed. The first stands for the word itself.
     rows (List[int]): The number of rows of each attribute's table. Hashing to two rows each
         makes up for small tables, which train faster.
@@ -94,7 +95,8 @@ def build_lexeme_embed(
     mixed_precision (bool): Compute in half precision, for speed on a GPU.
     RETURNS (Model[List[Doc], List[Floats2d]]): The embedding layer.
     """
-    check_count("width", width, 1)
+    if width is not None:
+        check_count("width", width, 1)
     check_count("affix_rows", affix_rows, 1)
     check_count("affix_width", affix_width, 1)
     check_count("ngram_rows", ngram_rows, 0)
@@ -114,6 +116,8 @@ def build_lexeme_embed(
     check_counts("suffix_sizes", suffix_sizes, 1)
     check_counts("ngram_sizes", ngram_sizes, 1)
     ngram_rows = ngram_rows if ngram_sizes else 0
+    n_affixes = len(prefix_sizes) + len(suffix_sizes)
+    features = sum_widths(attr_widths, n_affixes, affix_width, ngram_rows, ngram_width)
     shim = TorchShim(
         "lexeme_embed",
         LexemeEmbedding,
@@ -121,7 +125,7 @@ def build_lexeme_embed(
             "width": width,
             "rows": list(rows),
             "attr_widths": list(attr_widths),
-            "n_affixes": len(prefix_sizes) + len(suffix_sizes),
+            "n_affixes": n_affixes,
             "affix_rows": affix_rows,
             "affix_width": affix_width,
             "ngram_rows": ngram_rows,
@@ -139,4 +143,6 @@ def build_lexeme_embed(
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
     )
+    if width is None and not include_static_vectors:
+        width = features
     return lexeme_embed(shim, width, word_dropout)

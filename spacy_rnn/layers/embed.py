@@ -1,7 +1,7 @@
 """The embedding of lexemes as a Thinc layer."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy
@@ -12,6 +12,7 @@ from thinc.types import Floats2d
 from thinc.util import partial
 from torch import nn
 
+from ..modules.lexeme import LexemeEmbedding
 from .lexemes import Lexemes, Tokens, extract_features
 from .ragged import flatten, no_backprop, split, to_torch, to_xp
 from .row_cache import RowCache
@@ -26,13 +27,13 @@ OutT = list[Floats2d]
 _caches: "WeakKeyDictionary[nn.Module, RowCache]" = WeakKeyDictionary()
 
 
-def lexeme_embed(shim: TorchShim, width: int, word_dropout: float) -> Model[InT, OutT]:
+def lexeme_embed(shim: TorchShim, width: int | None, word_dropout: float) -> Model[InT, OutT]:
     """Embed the tokens of Docs, once for each distinct set of features in the batch.
 
     shim (TorchShim): Builds a `LexemeEmbedding`; needs `vectors_width`. Its layer settings say
         what to extract: `attrs`, `prefix_sizes`, `suffix_sizes`, `ngram_sizes` and
         `include_static_vectors`.
-    width (int): The output width.
+    width (Optional[int]): The output width, if it is known before initialisation.
     word_dropout (float): The share of tokens in training of which only attributes other than
         the first are shown.
     RETURNS (Model[List[Doc], List[Floats2d]]): The layer; one row of output for each token.
@@ -60,7 +61,7 @@ def forward(
     if not is_train:
         return split(to_xp(_predict(shim, tokens)), lengths), no_backprop
     inputs = _get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout)
-    Yf, backprop_torch = shim.begin_update(None, **inputs)
+    Yf, backprop_torch = shim.begin_update(None, **inputs, is_train=True)
 
     def backprop(dYs: OutT) -> InT:
         backprop_torch(flatten(model.ops, dYs, shim.device))
@@ -82,6 +83,8 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
                 "none: set [initialize] vectors to a pipeline with vectors, or turn it off."
             )
     shim.initialize(vectors_width=vectors_width)
+    if not model.has_dim("nO"):
+        model.set_dim("nO", cast(LexemeEmbedding, shim.module).nO)
 
 
 def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
@@ -94,7 +97,7 @@ def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
         return embed()
     assert shim.module is not None
     if shim.module not in _caches:
-        _caches[shim.module] = RowCache(shim.module.parameters())
+        _caches[shim.module] = RowCache(shim.module.state_dict(keep_vars=True).values())
     return _caches[shim.module].get_rows(tokens.keys.tolist(), embed)
 
 

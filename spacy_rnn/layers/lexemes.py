@@ -8,10 +8,13 @@ import numpy
 from spacy.attrs import LOWER, ORTH, intify_attr
 from spacy.tokens import Doc
 
+from ..modules.lexeme import FILTER_BITS, FILTER_HASHES
 from ..modules.subword import hash_subwords, mix_hash
 
 # Words that share one row of a table seldom share two.
 N_HASHES = 2
+# Independent of those.
+FILTER_SALTS = range(N_HASHES, N_HASHES + FILTER_HASHES)
 # Of a longer token, only the n-grams at both ends are read.
 MAX_CHARS = 128
 
@@ -104,27 +107,29 @@ def extract_features(
         MAX_CHARS,
     )
     n_affixes, affix_rows = subwords.affixes.shape[1], settings["affix_rows"]
-    affixes = _table_rows(subwords.affixes, [affix_rows] * n_affixes)
+    affixes = _table_rows(subwords.affixes, [affix_rows] * n_affixes, range(N_HASHES))
     affixes += affix_rows * numpy.arange(n_affixes)[:, None]
     ngrams = subwords.ngrams % numpy.uint64(max(settings["ngram_rows"], 1))
     return {
-        "attrs": _table_rows(lexemes.attrs, settings["rows"]).swapaxes(0, 1),
+        "attrs": _table_rows(lexemes.attrs, settings["rows"], range(N_HASHES)).swapaxes(0, 1),
         "affixes": affixes,
         "ngrams": ngrams.astype(numpy.int64),
         "ngram_starts": subwords.starts,
         "lexemes": results,
         "hidden": hidden,
         "tokens": tokens,
+        "words": _table_rows(lexemes.attrs[:, :1], [FILTER_BITS], FILTER_SALTS)[:, 0],
     }
 
 
-def _table_rows(ids: numpy.ndarray, table_sizes: list[int]) -> numpy.ndarray:
+def _table_rows(ids: numpy.ndarray, table_sizes: list[int], salts: Sequence[int]) -> numpy.ndarray:
     """Hash IDs to rows of their tables.
 
     ids (ndarray): The IDs of each lexeme, a column for each table. (lexemes, tables)
     table_sizes (List[int]): The number of rows of each table.
-    RETURNS (ndarray): The rows. (lexemes, tables, N_HASHES)
+    salts (Sequence[int]): Choose the hash functions.
+    RETURNS (ndarray): The rows. (lexemes, tables, salts)
     """
     sizes = numpy.asarray(table_sizes, dtype=numpy.uint64)
-    rows = numpy.stack([mix_hash(ids, salt=i) % sizes for i in range(N_HASHES)], axis=-1)
+    rows = numpy.stack([mix_hash(ids, salt=salt) % sizes for salt in salts], axis=-1)
     return rows.astype(numpy.int64)

@@ -1,4 +1,4 @@
-"""How a torch module is stored: its settings, and its parameters in the safetensors format."""
+"""How a torch module is stored: its settings, and its weights in the safetensors format."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ class StoredModule:
 
     settings (Dict[str, Any]): What the config said.
     inferred (Optional[Dict[str, Any]]): What was inferred at initialisation, None before it.
-    tensors (Dict[str, Tensor]): The parameters, on the CPU.
+    tensors (Dict[str, Tensor]): The parameters and buffers, on the CPU.
     """
 
     settings: dict[str, Any]
@@ -64,18 +64,18 @@ class StoredModule:
                 )
 
     def load_into(self, module: nn.Module) -> None:
-        """Set a module's parameters.
+        """Set a module's parameters and buffers.
 
         module (nn.Module): The module.
-        RAISES (ValueError): If a parameter is missing, unknown or of another shape. Nothing has
+        RAISES (ValueError): If one is missing, unknown or of another shape. Nothing has
             been changed then.
         """
-        shapes = {name: tuple(param.shape) for name, param in module.named_parameters()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
         for name in sorted({*shapes, *self.tensors}):
             stored = tuple(self.tensors[name].shape) if name in self.tensors else None
             if stored != shapes.get(name):
                 raise ValueError(
-                    f"parameter {name!r} has shape {stored} in the file, but the config asks for "
+                    f"tensor {name!r} has shape {stored} in the file, but the config asks for "
                     f"{shapes.get(name)}"
                 )
         module.load_state_dict(self.tensors)

@@ -216,8 +216,9 @@ class TorchShim(Shim):
             self._model.to(self._device)
 
     def to_bytes(self) -> bytes:
-        """RETURNS (bytes): The settings, and the parameters in the safetensors format."""
-        tensors = {n: p.detach().cpu().contiguous() for n, p in self._parameters()}
+        """RETURNS (bytes): The settings, and the weights in the safetensors format."""
+        state = self._model.state_dict() if self._model is not None else {}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
         inferred = self.inferred if self._model is not None else None
         return StoredModule(self.settings, inferred, tensors).to_bytes()
 

@@ -10,7 +10,7 @@ from spacy_rnn.layers.lexemes import Tokens
 from spacy_rnn.layers.vectors import get_static_vectors
 
 
-def make_embed(docs, **kwargs):
+def make_embed(docs, width=12, **kwargs):
     fix_random_seed(0)
     settings = {
         "attrs": ["NORM", "SHAPE"],
@@ -19,7 +19,7 @@ def make_embed(docs, **kwargs):
         "affix_rows": 50,
         "ngram_rows": 100,
     }
-    model = build_lexeme_embed(12, **{**settings, **kwargs})
+    model = build_lexeme_embed(width, **{**settings, **kwargs})
     model.initialize(X=docs)
     return model
 
@@ -47,8 +47,39 @@ def test_equal_tokens_have_equal_rows_wherever_they_are(docs):
 def test_a_norm_set_by_hand_has_its_own_row(docs):
     model = make_embed(docs)
     docs[0][4].norm_ = "animal"
+    model.begin_update(docs)
     Y = model.predict(docs)[0]
     assert not numpy.allclose(Y[1], Y[4])
+
+
+def test_words_that_training_never_showed_are_hidden(docs):
+    settings = {"rows": [1, 50], "prefix_sizes": [], "suffix_sizes": [], "ngram_sizes": []}
+    model = make_embed(docs, word_dropout=0.0, **settings)
+    unseen = spacy.blank("en")("the dog")
+    before = model.predict([docs[0], unseen])
+    model.begin_update(docs)
+    after = model.predict([docs[0], unseen])
+    # Of all words, whose one row is the same, "dog" alone is unknown.
+    assert not numpy.allclose(before[0], after[0])
+    numpy.testing.assert_array_equal(after[1][0], after[0][3])
+    numpy.testing.assert_array_equal(after[1][1], before[1][1])
+    assert not numpy.allclose(after[1][1], after[0][1])
+    loaded = make_embed(docs, word_dropout=0.0, **settings).from_bytes(model.to_bytes())
+    numpy.testing.assert_array_equal(loaded.predict([unseen])[0], after[1])
+
+
+def test_features_side_by_side(docs):
+    model = make_embed(docs, None, word_dropout=0.0)
+    # word, shape, seven affixes of 24, n-grams
+    assert model.get_dim("nO") == 8 + 4 + 7 * 24 + 32
+    first, *_ = model.predict(docs)
+    assert first.shape == (len(docs[0]), model.get_dim("nO"))
+    assert not first[:, :8].any()
+    Ys, backprop = model.begin_update(docs)
+    assert Ys[0][:, :8].any(axis=1).all()
+    backprop(Ys)
+    table = model.shims[0].module.get_parameter("ngrams.weight")
+    assert table.grad.abs().sum() > 0
 
 
 def test_words_are_dropped_in_training_only(docs):

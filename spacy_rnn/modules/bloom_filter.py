@@ -1,0 +1,34 @@
+"""A set that forgets what it holds, but knows what it does not hold."""
+
+import torch
+from torch import nn
+
+
+class BloomFilter(nn.Module):
+    """Tell whether something was added before (Bloom 1970). It never says no to what was, and
+    seldom yes to what was not: for a share p of bits that are set and k hashes, with probability
+    p to the power of k.
+
+    n_bits (int): The number of bits.
+    """
+
+    bits: torch.Tensor
+
+    def __init__(self, n_bits: int):
+        super().__init__()
+        self.register_buffer("bits", torch.zeros(n_bits, dtype=torch.bool))
+
+    def forward(self, keys: torch.Tensor) -> torch.Tensor:
+        """Look things up.
+
+        keys (Tensor): For each of them its hashes, numbers of bits. (n, hashes)
+        RETURNS (Tensor): Whether it was added. (n,)
+        """
+        return self.bits[keys].all(dim=1)
+
+    def add(self, keys: torch.Tensor) -> None:
+        """Add things.
+
+        keys (Tensor): As above. (n, hashes)
+        """
+        self.bits[keys.flatten()] = True
