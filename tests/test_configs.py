@@ -135,21 +135,29 @@ def test_a_frozen_encoder_stays_as_it_is(corpus, tmp_path):
     numpy.testing.assert_array_equal(*vectors)
 
 
-def test_label_files(corpus, tmp_path):
-    config = load_config(ROOT / "configs" / "tagger.cfg", interpolate=False)
+@pytest.mark.parametrize(
+    "task, labels",
+    [
+        ("tagger", (".", "CD", "DT", "NNS", "PRP", "RB", "VBD", "VBZ")),
+        ("ner", ("ANIMAL",)),
+    ],
+)
+def test_label_files(corpus, tmp_path, task, labels):
+    config = load_config(ROOT / "configs" / f"{task}.cfg", interpolate=False)
     config.to_disk(tmp_path / "config.cfg")
     paths = ["--paths.train", str(corpus), "--paths.dev", str(corpus)]
     command = [sys.executable, "-m", "spacy", "init", "labels", tmp_path / "config.cfg", tmp_path]
     run = subprocess.run([*command, *paths], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    reader = {"@readers": "spacy.read_labels.v1", "path": str(tmp_path / "rnn_tagger.json")}
+    name = f"rnn_{task}"
+    reader = {"@readers": "spacy.read_labels.v1", "path": str(tmp_path / f"{name}.json")}
     nlp = train_briefly(
         tmp_path / "config.cfg",
         corpus,
         tmp_path / "out",
-        **{"initialize.components.rnn_tagger": {"labels": reader}},
+        **{f"initialize.components.{name}": {"labels": reader}},
     )
-    assert nlp.get_pipe("rnn_tagger").labels == (".", "CD", "DT", "NNS", "PRP", "RB", "VBD", "VBZ")
+    assert nlp.get_pipe(name).labels == labels
 
 
 def test_training_twice_gives_the_same_pipeline(corpus, tmp_path):
@@ -162,15 +170,20 @@ def test_training_twice_gives_the_same_pipeline(corpus, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_packaged_pipeline_is_used_in_a_fresh_environment(corpus, tmp_path):
-    train_briefly(ROOT / "configs" / "tagger.cfg", corpus, tmp_path)
+@pytest.mark.parametrize("task", ["tagger", "ner"])
+def test_a_packaged_pipeline_is_used_in_a_fresh_environment(corpus, tmp_path, task):
+    steps = {"training.max_steps": 30, "training.eval_frequency": 30}
+    nlp = train_briefly(ROOT / "configs" / f"{task}.cfg", corpus, tmp_path, **steps)
+    expected = nlp("The cats sang.").to_json()
+    assert any(token["tag"] for token in expected["tokens"]) == (task == "tagger")
+    assert bool(expected["ents"]) == (task == "ner")
     package = [sys.executable, "-m", "spacy", "package", tmp_path / "model-last", tmp_path]
     subprocess.run([*package, "--build", "none"], check=True, capture_output=True)
     (source,) = [path.parent for path in tmp_path.glob("en_pipeline-*/setup.py")]
     target = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation"]
     subprocess.run([*install, "--target", target, source], check=True, capture_output=True)
-    script = "import en_pipeline; print([t.tag_ for t in en_pipeline.load()('The cats sang.')])"
+    script = "import en_pipeline; print(en_pipeline.load()('The cats sang.').to_json())"
     run = subprocess.run(
         [sys.executable, "-c", script],
         env={"PYTHONPATH": str(target)},
@@ -178,7 +191,6 @@ def test_a_packaged_pipeline_is_used_in_a_fresh_environment(corpus, tmp_path):
         text=True,
         check=True,
     )
-    expected = [t.tag_ for t in spacy.load(tmp_path / "model-last")("The cats sang.")]
     assert run.stdout.strip() == str(expected)
     meta = (source / "setup.py").read_text() + (source / "meta.json").read_text()
     assert "spacy-rnn" in meta

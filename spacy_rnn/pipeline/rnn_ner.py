@@ -28,11 +28,11 @@ scheme = "biluo"
 output = "crf"
 
 [model.tok2vec]
-@architectures = "spacy.Tok2Vec.v2"
+@architectures = "spacy-rnn.LMTok2Vec.v1"
 
 [model.tok2vec.embed]
 @architectures = "spacy-rnn.LexemeEmbed.v1"
-width = 128
+width = null
 
 [model.tok2vec.encode]
 @architectures = "spacy-rnn.RNNEncoder.v1"

@@ -19,8 +19,8 @@ class System:
     title (str): Its name in the table and the chart. In "2x128", 128 is a direction's units.
     task_name (str): The name of its task.
     is_ours (bool): Whether it is our component, and not spaCy's.
-    tok2vec (dict[str, Any]): What is changed in the config's tok2vec layer, where both say the same
-        `@architectures`; the whole layer where they differ.
+    tok2vec (dict[str, Any] | None): What is changed in the config's tok2vec layer, where both say the
+        same `@architectures`; the whole layer where they differ. None changes nothing.
     seeds (int): How many trainings its accuracy comes from.
     timed (bool): Whether its speed is measured.
     """
@@ -28,7 +28,7 @@ class System:
     title: str
     task_name: str
     is_ours: bool
-    tok2vec: dict[str, Any]
+    tok2vec: dict[str, Any] | None
     seeds: int = 1
     timed: bool = True
 
@@ -67,10 +67,6 @@ def _bilstm(width: int) -> dict[str, Any]:
     }
 
 
-# What the configs say already
-_SAME_OF_OURS: dict[str, Any] = {"@architectures": "spacy.Tok2Vec.v2"}
-_CNN: dict[str, Any] = {"@architectures": "spacy.HashEmbedCNN.v2"}
-
 SYSTEMS = {
     "ours-lstm-2x128": System("spacy-rnn LSTM 2x128", "tagger", True, _ours("lstm", 2), seeds=3),
     "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", "tagger", True, _ours("lstm", 1)),
@@ -80,12 +76,12 @@ SYSTEMS = {
     "spacy-torch-bilstm-64": System(
         "TorchBiLSTMEncoder 2x64", "tagger", False, _bilstm(128), timed=False
     ),
-    "spacy-cnn": System("HashEmbedCNN", "tagger", False, _CNN, seeds=3),
-    "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, _SAME_OF_OURS, seeds=3),
+    "spacy-cnn": System("HashEmbedCNN", "tagger", False, None, seeds=3),
+    "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, None, seeds=3),
     "spacy-ner-torch-bilstm": System(
         "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
     ),
-    "spacy-ner-cnn": System("HashEmbedCNN", "ner", False, _CNN, seeds=3),
+    "spacy-ner-cnn": System("HashEmbedCNN", "ner", False, None, seeds=3),
 }
 
 
@@ -116,7 +112,8 @@ def get_config(name: str) -> Config:
         config["nlp"]["pipeline"] = [component]
         config["components"] = {component: config["components"][component]}
     model = config["components"][get_component(config)]["model"]
-    model["tok2vec"] = _change(model["tok2vec"], system.tok2vec)
+    if system.tok2vec is not None:
+        model["tok2vec"] = _change(model["tok2vec"], system.tok2vec)
     return load_model_from_config(config, auto_fill=True).config
 
 
