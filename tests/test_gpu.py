@@ -9,6 +9,7 @@ from spacy_rnn.architectures.encoder import build_rnn_encoder
 from spacy_rnn.modules.cells import CELLS
 
 from .conftest import make_examples, make_nlp
+from .pipeline import test_rnn_ner as ner
 
 pytestmark = pytest.mark.gpu
 
@@ -70,6 +71,29 @@ def test_tags_agree_and_pipelines_move():
     for _ in range(3):
         gpu_nlp.update(make_examples(gpu_nlp), sgd=optimizer, losses=losses)
     assert numpy.isfinite(losses["rnn_tagger"])
+
+
+@pytest.mark.parametrize("output", ["crf", "softmax"])
+def test_entities_and_probabilities_agree_and_learn(output):
+    model = ner.make_config(output=output)
+    model["tok2vec"]["@architectures"] = "spacy-rnn.LMTok2Vec.v1"
+    model["tok2vec"]["encode"]["depth"] = 1
+    settings = {"component": {"model": model}}
+    nlp = ner.make_nlp(steps=20, **settings)
+    texts = [text for text, _ in ner.TEXTS]
+    expected = [nlp.get_pipe("rnn_ner").predict([ner.words(nlp, text)])[0] for text in texts]
+    stored = nlp.to_bytes()
+    require_gpu()
+    gpu_nlp = ner.make_nlp(**settings)
+    gpu_nlp.from_bytes(stored)
+    found = gpu_nlp.get_pipe("rnn_ner").predict([ner.words(gpu_nlp, text) for text in texts])
+    for ours, theirs in zip(expected, found, strict=True):
+        assert [entity[:3] for entity in ours] == [entity[:3] for entity in theirs]
+        assert [e[3] for e in ours] == pytest.approx([e[3] for e in theirs], abs=1e-4)
+    optimizer, losses = gpu_nlp.resume_training(), {}
+    for _ in range(3):
+        gpu_nlp.update(ner.make_examples(gpu_nlp), sgd=optimizer, losses=losses)
+    assert numpy.isfinite(losses["rnn_ner"])
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

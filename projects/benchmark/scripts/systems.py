@@ -19,8 +19,8 @@ class System:
     title (str): Its name in the table and the chart. In "2x128", 128 is a direction's units.
     task_name (str): The name of its task.
     is_ours (bool): Whether it is our component, and not spaCy's.
-    tok2vec (dict[str, Any] | None): What is changed in the config's tok2vec layer, where both say the
-        same `@architectures`; the whole layer where they differ. None changes nothing.
+    tok2vec (dict[str, Any] | None): What is changed in the config's tok2vec layer, where both say
+        the same `@architectures`; the whole layer where they differ. None changes nothing.
     seeds (int): How many trainings its accuracy comes from.
     timed (bool): Whether its speed is measured.
     """
