@@ -6,6 +6,7 @@ Tokens are in `StepMajor` order, so that all sequences take a step together. A s
 infinity rules a tag, or a transition, out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,13 @@ from torch.autograd.function import once_differentiable
 from .batching import StepMajor
 from .time_steps import Steps, find_previous
 
+Group = tuple[torch.Tensor, torch.Tensor]
+
 # Worse than the best by this much, a tag or a transition is as good as impossible: larger
 # differences are cut down to it, so that products of probabilities do not underflow.
 MAX_GAP = 200.0
+# For fewer sums than this in a time step, it is faster to take all transitions at once.
+MIN_GROUPED = 30_000
 
 
 def log_partition(
@@ -165,21 +170,34 @@ def _exp_gaps(gaps: torch.Tensor) -> torch.Tensor:
     return torch.where(gaps > -torch.inf, gaps.clamp(min=-MAX_GAP).exp(), 0.0)
 
 
-def find_best(scores: torch.Tensor, transitions: torch.Tensor, layout: StepMajor) -> torch.Tensor:
+def find_best(
+    scores: torch.Tensor,
+    transitions: torch.Tensor,
+    layout: StepMajor,
+    groups: Sequence[Group] | None = None,
+) -> torch.Tensor:
     """Find the sequence of tags with the highest score (Viterbi 1967).
 
     scores, transitions, layout: As in `log_partition`. The scores must be finite or minus
         infinity, and something must be allowed.
+    groups (Optional[Sequence[Tuple[Tensor, Tensor]]]): The possible transitions, where that is
+        faster than all of them: in each group some sets of tags, and as many sets of those that
+        follow them, both (sets, tags). Each tag follows others in one group only.
     RETURNS (Tensor): Each token's tag. (N,)
     """
     steps = layout.get_steps()
     best, lowest = scores.clone(), torch.finfo(scores.dtype).min
+    parts = [_Reach(transitions, *group) for group in groups or []]
     before = 0
     for start, end in steps:
         current = best[start:end]
         if start:
             previous = best[before : before + end - start]
-            current += (previous.unsqueeze(2) + transitions).amax(dim=1)
+            if parts and previous.numel() * len(transitions) >= MIN_GROUPED:
+                for part in parts:
+                    part.add_to(current, previous)
+            else:
+                current += (previous.unsqueeze(2) + transitions).amax(dim=1)
         # Only differences matter, and sums that grow lose precision.
         current -= current.amax(dim=1, keepdim=True).clamp(min=lowest)
         before = start
@@ -192,6 +210,21 @@ def find_best(scores: torch.Tensor, transitions: torch.Tensor, layout: StepMajor
         torch.argmax(current, dim=1, out=tags[start:end])
         after = slice(start, end)
     return tags
+
+
+class _Reach:
+    """The transitions of a group."""
+
+    def __init__(self, transitions: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor):
+        self.shape = sources.shape
+        self.sources, self.targets = sources.flatten(), targets.flatten()
+        self.scores = transitions[sources.unsqueeze(2), targets.unsqueeze(1)]
+
+    def add_to(self, current: torch.Tensor, previous: torch.Tensor) -> None:
+        """Add the best way to get to each tag, (rows, tags), from the scores before it."""
+        before = previous.index_select(1, self.sources).view(-1, *self.shape, 1)
+        best = (before + self.scores).amax(dim=2).flatten(1)
+        current.index_add_(1, self.targets, best)
 
 
 def find_k_best(

@@ -6,7 +6,7 @@ import torch
 
 from .batching import StepMajor
 from .crf import Chain, find_best, find_k_best, log_partition
-from .tagging_scheme import BEGIN, INSIDE, LAST, TaggingScheme
+from .tagging_scheme import BEGIN, INSIDE, LAST, OUTSIDE, TaggingScheme
 
 MIN_IMPROBABILITY = 1e-12
 
@@ -83,23 +83,17 @@ class SpanCRF:
         RETURNS (Tensor): The losses. (spans,)
         """
         # Each span gets a copy of its sequence in which it is the only choice.
-        tokens, forced, lengths = [], [], []
-        for number, start, end, label in spans:
-            first, length = self._starts[number], self.lengths[number]
-            tokens.append(torch.arange(first, first + length))
-            rows = allowed[first : first + length].clone()
-            rows[start:end] &= self._get_only(label, end - start).to(rows.device)
-            forced.append(rows)
-            lengths.append(length)
-        index = torch.cat(tokens).to(allowed.device)
-        emissions = self._emissions.index_select(0, index)
-        copies = SpanCRF(self.scheme, emissions, *self._others, lengths)
+        copies, index = self._copy([span[0] for span in spans])
+        forced = allowed.index_select(0, index)
+        for first, (_, start, end, label) in zip(copies._starts, spans, strict=True):
+            only = self._get_only(label, end - start).to(forced.device)
+            forced[first + start : first + end] &= only
         rank = torch.empty(len(self.lengths), dtype=torch.long, device=index.device)
         rank[self.layout.ranking] = torch.arange(len(self.layout.ranking), device=index.device)
         numbers = torch.tensor([span[0] for span in spans], device=index.device)
         everything = self._log_partition(allowed)[rank[numbers]]
         with_span = everything.new_empty(len(spans)).index_copy(
-            0, copies.layout.ranking, copies._log_partition(torch.cat(forced))
+            0, copies.layout.ranking, copies._log_partition(forced)
         )
         # Near one, the precision of the probability ends: its value is bounded there, but not its
         # gradient.
@@ -107,13 +101,18 @@ class SpanCRF:
         gap = gap - (gap + MIN_IMPROBABILITY).clamp(min=0).detach()
         return -torch.log(-torch.expm1(gap))
 
-    def find_best(self, allowed: torch.Tensor) -> list[list[int]]:
+    def find_best(self, allowed: torch.Tensor, recall_bias: float = 0.0) -> list[list[int]]:
         """Find each sequence's best tags.
 
         allowed (Tensor): The tags to choose among. Something must be possible. (N, n_tags)
+        recall_bias (float): What to subtract from the score of each token outside of spans.
         RETURNS (List[List[int]]): The tags.
         """
-        tags = find_best(self._restrict(allowed), self._transitions, self.layout)
+        device = allowed.device
+        groups = [(a.to(device), b.to(device)) for a, b in self.scheme.get_groups()]
+        scores = self._restrict(allowed)
+        scores[:, OUTSIDE] -= recall_bias
+        tags = find_best(scores, self._transitions, self.layout, groups)
         return self._split(tags)
 
     def find_k_best(self, allowed: torch.Tensor, k: int) -> list[list[tuple[float, list[int]]]]:
@@ -145,20 +144,37 @@ class SpanCRF:
         """
         if not spans:
             return []
-        chain = Chain.from_scores(self._restrict(allowed), self._transitions, self.layout)
+        # Most sequences have none.
+        numbers = sorted({span[0] for span in spans})
+        some, index = self._copy(numbers)
+        chain = Chain.from_scores(
+            some._restrict(allowed.index_select(0, index)), some._transitions, some.layout
+        )
+        starts = dict(zip(numbers, some._starts, strict=True))
         positions: list[int] = []
         tags: list[int] = []
         paths: list[int] = []
         for i, (number, start, end, label) in enumerate(spans):
-            first = self._starts[number]
-            positions.extend(range(first + start, first + end))
+            positions.extend(range(starts[number] + start, starts[number] + end))
             tags.extend(self.scheme.get_span_tags(label, end - start))
             paths.extend([i] * (end - start))
-        device = allowed.device
-        arrays = [torch.tensor(values, device=device) for values in (positions, tags, paths)]
-        arrays[0] = self.layout.inverse[arrays[0]]
+        arrays = [torch.tensor(values, device=index.device) for values in (positions, tags, paths)]
+        arrays[0] = some.layout.inverse[arrays[0]]
         log_probs = chain.get_path_log_probs(arrays[0], arrays[1], arrays[2], len(spans))
         return log_probs.exp().clamp(max=1.0).tolist()
+
+    def _copy(self, numbers: Sequence[int]) -> tuple["SpanCRF", torch.Tensor]:
+        """Make a batch of some of the sequences, not empty, which may repeat. Returned with it are
+        its tokens' places in this batch.
+        """
+        places = [
+            torch.arange(self._starts[number], self._starts[number] + self.lengths[number])
+            for number in numbers
+        ]
+        index = torch.cat(places).to(self._emissions.device)
+        lengths = [self.lengths[number] for number in numbers]
+        emissions = self._emissions.index_select(0, index)
+        return SpanCRF(self.scheme, emissions, *self._others, lengths), index
 
     def _restrict(self, allowed: torch.Tensor) -> torch.Tensor:
         ruled_out = ~allowed.index_select(0, self.layout.order)

@@ -103,3 +103,20 @@ class TaggingScheme:
         same_label = labels[:, None] == labels
         inside = open_before[:, None] & goes_on & same_label
         return inside | (~open_before[:, None] & ~goes_on)
+
+    def get_groups(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Get the legal transitions in groups, as `find_best` takes them: from what is outside or
+        ends a span to what is outside or begins one, and within the spans of each label.
+
+        RETURNS (List[Tuple[Tensor, Tensor]]): Tags before and tags after. Both (sets, tags)
+        """
+        first = 1 + 4 * torch.arange(self.n_labels).unsqueeze(1)
+        outside = torch.zeros(1, 1, dtype=torch.long)
+
+        def get_ends(*parts: int) -> torch.Tensor:
+            return torch.cat([outside, (first + torch.tensor(parts)).view(1, -1)], dim=1)
+
+        return [
+            (get_ends(LAST, UNIT), get_ends(BEGIN, UNIT)),
+            (first + torch.tensor([BEGIN, INSIDE]), first + torch.tensor([INSIDE, LAST])),
+        ]

@@ -52,6 +52,7 @@ Entities = list[tuple[int, int, int, float]]
         "model": Config().from_str(DEFAULT_CONFIG)["model"],
         "spans_key": "rnn_ner",
         "threshold": 0.0,
+        "recall_bias": 0.0,
         "incorrect_spans_key": None,
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
     },
@@ -63,6 +64,7 @@ def make_rnn_ner(
     model: Model,
     spans_key: str,
     threshold: float,
+    recall_bias: float,
     incorrect_spans_key: str | None,
     scorer: Callable | None,
 ) -> "RNNEntityRecognizer":
@@ -71,6 +73,9 @@ def make_rnn_ner(
     model (Model[List[Doc], CRFScores]): A model that scores tags, such as spacy-rnn.CRF.v1.
     spans_key (str): Where in `doc.spans` the entities are stored with their probabilities.
     threshold (float): Entities that are less probable are dropped.
+    recall_bias (float): How much lower to score tokens outside of entities where the best reading
+        is looked for (Minkov et al. 2006, "NER Systems that Suit User's Preferences"): more are
+        found, and more wrong ones; below 0 fewer. Their probabilities are the same.
     incorrect_spans_key (Optional[str]): Where in the `spans` of training data there are spans that
         are known to be no entities.
     scorer (Optional[Callable]): The scoring method.
@@ -82,6 +87,7 @@ def make_rnn_ner(
         name,
         spans_key=spans_key,
         threshold=threshold,
+        recall_bias=recall_bias,
         incorrect_spans_key=incorrect_spans_key,
         scorer=scorer,
     )
@@ -105,6 +111,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         *,
         spans_key: str = "rnn_ner",
         threshold: float = 0.0,
+        recall_bias: float = 0.0,
         incorrect_spans_key: str | None = None,
         scorer: Callable | None = ner_score,
     ):
@@ -117,6 +124,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             "labels": [],
             "spans_key": spans_key,
             "threshold": threshold,
+            "recall_bias": recall_bias,
             "incorrect_spans_key": incorrect_spans_key,
         }
 
@@ -191,7 +199,8 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             return [[] for _ in docs]
         with torch.inference_mode():
             crf, allowed = self._score(docs)
-            found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed)]
+            bias = self.cfg["recall_bias"]
+            found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed, bias)]
             flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
             probs = crf.get_span_probs(allowed, flat)
         entities: list[Entities] = [[] for _ in docs]

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spacy_rnn.modules import crf
 from spacy_rnn.modules.batching import StepMajor
 from spacy_rnn.modules.crf import Chain, find_best, find_k_best, log_partition
 from spacy_rnn.modules.tagging_scheme import SCHEMES, TaggingScheme
@@ -154,3 +155,24 @@ def test_schemes_write_and_read_the_same_spans(name):
     assert not legal[begin, 0] and not legal[begin, scheme.get_span_tags(1, 2)[1]]
     # Labels that are added leave the others' tags as they are.
     assert torch.equal(TaggingScheme(name, 3).get_learned()[: scheme.n_tags], learned)
+
+
+@pytest.mark.parametrize("n_labels", [1, 2, 18])
+def test_groups_are_all_legal_transitions(n_labels):
+    scheme = TaggingScheme("biluo", n_labels)
+    count = torch.zeros(scheme.n_tags, scheme.n_tags, dtype=torch.long)
+    for sources, targets in scheme.get_groups():
+        for before, after in zip(sources, targets, strict=True):
+            count[before.unsqueeze(1), after] += 1
+    assert torch.equal(count, scheme.get_legal().long())
+
+
+@pytest.mark.parametrize("n_labels", [1, 3, 18])
+def test_groups_change_nothing(n_labels, monkeypatch):
+    scheme = TaggingScheme("biluo", n_labels)
+    lengths = [5, 0, 1, 30, 7]
+    scores, transitions, layout = make_case(lengths, scheme.n_tags, seed=n_labels)
+    transitions = transitions.masked_fill(~scheme.get_legal(), -torch.inf)
+    expected = find_best(scores, transitions, layout)
+    monkeypatch.setattr(crf, "MIN_GROUPED", 0)
+    assert torch.equal(find_best(scores, transitions, layout, scheme.get_groups()), expected)

@@ -177,6 +177,20 @@ def test_a_threshold_drops_what_is_less_probable():
         spacy.blank("en").add_pipe("rnn_ner", config={"threshold": 2})
 
 
+def test_a_bias_finds_more_or_fewer_with_the_same_probabilities():
+    nlp = make_nlp(steps=5)
+    pipe, docs = nlp.get_pipe("rnn_ner"), [words(nlp, text) for text, _ in TEXTS]
+    probs, counts = {}, []
+    for bias in (-100.0, 0.0, 3.0, 100.0):
+        pipe.cfg["recall_bias"] = bias
+        found = {(i, *ent[:3]): ent[3] for i, ents in enumerate(pipe.predict(docs)) for ent in ents}
+        counts.append(sum(end - start for _, start, end, _ in found))
+        for entity, prob in found.items():
+            assert prob == pytest.approx(probs.setdefault(entity, prob), abs=1e-6)
+    assert counts[0] == 0 and counts[3] == sum(map(len, docs))
+    assert counts == sorted(counts)
+
+
 class TestWhatIsThereAlready:
     def test_preset_entities_stay(self, trained):
         doc = words(trained, "Anna lives in New York .")
