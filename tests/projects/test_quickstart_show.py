@@ -1,5 +1,6 @@
 """The quickstart's last step: one pipeline of two, and a drawing."""
 
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import spacy
@@ -8,7 +9,8 @@ from spacy.training import Example
 
 from ..conftest import ROOT, load_script
 
-show = load_script(ROOT / "projects" / "quickstart" / "scripts" / "show.py")
+PROJECT = ROOT / "projects" / "quickstart"
+show = load_script(PROJECT / "scripts" / "show.py")
 
 
 def make_pipeline(name: str) -> spacy.Language:
@@ -26,7 +28,9 @@ def make_pipeline(name: str) -> spacy.Language:
     return nlp
 
 
-def test_components_become_one_pipeline_and_entities_a_drawing(tmp_path: Path, capsys) -> None:
+def test_components_become_one_pipeline_and_entities_drawings(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
     for name in ("rnn_tagger", "rnn_ner"):
         make_pipeline(name).to_disk(tmp_path / name)
     pipeline, html = tmp_path / "pipeline", tmp_path / "new" / "entities.html"
@@ -45,3 +49,10 @@ def test_components_become_one_pipeline_and_entities_a_drawing(tmp_path: Path, c
     assert ["Ada", "PERSON", score] in [
         line.split() for line in capsys.readouterr().out.split("\n")
     ]
+
+    monkeypatch.syspath_prepend(PROJECT / "scripts")
+    picture = load_script(PROJECT / "scripts" / "picture.py")
+    picture.picture_cli(pipeline, "Ada saw Rome < Oslo", tmp_path / "entities.svg")
+    svg = ElementTree.parse(tmp_path / "entities.svg").getroot()
+    texts = [element.text for element in svg if element.tag.endswith("text")]
+    assert texts[0] == "Ada" and texts[1] == f"PERSON {score}" and texts[-1] == "< Oslo"
