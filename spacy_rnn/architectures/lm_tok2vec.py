@@ -37,6 +37,8 @@ def build_lm_tok2vec(
     check_limit("lm_weight", lm_weight)
     check_count("lm_rows", lm_rows, 2)
     check_count("lm_width", lm_width, 1)
+    if not lm_weight:
+        return build_Tok2Vec_model(embed, encode)
     settings = getattr(encode.shims[0], "settings", {}) if encode.shims else {}
     wrong = {name for name, value in _REQUIRED.items() if settings.get(name) != value}
     if wrong:
@@ -44,16 +46,13 @@ def build_lm_tok2vec(
         raise ValueError(
             f"Architecture spacy-rnn.LMTok2Vec.v1 needs an encoder spacy-rnn.RNNEncoder.v1 with "
             f"{asked}, but {', '.join(sorted(wrong))} of {encode.name!r} is different: each "
-            "direction must not have seen the word that it predicts. Change the encoder, or use "
-            "spacy.Tok2Vec.v2."
+            "direction must not have seen the word that it predicts. Change the encoder, or set "
+            "lm_weight = 0."
         )
-    tok2vec = build_Tok2Vec_model(embed, encode)
-    if not lm_weight:
-        return tok2vec
     shim = TorchShim(
         "lm_objective", LMObjective, {"nH": lm_width, "nO": lm_rows}, grad_clip_norm=5.0
     )
-    model = with_lm_objective(tok2vec, shim, lm_weight)
+    model = with_lm_objective(build_Tok2Vec_model(embed, encode), shim, lm_weight)
     model.set_ref("embed", embed)
     model.set_ref("encode", encode)
     return model

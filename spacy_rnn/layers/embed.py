@@ -83,8 +83,7 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
                 "none: set [initialize] vectors to a pipeline with vectors, or turn it off."
             )
     shim.initialize(vectors_width=vectors_width)
-    if not model.has_dim("nO"):
-        model.set_dim("nO", cast(LexemeEmbedding, shim.module).nO)
+    model.set_dim("nO", cast(LexemeEmbedding, shim.module).nO, force=True)
 
 
 def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
@@ -97,7 +96,7 @@ def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
         return embed()
     assert shim.module is not None
     if shim.module not in _caches:
-        _caches[shim.module] = RowCache(shim.module.state_dict(keep_vars=True).values())
+        _caches[shim.module] = RowCache(shim.module.parameters())
     return _caches[shim.module].get_rows(tokens.keys.tolist(), embed)
 
 

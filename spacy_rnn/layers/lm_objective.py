@@ -46,14 +46,14 @@ def forward(
     Ys, backprop_tok2vec = model.layers[0](docs, is_train)
     shim = get_shim(model)
     lengths = [len(doc) for doc in docs]
-    firsts = _find_firsts(lengths)
-    if not is_train or not len(firsts):
+    if not is_train or max(lengths, default=0) < 2:
         return Ys, backprop_tok2vec
     shim.require_module()
     words = [doc.to_array([LOWER]).reshape(-1) for doc in docs]
     rows = mix_hash(numpy.concatenate(words)) % numpy.uint64(shim.settings["nO"])
     Yf = flatten(model.ops, Ys, shim.device)
-    inputs = (to_torch(each, shim.device) for each in (rows.astype(numpy.int64), firsts))
+    arrays = (rows.astype(numpy.int64), _find_firsts(lengths))
+    inputs = [to_torch(array, shim.device) for array in arrays]
     loss, backprop_objective = shim.begin_update(Yf, *inputs)
 
     def backprop(dYs: OutT) -> InT:

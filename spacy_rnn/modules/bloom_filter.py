@@ -12,11 +12,11 @@ class BloomFilter(nn.Module):
     n_bits (int): The number of bits.
     """
 
-    bits: torch.Tensor
-
     def __init__(self, n_bits: int):
         super().__init__()
-        self.register_buffer("bits", torch.zeros(n_bits, dtype=torch.bool))
+        # No buffer, so that it stays the same object where the module is moved.
+        bits = torch.zeros(n_bits, dtype=torch.bool)
+        self.bits = nn.Parameter(bits, requires_grad=False)
 
     def forward(self, keys: torch.Tensor) -> torch.Tensor:
         """Look things up.

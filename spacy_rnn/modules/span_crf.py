@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from .batching import StepMajor
-from .crf import Chain, find_best, find_k_best, log_partition
+from .crf import MIN_GROUPED, Chain, find_best, find_k_best, log_partition
 from .tagging_scheme import BEGIN, INSIDE, LAST, OUTSIDE, TaggingScheme
 
 MIN_IMPROBABILITY = 1e-12
@@ -83,7 +83,7 @@ class SpanCRF:
         RETURNS (Tensor): The losses. (spans,)
         """
         # Each span gets a copy of its sequence in which it is the only choice.
-        copies, index = self._copy([span[0] for span in spans])
+        copies, index = self._select([span[0] for span in spans])
         forced = allowed.index_select(0, index)
         for first, (_, start, end, label) in zip(copies._starts, spans, strict=True):
             only = self._get_only(label, end - start).to(forced.device)
@@ -108,8 +108,10 @@ class SpanCRF:
         recall_bias (float): What to subtract from the score of each token outside of spans.
         RETURNS (List[List[int]]): The tags.
         """
-        device = allowed.device
-        groups = [(a.to(device), b.to(device)) for a, b in self.scheme.get_groups()]
+        groups = None
+        if len(self.layout.ranking) * self.scheme.n_tags**2 >= MIN_GROUPED:
+            device = allowed.device
+            groups = [(a.to(device), b.to(device)) for a, b in self.scheme.get_groups()]
         scores = self._restrict(allowed)
         scores[:, OUTSIDE] -= recall_bias
         tags = find_best(scores, self._transitions, self.layout, groups)
@@ -146,7 +148,7 @@ class SpanCRF:
             return []
         # Most sequences have none.
         numbers = sorted({span[0] for span in spans})
-        some, index = self._copy(numbers)
+        some, index = self._select(numbers)
         chain = Chain.from_scores(
             some._restrict(allowed.index_select(0, index)), some._transitions, some.layout
         )
@@ -163,7 +165,7 @@ class SpanCRF:
         log_probs = chain.get_path_log_probs(arrays[0], arrays[1], arrays[2], len(spans))
         return log_probs.exp().clamp(max=1.0).tolist()
 
-    def _copy(self, numbers: Sequence[int]) -> tuple["SpanCRF", torch.Tensor]:
+    def _select(self, numbers: Sequence[int]) -> tuple["SpanCRF", torch.Tensor]:
         """Make a batch of some of the sequences, not empty, which may repeat. Returned with it are
         its tokens' places in this batch.
         """

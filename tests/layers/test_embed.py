@@ -68,6 +68,15 @@ def test_words_that_training_never_showed_are_hidden(docs):
     numpy.testing.assert_array_equal(loaded.predict([unseen])[0], after[1])
 
 
+def test_what_is_kept_notices_new_words_after_a_move(docs):
+    model = make_embed(docs, word_dropout=0.0)
+    before = model.predict(docs)[0]
+    # What moving to another device does.
+    model.shims[0].module._apply(torch.clone)
+    model.begin_update(docs)
+    assert not numpy.allclose(model.predict(docs)[0], before)
+
+
 def test_features_side_by_side(docs):
     model = make_embed(docs, None, word_dropout=0.0)
     # word, shape, seven affixes of 24, n-grams

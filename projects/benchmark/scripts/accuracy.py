@@ -68,7 +68,7 @@ def accuracy_cli(
     }
     if missing or not trainings:
         names = ", ".join(map(str, sorted(missing))) or "corpus of these systems"
-        msg.fail(f"There is no {names}", "Run `spacy project run convert`.", exits=1)
+        msg.fail(f"There is no {names}", "Run `spacy project run fetch` and `convert`.", exits=1)
     # The first seed of every system before the second of any.
     for number, name, directory in sorted(trainings, key=lambda training: training[0]):
         run_training(name, number, corpora / directory, results, force=force)
@@ -105,7 +105,8 @@ def run_training(
     msg.divider(title)
     output = PROJECT / "training" / name / corpus.name / f"seed_{seed}"
     seconds, log = train(config, seed, corpus, output)
-    best = max(log, key=lambda row: (row["score"], -row["step"]))
+    # Of equal ones spaCy keeps the last.
+    best = max(log, key=lambda row: (row["score"], row["step"]))
     result.seconds = round(seconds, 1)
     result.epochs, result.steps = log[-1]["epoch"] + 1, log[-1]["step"]
     result.best_step = best["step"]

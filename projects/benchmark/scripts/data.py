@@ -24,7 +24,7 @@ def read_texts(paths: list[Path]) -> list[str]:
     texts = []
     for path in paths:
         if not path.is_file():
-            raise ValueError(f"{path} does not exist. Fetch it: `spacy project assets .`")
+            raise ValueError(f"{path} does not exist. Fetch it: `spacy project run fetch`")
         lines = path.read_text(encoding="utf8").split("\n")
         found = [line[len(MARK) :].strip() for line in lines if line.startswith(MARK)]
         if not found:

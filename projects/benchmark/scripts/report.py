@@ -246,8 +246,8 @@ def _accuracy_section(name: str, part: dict[str, Any]) -> list[str]:
         return []
     text = (
         "Accuracy is on gold tokens: mean (min-max) of the seeds; ours with "
-        f"configs/{task.ours.name}, spaCy's with the settings that spaCy recommends. Trainings are "
-        f"from commit {', '.join(sorted(commits))}{'; some with uncommitted changes' * dirty}."
+        f"configs/{task.ours.name}, spaCy's default models with the [training] that it recommends. "
+        f"Trainings are from commit {', '.join(sorted(commits))}{'; some with uncommitted changes' * dirty}."
     )
     if task.calibration:
         text += (

@@ -19,7 +19,8 @@ import spacy_rnn
 RESULTS = PROJECT / "results"
 PACKAGES = ("spacy", "thinc", "torch", "numpy", "spacy-rnn")
 # What of the repository a result depends on
-SOURCES = ("spacy_rnn", "configs", "projects/benchmark/scripts", "projects/benchmark/configs")
+SOURCES = ("spacy_rnn", "configs", "projects/benchmark/configs")
+SOURCES += tuple(f"projects/{name}/scripts" for name in ("benchmark", "ner", "ud_tagger"))
 
 
 @dataclass

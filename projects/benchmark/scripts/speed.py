@@ -98,8 +98,8 @@ def measure(
         )
     training = time_training(pipelines, data, repeats)
     with tempfile.TemporaryDirectory() as directory:
-        # What was trained a little predicts roughly as many entities as there are, and what was
-        # loaded has not seen any text.
+        # With random weights recognisers would find entities everywhere. What was loaded has not
+        # seen any text.
         paths = {name: Path(directory) / name for name in pipelines}
         for name, nlp in pipelines.items():
             nlp.to_disk(paths[name])

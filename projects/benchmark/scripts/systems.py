@@ -137,7 +137,7 @@ def _change(block: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def build_pipeline(
     name: str, labels: list[str], get_examples: Callable[[Language], list[Example]], seed: int = 0
 ) -> Language:
-    """Build a system's pipeline with random weights: for measurements that do not depend on them.
+    """Build a system's pipeline with random weights.
 
     name (str): A name in SYSTEMS.
     labels (list[str]): All labels.
