@@ -17,7 +17,7 @@ _REQUIRED = {"bidirectional": True, "depth": 1, "layer_norm": False}
 def build_lm_tok2vec(
     embed: Model[list[Doc], list[Floats2d]],
     encode: Model[list[Floats2d], list[Floats2d]],
-    lm_weight: float = 0.1,
+    lm_weight: float = 0.03,
     lm_rows: int = 2000,
     lm_width: int = 64,
 ) -> Model[list[Doc], list[Floats2d]]:

@@ -244,10 +244,11 @@ def _accuracy_section(name: str, part: dict[str, Any]) -> list[str]:
             rows.append(cells)
     if not rows:
         return []
+    changed = "; some with uncommitted changes" if dirty else ""
     text = (
         "Accuracy is on gold tokens: mean (min-max) of the seeds; ours with "
         f"configs/{task.ours.name}, spaCy's default models with the [training] that it recommends. "
-        f"Trainings are from commit {', '.join(sorted(commits))}{'; some with uncommitted changes' * dirty}."
+        f"Trainings are from commit {', '.join(sorted(commits))}{changed}."
     )
     if task.calibration:
         text += (
