@@ -67,7 +67,7 @@ def build_lexeme_embed(
     mixed_precision: bool = False,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Embed tokens by word, affixes, shape and character n-grams, all hashed, so that there is
-    no vocabulary. Words that training never showed are told by a filter, and left out, as their rows
+    no vocabulary. Words that training never showed are told by a filter and left out, as their rows
     are those of others. Everything is computed once for each distinct lexeme of a batch.
 
     width (Optional[int]): The output width, to which a maxout layer mixes the features. None: they

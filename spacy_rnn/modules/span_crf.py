@@ -117,18 +117,23 @@ class SpanCRF:
         tags = find_best(scores, self._transitions, self.layout, groups)
         return self._split(tags)
 
-    def find_k_best(self, allowed: torch.Tensor, k: int) -> list[list[tuple[float, list[int]]]]:
+    def find_k_best(
+        self, allowed: torch.Tensor, k: int, temperature: float = 1.0
+    ) -> list[list[tuple[float, list[int]]]]:
         """Find each sequence's most probable tags.
 
         allowed (Tensor): The tags to choose among. Something must be possible. (N, n_tags)
         k (int): The number of readings.
+        temperature (float): As in `get_span_probs`.
         RETURNS (List[List[Tuple[float, List[int]]]]): For each sequence the probability and the
             tags of at most k readings, best first. An empty sequence has one, that is certain.
         """
         scores = self._restrict(allowed)
         tags, totals = find_k_best(scores, self._transitions, self.layout, k)
-        log_sums = Chain.from_scores(scores, self._transitions, self.layout).log_sums
-        probs = (totals - log_sums).exp().clamp(max=1.0).T.tolist()
+        log_sums = Chain.from_scores(
+            scores / temperature, self._transitions / temperature, self.layout
+        ).log_sums
+        probs = (totals / temperature - log_sums).exp().clamp(max=1.0).T.tolist()
         by_reading = [self._split(reading) for reading in tags]
         result: list[list[tuple[float, list[int]]]] = [[(1.0, [])] for _ in self.lengths]
         for rank, number in enumerate(self.layout.ranking.tolist()):
@@ -136,12 +141,16 @@ class SpanCRF:
             result[number] = [(prob, list(reading)) for prob, reading in readings if prob > 0]
         return result
 
-    def get_span_probs(self, allowed: torch.Tensor, spans: Sequence[SequenceSpan]) -> list[float]:
+    def get_span_probs(
+        self, allowed: torch.Tensor, spans: Sequence[SequenceSpan], temperature: float = 1.0
+    ) -> list[float]:
         """Get the probability that a span is there, exactly as it is: the sum over all sequences
         of tags that have it.
 
         allowed (Tensor): The tags to choose among. (N, n_tags)
         spans (Sequence[SequenceSpan]): The spans.
+        temperature (float): What to divide all scores by (Guo et al. 2017, "On Calibration of
+            Modern Neural Networks").
         RETURNS (List[float]): Their probabilities.
         """
         if not spans:
@@ -149,8 +158,9 @@ class SpanCRF:
         # Most sequences have none.
         numbers = sorted({span[0] for span in spans})
         some, index = self._select(numbers)
+        scores = some._restrict(allowed.index_select(0, index))
         chain = Chain.from_scores(
-            some._restrict(allowed.index_select(0, index)), some._transitions, some.layout
+            scores / temperature, some._transitions / temperature, some.layout
         )
         starts = dict(zip(numbers, some._starts, strict=True))
         positions: list[int] = []

@@ -53,6 +53,7 @@ Entities = list[tuple[int, int, int, float]]
         "spans_key": "rnn_ner",
         "threshold": 0.0,
         "recall_bias": 0.0,
+        "temperature": 1.0,
         "incorrect_spans_key": None,
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
     },
@@ -65,6 +66,7 @@ def make_rnn_ner(
     spans_key: str,
     threshold: float,
     recall_bias: float,
+    temperature: float,
     incorrect_spans_key: str | None,
     scorer: Callable | None,
 ) -> "RNNEntityRecognizer":
@@ -76,6 +78,9 @@ def make_rnn_ner(
     recall_bias (float): How much lower to score tokens outside of entities where the best reading
         is looked for (Minkov et al. 2006, "NER Systems that Suit User's Preferences"): more are
         found, and more wrong ones; below 0 fewer. Their probabilities are the same.
+    temperature (float): What all scores are divided by for probabilities (Guo et al. 2017, "On
+        Calibration of Modern Neural Networks"): above 1 they are more moderate. What is found
+        stays the same.
     incorrect_spans_key (Optional[str]): Where in the `spans` of training data there are spans that
         are known to be no entities.
     scorer (Optional[Callable]): The scoring method.
@@ -88,6 +93,7 @@ def make_rnn_ner(
         spans_key=spans_key,
         threshold=threshold,
         recall_bias=recall_bias,
+        temperature=temperature,
         incorrect_spans_key=incorrect_spans_key,
         scorer=scorer,
     )
@@ -112,10 +118,13 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         spans_key: str = "rnn_ner",
         threshold: float = 0.0,
         recall_bias: float = 0.0,
+        temperature: float = 1.0,
         incorrect_spans_key: str | None = None,
         scorer: Callable | None = ner_score,
     ):
         check_share("threshold", threshold)
+        if not temperature > 0:
+            raise ValueError(f"Setting temperature = {temperature!r} must be above 0.")
         self.vocab = vocab
         self.model = model
         self.name = name
@@ -125,6 +134,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             "spans_key": spans_key,
             "threshold": threshold,
             "recall_bias": recall_bias,
+            "temperature": temperature,
             "incorrect_spans_key": incorrect_spans_key,
         }
 
@@ -202,7 +212,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             bias = self.cfg["recall_bias"]
             found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed, bias)]
             flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
-            probs = crf.get_span_probs(allowed, flat)
+            probs = crf.get_span_probs(allowed, flat, self.cfg["temperature"])
         entities: list[Entities] = [[] for _ in docs]
         for (i, *span), prob in zip(flat, probs, strict=True):
             start, end, label = span
@@ -237,7 +247,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             return [[(1.0, [])] for _ in docs]
         with torch.inference_mode():
             crf, allowed = self._score(docs)
-            readings = crf.find_k_best(allowed, k)
+            readings = crf.find_k_best(allowed, k, self.cfg["temperature"])
         return [
             [
                 (prob, [Span(doc, *span[:2], self.labels[span[2]]) for span in spans])

@@ -191,6 +191,28 @@ def test_a_bias_finds_more_or_fewer_with_the_same_probabilities():
     assert counts == sorted(counts)
 
 
+def test_temperature_moderates_probabilities_only():
+    nlp = make_nlp(steps=15)
+    pipe, docs = nlp.get_pipe("rnn_ner"), [words(nlp, text) for text, _ in TEXTS]
+    found = []
+    for temperature in (1.0, 3.0):
+        pipe.cfg["temperature"] = temperature
+        found.append([entity for ents in pipe.predict(docs) for entity in ents])
+        for doc, ents in zip(docs, pipe.predict(docs), strict=True):
+            readings = pipe.predict_k_best([doc], 5000)[0]
+            for start, end, label, prob in ents:
+                key = (start, end, pipe.labels[label])
+                with_it = [
+                    p for p, spans in readings if key in [(s.start, s.end, s.label_) for s in spans]
+                ]
+                assert prob == pytest.approx(sum(with_it), abs=1e-3)
+    before, after = found
+    assert before and [entity[:3] for entity in before] == [entity[:3] for entity in after]
+    assert all(b[3] > a[3] for b, a in zip(before, after, strict=True) if b[3] > 0.9)
+    with pytest.raises(ValueError, match="temperature = 0"):
+        spacy.blank("en").add_pipe("rnn_ner", config={"temperature": 0.0})
+
+
 class TestWhatIsThereAlready:
     def test_preset_entities_stay(self, trained):
         doc = words(trained, "Anna lives in New York .")
