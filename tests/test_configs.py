@@ -81,7 +81,8 @@ def test_config_trains_and_evaluates(config, corpus, tmp_path):
     assert run.returncode == 0 and "SPEED" in run.stdout, run.stdout + run.stderr
     doc = nlp("The cats sang.")
     for attr in {a for name in nlp.pipe_names for a in nlp.get_pipe_meta(name).assigns}:
-        if attr.startswith("token."):
+        # After two steps there may be no entities, of which there are types.
+        if attr.startswith("token.") and attr != "token.ent_type":
             assert doc.has_annotation(attr.split(".")[1].upper()), attr
 
 
