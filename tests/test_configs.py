@@ -176,8 +176,8 @@ def test_a_packaged_pipeline_is_used_in_a_fresh_environment(corpus, tmp_path, ta
     steps = {"training.max_steps": 30, "training.eval_frequency": 30}
     nlp = train_briefly(ROOT / "configs" / f"{task}.cfg", corpus, tmp_path, **steps)
     expected = nlp("The cats sang.").to_json()
-    assert any(token["tag"] for token in expected["tokens"]) == (task == "tagger")
-    assert bool(expected["ents"]) == (task == "ner")
+    assert ("tag" in expected["tokens"][0]) == (task == "tagger")
+    assert bool(expected.get("ents")) == (task == "ner")
     package = [sys.executable, "-m", "spacy", "package", tmp_path / "model-last", tmp_path]
     subprocess.run([*package, "--build", "none"], check=True, capture_output=True)
     (source,) = [path.parent for path in tmp_path.glob("en_pipeline-*/setup.py")]
