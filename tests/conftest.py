@@ -91,6 +91,19 @@ def make_nlp(config=SMALL_TAGGER, steps=0, seed=0, **settings):
     return nlp
 
 
+def check_gradient(param, get_loss):
+    """Hold the largest element of a parameter's gradient against the numeric one."""
+    place = divmod(int(param.grad.abs().argmax()), param.shape[1])
+    losses = []
+    for step in (-1e-2, 1e-2):
+        with torch.no_grad():
+            param[place] += step
+            losses.append(get_loss())
+            param[place] -= step
+    numeric = (losses[1] - losses[0]) / 2e-2
+    assert param.grad[place].item() == pytest.approx(numeric, rel=0.05)
+
+
 @pytest.fixture
 def nlp():
     return make_nlp(steps=3)

@@ -118,7 +118,6 @@ def build_lexeme_embed(
     check_counts("ngram_sizes", ngram_sizes, 1)
     ngram_rows = ngram_rows if ngram_sizes else 0
     n_affixes = len(prefix_sizes) + len(suffix_sizes)
-    features = sum_widths(attr_widths, n_affixes, affix_width, ngram_rows, ngram_width)
     shim = TorchShim(
         "lexeme_embed",
         LexemeEmbedding,
@@ -145,5 +144,5 @@ def build_lexeme_embed(
         mixed_precision=mixed_precision,
     )
     if width is None and not include_static_vectors:
-        width = features
+        width = sum_widths(attr_widths, n_affixes, affix_width, ngram_rows, ngram_width)
     return lexeme_embed(shim, width, word_dropout)

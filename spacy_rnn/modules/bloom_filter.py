@@ -1,4 +1,4 @@
-"""A set that forgets what it holds, but knows what it does not hold."""
+"""Membership in a set, without keeping what is in it."""
 
 import torch
 from torch import nn

@@ -41,6 +41,8 @@ depth = 1
 cell = "lstm"
 """
 
+# The scores that are the model's own, whatever the batch.
+_LEARNED = ("transitions", "start", "end")
 # Entities of a Doc: start, end, label and probability.
 Entities = list[tuple[int, int, int, float]]
 
@@ -268,7 +270,8 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         validate_examples(examples, "RNNEntityRecognizer.get_loss")
         docs = [eg.predicted for eg in examples]
         if not any(map(len, docs)):
-            return 0.0, scores
+            zeros = {name: 0 * getattr(scores, name) for name in _LEARNED}
+            return 0.0, CRFScores(scores.emissions, **zeros)
         scheme, labels = self.scheme, self.labels
         allowed = get_allowed(docs, scheme, labels)
         agreeing, is_known = get_agreeing(examples, scheme, labels)
@@ -329,8 +332,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
 
 def _to_torch(ops: Ops, scores: CRFScores) -> dict[str, torch.Tensor]:
     device = get_device(ops)
-    names = ("transitions", "start", "end")
-    tensors = {name: to_torch(getattr(scores, name), device) for name in names}
+    tensors = {name: to_torch(getattr(scores, name), device) for name in _LEARNED}
     return {"emissions": flatten(ops, scores.emissions, device), **tensors}
 
 

@@ -450,6 +450,17 @@ def test_empty_and_whitespace_docs(trained):
     assert all("rnn_ner" in doc.spans for doc in docs)
 
 
+def test_empty_docs_are_no_loss(nlp):
+    pipe = nlp.get_pipe("rnn_ner")
+    examples = make_examples(nlp, [("", [])])
+    scores, backprop = pipe.model.begin_update([eg.predicted for eg in examples])
+    loss, gradient = pipe.get_loss(examples, scores)
+    backprop(gradient)
+    output = pipe.model.get_ref("output")
+    assert loss == 0 and output.get_param("transitions").any()
+    assert not any(output.get_grad(name).any() for name in ("transitions", "start", "end"))
+
+
 def test_a_huge_doc(trained):
     n = 3000
     doc = trained(Doc(trained.vocab, words=TEXTS[2][0].split() * n))
