@@ -6,6 +6,7 @@ from ..layers.encode import recurrent_encoder
 from ..layers.settings import check_choice, check_count, check_rate
 from ..layers.torch_shim import TorchShim
 from ..modules.cells import CELLS
+from ..modules.long_sequences import Limits
 from ..modules.recurrent import RecurrentStack
 
 
@@ -21,6 +22,9 @@ def build_rnn_encoder(
     grad_clip_norm: float = 5.0,
     grad_clip_value: float = 0.0,
     mixed_precision: bool = False,
+    max_tokens_in_memory: int = 10_000,
+    bptt_k1: int | None = None,
+    bptt_k2: int | None = None,
 ) -> Model[list[Floats2d], list[Floats2d]]:
     """Encode context with recurrent layers. Fits wherever a config has an `encode` layer: what
     comes out for a Doc is the same whatever batch it is in.
@@ -39,6 +43,13 @@ def build_rnn_encoder(
         together is larger than this. 0 turns it off.
     grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
     mixed_precision (bool): Compute in half precision, for speed on a GPU.
+    max_tokens_in_memory (int): In prediction, longer Docs are computed layer by layer in pieces of
+        this many tokens, with the same result.
+    bptt_k1 (Optional[int]): In training, Docs longer than `bptt_k2` are computed in pieces of this
+        many tokens: truncated backpropagation through time, with the state carried over. None
+        trains on Docs as a whole, which takes memory in proportion to the longest.
+    bptt_k2 (Optional[int]): How many tokens the gradient of a piece goes back, from its end: a
+        multiple of `bptt_k1`, which it is by default.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): The encoder.
     """
     check_count("width", width, 1)
@@ -46,6 +57,9 @@ def build_rnn_encoder(
     check_choice("cell", cell, sorted(CELLS))
     if dropout is not None:
         check_rate("dropout", dropout)
+    check_count("max_tokens_in_memory", max_tokens_in_memory, 1)
+    bptt_k2 = bptt_k1 if bptt_k2 is None else bptt_k2
+    check_truncation(bptt_k1, bptt_k2)
     if bidirectional and width % 2:
         raise ValueError(
             f"Setting width = {width} is odd, but a bidirectional encoder has half of it in each "
@@ -66,4 +80,17 @@ def build_rnn_encoder(
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
     )
-    return recurrent_encoder(shim, width, dropout)
+    return recurrent_encoder(shim, width, dropout, Limits(max_tokens_in_memory, bptt_k1, bptt_k2))
+
+
+def check_truncation(k1: int | None, k2: int | None) -> None:
+    """Raise a ValueError unless the gradient of a piece goes back a whole number of pieces."""
+    if k1 is not None:
+        check_count("bptt_k1", k1, 1)
+    if k2 is not None:
+        check_count("bptt_k2", k2, 1)
+    if k2 is not None and (k1 is None or k2 % k1):
+        raise ValueError(
+            f"Setting bptt_k2 = {k2} must be a multiple of bptt_k1 = {k1}: the gradient of each "
+            "piece goes back a whole number of pieces, its own included."
+        )

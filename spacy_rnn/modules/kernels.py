@@ -7,6 +7,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from .time_steps import State
+
 _PLAIN: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {
     "LSTM": torch.lstm,
     "GRU": torch.gru,
@@ -27,23 +29,32 @@ _packed = WeakKeyDictionary()
 
 
 def run_direction(
-    layer: nn.RNNBase, direction: int, X: torch.Tensor, pieces: Sequence[int]
-) -> torch.Tensor:
+    layer: nn.RNNBase,
+    direction: int,
+    X: torch.Tensor,
+    pieces: Sequence[int],
+    state: State | None = None,
+) -> tuple[torch.Tensor, State]:
     """Run one direction of a layer, from the first step to the last.
 
     layer (nn.RNNBase): Torch's module with the parameters: LSTM, GRU or RNN, of one layer.
     direction (int): 0 for the forward direction's parameters, 1 for the backward's.
     X (Tensor): The sequences. (steps, rows, nI)
     pieces (Sequence[int]): Into how many steps each to cut them, where the kernel depends on it.
-    RETURNS (Tensor): The hidden states. (steps, rows, hidden)
+    state (Optional[State]): What the last call returned, to go on from there; None is zero.
+    RETURNS (Tuple[Tensor, State]): The hidden states, (steps, rows, hidden), and the state after
+        the last step.
     """
     weights = _get_weights(layer, direction)
-    state = X.new_zeros(1, X.shape[1], layer.hidden_size)
+    if state is None:
+        zeros = X.new_zeros(1, X.shape[1], layer.hidden_size)
+        state = (zeros, zeros) if layer.mode == "LSTM" else (zeros,)
     if not _can_pack(layer, X):
         # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
         plain_options = (True, 1, 0.0, False, False, False)
-        start = (state, state) if layer.mode == "LSTM" else state
-        return _PLAIN[layer.mode](X, start, weights, *plain_options)[0]
+        first = state if layer.mode == "LSTM" else state[0]
+        Y, *last = _PLAIN[layer.mode](X, first, weights, *plain_options)
+        return Y, tuple(last)
     packed = _pack(layer, direction, weights)
     # Arguments: reverse, batch_sizes, mode, hidden_size, num_layers, has_biases, bidirectional,
     # batch_first, train.
@@ -58,13 +69,13 @@ def run_direction(
         False,
         False,
     )
-    outputs, hidden, cell = [], state, state
+    outputs, (hidden, cell) = [], state
     for piece in X.split(pieces) if len(pieces) > 1 else (X,):
         Y, hidden, cell, _ = torch.ops.aten.mkldnn_rnn_layer.default(
             piece, *packed, *weights[2:], hidden, cell, *options
         )
         outputs.append(Y)
-    return torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+    return torch.cat(outputs) if len(outputs) > 1 else outputs[0], (hidden, cell)
 
 
 def _get_weights(layer: nn.RNNBase, direction: int) -> list[torch.Tensor]:

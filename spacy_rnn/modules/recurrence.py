@@ -9,13 +9,14 @@ Tensors are laid out directions first, tokens in `StepMajor` order: (directions,
 backward direction gets its input turned round, so that both begin at step 0.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from .batching import StepMajor, permute
-from .time_steps import STEPS, GRUSteps, Steps, TimeSteps, find_previous
+from .time_steps import STEPS, GRUSteps, State, Steps, TimeSteps, shift
 
 
 def run_layer(layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor) -> torch.Tensor:
@@ -26,28 +27,76 @@ def run_layer(layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor) -> torch.Te
     layout (StepMajor): Where the sequences' tokens are.
     RETURNS (Tensor): The hidden states, forward half first. (N, directions x hidden)
     """
+    inputs = stack_directions(layer, X, layout)
+    Y, _ = run_steps(layer.mode, inputs, stack_weights(layer), layout.get_steps())
+    return join_directions(Y, layout)
+
+
+def stack_directions(layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor) -> torch.Tensor:
+    """Lay out the input for both directions.
+
+    layer (nn.RNNBase): The layer.
+    X (Tensor): The input, in the layout's order. (N, nI)
+    layout (StepMajor): Where the sequences' tokens are.
+    RETURNS (Tensor): The input, and turned round for the backward direction if there is one.
+        (directions, N, nI)
+    """
+    if not layer.bidirectional:
+        return X.unsqueeze(0)
+    return torch.stack([X, permute(X, layout.mirror, layout.mirror)])
+
+
+def join_directions(Y: torch.Tensor, layout: StepMajor) -> torch.Tensor:
+    """Put both directions' hidden states side by side, those of each token. (directions, N,
+    hidden) to (N, directions x hidden)
+    """
+    if len(Y) == 1:
+        return Y[0]
+    return torch.cat([Y[0], permute(Y[1], layout.mirror, layout.mirror)], dim=1)
+
+
+def stack_weights(layer: nn.RNNBase) -> list[torch.Tensor]:
+    """RETURNS (List[Tensor]): The input weights, recurrent weights, input biases and recurrent
+    biases of a layer. Each (directions, ...)
+    """
     suffixes = ("_l0", "_l0_reverse") if layer.bidirectional else ("_l0",)
-    weight_ih, weight_hh, bias_ih, bias_hh = (
+    return [
         torch.stack([getattr(layer, name + suffix) for suffix in suffixes])
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    cell_steps, candidate_bias = STEPS[layer.mode], None
+    ]
+
+
+def run_steps(
+    mode: str,
+    inputs: torch.Tensor,
+    weights: Sequence[torch.Tensor],
+    steps: Steps,
+    state: State | None = None,
+) -> tuple[torch.Tensor, State]:
+    """Run time steps of both directions.
+
+    mode (str): The kind of cell, as torch calls it.
+    inputs (Tensor): The input. (directions, N, nI)
+    weights (Sequence[Tensor]): What `stack_weights` returned.
+    steps (List[Tuple[int, int]]): The first packed position of each time step, and the one after
+        its last.
+    state (Optional[State]): The state before the first step; None is zero. It gets no gradient.
+    RETURNS (Tuple[Tensor, State]): The hidden states, (directions, N, hidden), and the state after
+        the last step, without gradient.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    cell_steps, candidate_bias = STEPS[mode], None
     if cell_steps is GRUSteps:
         # The reset gate acts on the candidate's recurrent part together with its bias.
-        hidden = layer.hidden_size
+        hidden = weight_hh.shape[2]
         candidate_bias = bias_hh[:, 2 * hidden :]
         bias_hh = torch.cat([bias_hh[:, : 2 * hidden], torch.zeros_like(candidate_bias)], dim=1)
-
-    def turn_round(states: torch.Tensor) -> torch.Tensor:
-        return permute(states, layout.mirror, layout.mirror)
-
-    inputs = torch.stack([X, turn_round(X)]) if layer.bidirectional else X.unsqueeze(0)
     bias = (bias_ih + bias_hh).unsqueeze(1)
     gates = torch.baddbmm(bias, inputs, weight_ih.transpose(1, 2))
-    Y = _Recurrence.apply(
-        gates, weight_hh.transpose(1, 2), candidate_bias, layout.get_steps(), cell_steps
+    Y, *last = _Recurrence.apply(
+        gates, weight_hh.transpose(1, 2), candidate_bias, steps, cell_steps, state
     )
-    return torch.cat([Y[0], turn_round(Y[1])], dim=1) if layer.bidirectional else Y[0]
+    return Y, tuple(last)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -60,8 +109,9 @@ class _Recurrence(torch.autograd.Function):
         weight: torch.Tensor,
         candidate_bias: torch.Tensor | None,
         steps: Steps,
-        cell_steps: "type[TimeSteps]",
-    ) -> torch.Tensor:
+        cell_steps: type[TimeSteps],
+        state: State | None,
+    ) -> tuple[torch.Tensor, ...]:
         """Run all time steps.
 
         gates (Tensor): The gates' input, without the recurrent part. (directions, N, K x hidden)
@@ -70,22 +120,27 @@ class _Recurrence(torch.autograd.Function):
         steps (List[Tuple[int, int]]): The first packed position of each time step, and the one
             after its last.
         cell_steps (type): The kind of cell.
-        RETURNS (Tensor): The hidden states. (directions, N, hidden)
+        state (Optional[State]): The state before the first step.
+        RETURNS (Tuple[Tensor, ...]): The hidden states, (directions, N, hidden), and the state
+            after the last step.
         """
         # Nobody else holds the gates, and the sum that made them needs no result for its
         # gradient: the steps may write over them.
-        hidden, saved = cell_steps.forward(gates, weight.contiguous(), candidate_bias, steps)
-        ctx.save_for_backward(hidden, weight, *saved)
+        hidden, saved, last = cell_steps.forward(
+            gates, weight.contiguous(), candidate_bias, steps, state
+        )
+        first = None if state is None else state[0][:, : steps[0][1]]
+        ctx.save_for_backward(hidden, weight, first, *saved)
+        ctx.mark_non_differentiable(*last)
         ctx.steps, ctx.cell_steps = steps, cell_steps
-        return hidden
+        return hidden, *last
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden, weight, *saved = ctx.saved_tensors
+        hidden, weight, first, *saved = ctx.saved_tensors
+        before = shift(hidden, ctx.steps, first)
         d_gates, d_recurrent, d_bias = ctx.cell_steps.backward(
-            grads[0].clone(), hidden, weight, saved, ctx.steps
+            grads[0].clone(), hidden, before, weight, saved, ctx.steps
         )
-        n_first = ctx.steps[0][1]
-        before = hidden[:, find_previous(ctx.steps)]
-        d_weight = torch.bmm(before.transpose(1, 2), d_recurrent[:, n_first:])
-        return d_gates, d_weight, d_bias, None, None
+        d_weight = torch.bmm(before.transpose(1, 2), d_recurrent)
+        return d_gates, d_weight, d_bias, None, None, None

@@ -11,6 +11,7 @@ from .batching import Bucket, StepMajor, make_buckets, permute
 from .cells import make_layer
 from .dropout import locked_dropout
 from .kernels import run_direction
+from .long_sequences import Limits, run_pieces, run_truncated
 from .recurrence import run_layer
 from .workers import run_tasks
 
@@ -55,6 +56,7 @@ class RecurrentStack(nn.Module):
         *,
         dropout: float = 0.0,
         is_train: bool = False,
+        limits: Limits = Limits(),  # noqa: B008
     ) -> torch.Tensor:
         """Encode a batch of sequences.
 
@@ -63,9 +65,12 @@ class RecurrentStack(nn.Module):
         dropout (float): The rate of locked dropout at the input and after each layer. Applied
             in training only.
         is_train (bool): Whether gradients will be asked for.
+        limits (Limits): How much of a sequence is computed at a time.
         RETURNS (Tensor): The last layer's hidden states. (N, nO)
         """
         path = choose_path(X.device, is_train)
+        if not is_train and max(lengths, default=0) > limits.max_tokens:
+            return self._run_long(X, lengths, limits)
         if path == "bucketed":
             return self._run_bucketed(X, lengths)
         layout = StepMajor.from_lengths(lengths, X.device)
@@ -73,12 +78,16 @@ class RecurrentStack(nn.Module):
         X = permute(X, layout.order, layout.inverse)
         X = locked_dropout(X, layout.rows, n_rows, dropout)
         for i in range(len(self.layers)):
-            Y = self._finish_layer(i, X, self._run_layer(i, X, layout, path))
+            Y = self._finish_layer(i, X, self._run_layer(i, X, layout, path, limits))
             X = locked_dropout(Y, layout.rows, n_rows, dropout)
         return permute(X, layout.inverse, layout.order)
 
-    def _run_layer(self, i: int, X: torch.Tensor, layout: StepMajor, path: str) -> torch.Tensor:
+    def _run_layer(
+        self, i: int, X: torch.Tensor, layout: StepMajor, path: str, limits: Limits
+    ) -> torch.Tensor:
         layer = cast(nn.RNNBase, self.layers[i])
+        if limits.k1 is not None and limits.k2 is not None and len(layout.sizes) > limits.k2:
+            return run_truncated(layer, X, layout, limits.k1, limits.k2, fused=path == "packed")
         if path == "stepwise":
             return run_layer(layer, X, layout)
         return layer(PackedSequence(X, torch.tensor(layout.sizes)))[0].data
@@ -87,6 +96,23 @@ class RecurrentStack(nn.Module):
         if self.residual and X.shape[-1] == Y.shape[-1]:
             Y = Y + X
         return self.norms[i](Y) if self.norms else Y
+
+    def _run_long(self, X: torch.Tensor, lengths: list[int], limits: Limits) -> torch.Tensor:
+        # Long sequences by themselves, the others together.
+        parts = list(X.split(lengths))
+        rest = [i for i, length in enumerate(lengths) if length <= limits.max_tokens]
+        if any(lengths[i] for i in rest):
+            sizes = [lengths[i] for i in rest]
+            Y = self(torch.cat([parts[i] for i in rest]), sizes, limits=limits)
+            for i, part in zip(rest, Y.split(sizes), strict=True):
+                parts[i] = part
+        for i in set(range(len(parts))).difference(rest):
+            for j, layer in enumerate(self.layers):
+                piece = run_pieces(cast(nn.RNNBase, layer), parts[i], limits.max_tokens)
+                parts[i] = self._finish_layer(j, parts[i], piece)
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat([part.view(-1, self.nO) for part in parts])
 
     def _run_bucketed(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
         # One row more, for what padding is encoded to.
@@ -99,12 +125,12 @@ class RecurrentStack(nn.Module):
         rectangle = (-1, bucket.rows, X.shape[1])
         for i in range(len(self.layers)):
             layer = cast(nn.RNNBase, self.layers[i])
-            halves = [run_direction(layer, 0, cells.view(rectangle), bucket.pieces)]
+            halves = [run_direction(layer, 0, cells.view(rectangle), bucket.pieces)[0]]
             if layer.bidirectional:
                 # Sequences are turned round each within its own length.
                 turned = cells.index_select(0, bucket.mirror).view(rectangle)
-                half = run_direction(layer, 1, turned, bucket.pieces).view(len(cells), -1)
-                halves.append(half.index_select(0, bucket.mirror))
+                half, _ = run_direction(layer, 1, turned, bucket.pieces)
+                halves.append(half.view(len(cells), -1).index_select(0, bucket.mirror))
             out = torch.cat([half.view(len(cells), -1) for half in halves], dim=1)
             cells = self._finish_layer(i, cells, out)
             rectangle = (-1, bucket.rows, self.nO)

@@ -10,8 +10,12 @@ import torch
 
 # The first packed position of each time step, and the one after its last.
 Steps = list[tuple[int, int]]
-# Hidden states, and what the way back needs besides.
-Forward = tuple[torch.Tensor, tuple[torch.Tensor, ...]]
+# What a step needs of the one before: hidden states and, in an LSTM, cells, with a row for each
+# sequence. Each (directions, rows, hidden)
+State = tuple[torch.Tensor, ...]
+# Hidden states, what the way back needs besides, and the state after the last step, of the
+# sequences that have that step.
+Forward = tuple[torch.Tensor, tuple[torch.Tensor, ...], State]
 # The gradients of the gates' input, of the product with the recurrent weights, and of a GRU's
 # inner bias.
 Backward = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
@@ -28,14 +32,41 @@ def find_previous(steps: Steps) -> torch.Tensor:
     return torch.arange(len(offsets)) + steps[0][1] - offsets
 
 
+def shift(states: torch.Tensor, steps: Steps, first: torch.Tensor | None) -> torch.Tensor:
+    """For each token, the state before it.
+
+    states (Tensor): The state of each token. (directions, N, hidden)
+    steps (List[Tuple[int, int]]): The time steps.
+    first (Optional[Tensor]): The state before the first step; None is zero.
+        (directions, rows, hidden)
+    RETURNS (Tensor): The states before. (directions, N, hidden)
+    """
+    n_first = steps[0][1]
+    if first is None:
+        first = states.new_zeros(len(states), n_first, states.shape[2])
+    return torch.cat([first, states[:, find_previous(steps)]], dim=1)
+
+
+def _copy(state: State | None) -> State:
+    # Views would keep all of a layer's states in memory.
+    assert state is not None
+    return tuple(part.clone() for part in state)
+
+
 class TimeSteps:
-    """The time steps of one kind of cell, forwards and backwards. `forward` may write over the
-    gates it is given, `backward` over the gradient of the hidden states.
+    """The time steps of one kind of cell, forwards and backwards. `forward` begins with a state, of
+    at least as many sequences as the first step has, or with zeros, and may write over the gates
+    it is given. `backward` takes the hidden states and those before them, may write over their
+    gradient, and goes back no further than the first step.
     """
 
     @staticmethod
     def forward(
-        gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, steps: Steps
+        gates: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        steps: Steps,
+        state: State | None = None,
     ) -> Forward:
         raise NotImplementedError
 
@@ -43,6 +74,7 @@ class TimeSteps:
     def backward(
         grad: torch.Tensor,
         hidden: torch.Tensor,
+        before: torch.Tensor,
         weight: torch.Tensor,
         saved: Sequence[torch.Tensor],
         steps: Steps,
@@ -55,46 +87,49 @@ class LSTMSteps(TimeSteps):
 
     @staticmethod
     def forward(
-        gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, steps: Steps
+        gates: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        steps: Steps,
+        state: State | None = None,
     ) -> Forward:
         size = weight.shape[1]
         cells = gates.new_empty(*gates.shape[:2], size)
         squashed, hidden = torch.empty_like(cells), torch.empty_like(cells)
-        before = 0
+        first_cell = None if state is None else state[1][:, : steps[0][1]]
+        last = state
         for start, end in steps:
             gate = gates[:, start:end]
-            if start:
-                gate += torch.bmm(hidden[:, before : before + end - start], weight)
+            if last is not None:
+                gate += torch.bmm(last[0][:, : end - start], weight)
             i, f, g, o = gate.split(size, dim=2)
             gate[:, :, : 2 * size].sigmoid_()
             g.tanh_()
             o.sigmoid_()
             cell = torch.mul(i, g, out=cells[:, start:end])
-            if start:
-                cell.addcmul_(f, cells[:, before : before + end - start])
+            if last is not None:
+                cell.addcmul_(f, last[1][:, : end - start])
             squash = torch.tanh(cell, out=squashed[:, start:end])
-            torch.mul(o, squash, out=hidden[:, start:end])
-            before = start
-        return hidden, (gates, cells, squashed)
+            last = (torch.mul(o, squash, out=hidden[:, start:end]), cell)
+        return hidden, (gates, shift(cells, steps, first_cell), squashed), _copy(last)
 
     @staticmethod
     def backward(
         grad: torch.Tensor,
         hidden: torch.Tensor,
+        before: torch.Tensor,
         weight: torch.Tensor,
         saved: Sequence[torch.Tensor],
         steps: Steps,
     ) -> Backward:
-        gates, cells, squashed = saved
-        size, n_first = weight.shape[1], steps[0][1]
+        gates, previous, squashed = saved
+        size = weight.shape[1]
         i, f, g, o = gates.split(size, dim=2)
         # What each gate's input does to the cell, and the last one's to the hidden state.
         d_gates = torch.empty_like(gates)
         d_i, d_f, d_g, d_o = d_gates.split(size, dim=2)
-        d_f[:, :n_first] = 0
-        previous = cells[:, find_previous(steps)]
         _SIGMOID_BACKWARD(g, i, grad_input=d_i)
-        _SIGMOID_BACKWARD(previous, f[:, n_first:], grad_input=d_f[:, n_first:])
+        _SIGMOID_BACKWARD(previous, f, grad_input=d_f)
         _TANH_BACKWARD(i, g, grad_input=d_g)
         _SIGMOID_BACKWARD(squashed, o, grad_input=d_o)
         d_squashed = torch.ops.aten.tanh_backward(o, squashed)
@@ -109,8 +144,8 @@ class LSTMSteps(TimeSteps):
             gate[:, :, 3 * size :].mul_(d_hidden)
             gate[:, :, : 3 * size].unflatten(2, (3, size)).mul_(d_cell.unsqueeze(2))
             if step:
-                before = steps[step - 1][0]
-                grad[:, before : before + end - start] += torch.bmm(gate, weight_t)
+                earlier = steps[step - 1][0]
+                grad[:, earlier : earlier + end - start] += torch.bmm(gate, weight_t)
                 d_cell_next = d_cell.mul_(f[:, start:end])
         return d_gates, d_gates, None
 
@@ -120,19 +155,23 @@ class GRUSteps(TimeSteps):
 
     @staticmethod
     def forward(
-        gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, steps: Steps
+        gates: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        steps: Steps,
+        state: State | None = None,
     ) -> Forward:
         size = weight.shape[1]
         hidden = gates.new_empty(*gates.shape[:2], size)
         inner = torch.empty_like(hidden)
         assert bias is not None
         bias = bias.unsqueeze(1)
-        before = 0
+        last = None if state is None else state[0]
         for start, end in steps:
             gate = gates[:, start:end]
             r, z, n = gate.split(size, dim=2)
-            if start:
-                last = hidden[:, before : before + end - start]
+            if last is not None:
+                last = last[:, : end - start]
                 recurrent = torch.bmm(last, weight)
                 gate[:, :, : 2 * size] += recurrent[:, :, : 2 * size]
                 torch.add(recurrent[:, :, 2 * size :], bias, out=inner[:, start:end])
@@ -141,34 +180,29 @@ class GRUSteps(TimeSteps):
             gate[:, :, : 2 * size].sigmoid_()
             n.addcmul_(r, inner[:, start:end]).tanh_()
             # (1 - z) n + z h', as n + z (h' - n).
-            state = hidden[:, start:end]
-            if start:
-                torch.lerp(n, last, z, out=state)
-            else:
-                torch.mul(1 - z, n, out=state)
-            before = start
-        return hidden, (gates, inner)
+            out = hidden[:, start:end]
+            last = torch.mul(1 - z, n, out=out) if last is None else torch.lerp(n, last, z, out=out)
+        return hidden, (gates, inner), _copy((hidden[:, start:end],))
 
     @staticmethod
     def backward(
         grad: torch.Tensor,
         hidden: torch.Tensor,
+        before: torch.Tensor,
         weight: torch.Tensor,
         saved: Sequence[torch.Tensor],
         steps: Steps,
     ) -> Backward:
         gates, inner = saved
-        size, n_first = weight.shape[1], steps[0][1]
+        size = weight.shape[1]
         r, z, n = gates.split(size, dim=2)
-        last = torch.zeros_like(hidden)
-        last[:, n_first:] = hidden[:, find_previous(steps)]
         # What each gate's input does to the hidden state, the reset gate's through the
         # candidate's; then the same for what is multiplied with the recurrent weights.
         d_gates = torch.empty_like(gates)
         d_r, d_z, d_n = d_gates.split(size, dim=2)
         _TANH_BACKWARD(1 - z, n, grad_input=d_n)
         _SIGMOID_BACKWARD(d_n * inner, r, grad_input=d_r)
-        _SIGMOID_BACKWARD(last - n, z, grad_input=d_z)
+        _SIGMOID_BACKWARD(before - n, z, grad_input=d_z)
         d_recurrent = torch.cat([d_gates[:, :, : 2 * size], d_n * r], dim=2)
         weight_t = weight.transpose(1, 2).contiguous()
         for step in range(len(steps) - 1, -1, -1):
@@ -178,8 +212,8 @@ class GRUSteps(TimeSteps):
             gate = d_recurrent[:, start:end]
             gate.unflatten(2, (3, size)).mul_(d_hidden)
             if step:
-                before = steps[step - 1][0]
-                target = grad[:, before : before + end - start]
+                earlier = steps[step - 1][0]
+                target = grad[:, earlier : earlier + end - start]
                 target += torch.bmm(gate, weight_t)
                 target.addcmul_(grad[:, start:end], z[:, start:end])
         return d_gates, d_recurrent, d_recurrent[:, :, 2 * size :].sum(dim=1)
@@ -199,23 +233,28 @@ class ElmanSteps(TimeSteps):
 
     @classmethod
     def forward(
-        cls, gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, steps: Steps
+        cls,
+        gates: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        steps: Steps,
+        state: State | None = None,
     ) -> Forward:
-        before = 0
+        last = None if state is None else state[0]
         for start, end in steps:
             gate = gates[:, start:end]
-            if start:
-                gate += torch.bmm(gates[:, before : before + end - start], weight)
-            cls.activate_(gate)
-            before = start
+            if last is not None:
+                gate += torch.bmm(last[:, : end - start], weight)
+            last = cls.activate_(gate)
         # The result must not be the input: autograd would take it for untouched.
-        return gates.clone(), ()
+        return gates.clone(), (), _copy((gates[:, start:end],))
 
     @classmethod
     def backward(
         cls,
         grad: torch.Tensor,
         hidden: torch.Tensor,
+        before: torch.Tensor,
         weight: torch.Tensor,
         saved: Sequence[torch.Tensor],
         steps: Steps,
@@ -226,8 +265,8 @@ class ElmanSteps(TimeSteps):
             start, end = steps[step]
             gate = grad[:, start:end].mul_(derivative[:, start:end])
             if step:
-                before = steps[step - 1][0]
-                grad[:, before : before + end - start] += torch.bmm(gate, weight_t)
+                earlier = steps[step - 1][0]
+                grad[:, earlier : earlier + end - start] += torch.bmm(gate, weight_t)
         return grad, grad, None
 
 

@@ -1,0 +1,150 @@
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Linear, Model, add, chain, resizable
+from thinc.initializers import zero_init
+from thinc.layers.resizable import resize_linear_weighted, resize_model
+from thinc.types import Floats2d
+from thinc.util import partial
+
+from ..layers.pool import pool
+from ..layers.probabilities import probabilities
+from ..layers.settings import check_choice, check_count
+from ..layers.torch_shim import TorchShim, get_shim
+from ..modules.pooling import POOLINGS, Pooling
+
+# The score of a new label before it is learned. Beside others, that is a probability of zero in
+# single precision, and can still be learned, what spaCy's -5000 can't.
+NEW_EXCLUSIVE_LABEL = -20.0
+# By itself, a probability of 2 %.
+NEW_LABEL = -4.0
+
+
+@registry.architectures("spacy-rnn.RNNTextCat.v1")
+def build_rnn_text_classifier(
+    tok2vec: Model[list[Doc], list[Floats2d]],
+    exclusive_classes: bool,
+    pooling: list[str] = ["last", "mean", "max"],  # noqa: B006
+    attention_width: int = 64,
+    attention_heads: int = 1,
+    bidirectional: bool | None = None,
+    linear_model: Model[list[Doc], Floats2d] | None = None,
+    grad_clip_norm: float = 5.0,
+    nO: int | None = None,
+) -> Model[list[Doc], Floats2d]:
+    """Classify texts by what a recurrent network makes of them, and by their words alone if a
+    `linear_model` is added.
+
+    tok2vec (Model[List[Doc], List[Floats2d]]): Embeds the tokens in context.
+    exclusive_classes (bool): Whether the probabilities of all labels add up to 1.
+    pooling (List[str]): What to make of the tokens' vectors, side by side: "last" (what each
+        direction has read last), "mean", "max" and "attention" (a mean with learned weights).
+    attention_width (int): The width of the hidden layer of the attention.
+    attention_heads (int): How many such means there are.
+    bidirectional (Optional[bool]): Whether the second half of the vectors was read from right to
+        left, for "last". None finds out from the encoder, and is true behind a listener.
+    linear_model (Optional[Model[List[Doc], Floats2d]]): A model of which the scores are added,
+        such as spacy.TextCatBOW.v3 with `no_output_layer = true`.
+    grad_clip_norm (float): Scale the gradients of the attention down where the norm of all of them
+        together is larger than this. 0 turns it off.
+    nO (Optional[int]): The number of labels. Inferred.
+    RETURNS (Model[List[Doc], Floats2d]): The model, with a probability for each text and label.
+    """
+    check_pooling(pooling)
+    check_count("attention_width", attention_width, 1)
+    check_count("attention_heads", attention_heads, 1)
+    shim = TorchShim(
+        "pooling",
+        Pooling,
+        {
+            "kinds": list(pooling),
+            "bidirectional": find_bidirectional(tok2vec, bidirectional),
+            "attention_width": attention_width,
+            "attention_heads": attention_heads,
+        },
+        grad_clip_norm=grad_clip_norm,
+    )
+    pooled = pool(shim)
+    new_bias = NEW_EXCLUSIVE_LABEL if exclusive_classes else NEW_LABEL
+    output: Model[Floats2d, Floats2d] = resizable(
+        Linear(nO, init_W=zero_init),
+        resize_layer=partial(resize_linear_weighted, fill_defaults={"W": 0, "b": new_bias}),
+    )
+    scores: Model[list[Doc], Floats2d] = chain(chain(tok2vec, pooled), output)
+    if linear_model is not None:
+        check_linear_model(linear_model, exclusive_classes)
+        scores = add(scores, linear_model)
+    model = chain(scores, probabilities(exclusive=exclusive_classes))
+    model.set_ref("tok2vec", tok2vec)
+    model.set_ref("pooling", pooled)
+    model.set_ref("output_layer", output.layers[0])
+    model.attrs["multi_label"] = not exclusive_classes
+    model.attrs["resize_output"] = partial(resize_output, output, linear_model)
+    if nO is not None:
+        model.set_dim("nO", nO)
+    return model
+
+
+def resize_output(
+    output: Model, linear_model: Model | None, model: Model, nO: int
+) -> Model[list[Doc], Floats2d]:
+    """Make room for more labels. The probabilities of those that were there stay as they are.
+
+    output (Model): The resizable output layer.
+    linear_model (Optional[Model]): The linear model, if there is one.
+    model (Model): The whole model.
+    nO (int): The new number of labels.
+    RETURNS (Model): The whole model.
+    """
+    output = resize_model(output, nO)
+    output.set_dim("nO", nO, force=True)
+    if linear_model is not None:
+        linear_model.attrs["resize_output"](linear_model, nO)
+    model.set_ref("output_layer", output.layers[0])
+    model.set_dim("nO", nO, force=True)
+    return model
+
+
+def check_pooling(pooling: list[str]) -> None:
+    """Raise a ValueError unless there are kinds of pooling, each of them once."""
+    for kind in pooling:
+        check_choice("pooling", kind, POOLINGS)
+    if not pooling or len(set(pooling)) < len(pooling):
+        raise ValueError(
+            f"Setting pooling = {pooling!r} must name one or several of {', '.join(POOLINGS)}, "
+            "each of them once."
+        )
+
+
+def check_linear_model(linear_model: Model, exclusive_classes: bool) -> None:
+    """Raise a ValueError unless the model has scores of labels that can be added to ours."""
+    names = {layer.name for layer in linear_model.walk()}
+    if names & {"softmax_activation", "logistic"}:
+        raise ValueError(
+            "The linear_model of spacy-rnn.RNNTextCat.v1 must give scores, not probabilities: set "
+            "its no_output_layer = true."
+        )
+    if linear_model.attrs.get("multi_label") is exclusive_classes:
+        raise ValueError(
+            f"Setting exclusive_classes = {exclusive_classes} of spacy-rnn.RNNTextCat.v1 is "
+            "different in its linear_model: set both to the same."
+        )
+
+
+def find_bidirectional(tok2vec: Model, bidirectional: bool | None) -> bool:
+    """Find out whether the second half of a layer's output was read from right to left.
+
+    tok2vec (Model): The layer.
+    bidirectional (Optional[bool]): What the config says, None if nothing.
+    RETURNS (bool): Whether it was.
+    RAISES (ValueError): If the encoder is not what the config says.
+    """
+    encoders = [layer for layer in tok2vec.walk() if layer.name == "rnn_encoder"]
+    if not encoders:
+        return True if bidirectional is None else bidirectional
+    found = get_shim(encoders[-1]).settings["bidirectional"]
+    if bidirectional not in (None, found):
+        raise ValueError(
+            f"Setting bidirectional = {bidirectional} of spacy-rnn.RNNTextCat.v1 is different in "
+            "its encoder: leave it out, or set both to the same."
+        )
+    return found

@@ -1,0 +1,80 @@
+from collections.abc import Callable
+from typing import Any
+
+from spacy.language import Language
+from spacy.pipeline.textcat import TextCategorizer, textcat_score
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+from thinc.types import Floats2d
+
+from .textcat_mixin import SCORE_WEIGHTS, RNNTextCatMixin
+
+DEFAULT_CONFIG = """
+[model]
+@architectures = "spacy-rnn.RNNTextCat.v1"
+exclusive_classes = true
+
+[model.tok2vec]
+@architectures = "spacy.Tok2Vec.v2"
+
+[model.tok2vec.embed]
+@architectures = "spacy-rnn.LexemeEmbed.v1"
+width = null
+
+[model.tok2vec.encode]
+@architectures = "spacy-rnn.RNNEncoder.v1"
+width = 256
+depth = 1
+cell = "gru"
+"""
+
+
+@Language.factory(
+    "rnn_textcat",
+    assigns=["doc.cats"],
+    default_config={
+        "model": Config().from_str(DEFAULT_CONFIG)["model"],
+        "threshold": 0.0,
+        "attention_key": None,
+        "scorer": {"@scorers": "spacy.textcat_scorer.v2"},
+    },
+    default_score_weights=SCORE_WEIGHTS,
+)
+def make_rnn_textcat(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], Floats2d],
+    threshold: float,
+    attention_key: str | None,
+    scorer: Callable | None,
+) -> "RNNTextCategorizer":
+    """Construct an RNNTextCategorizer.
+
+    model (Model[List[Doc], Floats2d]): A model that gives each text a probability for each label.
+    threshold (float): Not used, as in spaCy's: the labels exclude each other.
+    attention_key (Optional[str]): Where in `doc.user_data` to store the weights of the attention.
+        None does not.
+    scorer (Optional[Callable]): The scoring method.
+    RETURNS (RNNTextCategorizer): The component.
+    """
+    return RNNTextCategorizer(
+        nlp.vocab, model, name, threshold=threshold, attention_key=attention_key, scorer=scorer
+    )
+
+
+class RNNTextCategorizer(RNNTextCatMixin, TextCategorizer):
+    """spaCy's `textcat` with a recurrent network: one label a text."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str = "rnn_textcat",
+        *,
+        threshold: float = 0.0,
+        attention_key: str | None = None,
+        scorer: Callable[..., Any] | None = textcat_score,
+    ):
+        super().__init__(vocab, model, name, threshold=threshold, scorer=scorer)
+        self.cfg["attention_key"] = attention_key

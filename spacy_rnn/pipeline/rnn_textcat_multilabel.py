@@ -1,0 +1,68 @@
+from collections.abc import Callable
+from typing import Any
+
+from spacy.language import Language
+from spacy.pipeline.textcat_multilabel import (
+    MultiLabel_TextCategorizer,
+    textcat_multilabel_score,
+)
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+from thinc.types import Floats2d
+
+from .rnn_textcat import DEFAULT_CONFIG
+from .textcat_mixin import SCORE_WEIGHTS, RNNTextCatMixin
+
+# The same model, but for its output.
+_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
+
+
+@Language.factory(
+    "rnn_textcat_multilabel",
+    assigns=["doc.cats"],
+    default_config={
+        "model": {**_MODEL, "exclusive_classes": False},
+        "threshold": 0.5,
+        "attention_key": None,
+        "scorer": {"@scorers": "spacy.textcat_multilabel_scorer.v2"},
+    },
+    default_score_weights=SCORE_WEIGHTS,
+)
+def make_rnn_textcat_multilabel(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], Floats2d],
+    threshold: float,
+    attention_key: str | None,
+    scorer: Callable | None,
+) -> "RNNMultiLabelTextCategorizer":
+    """Construct an RNNMultiLabelTextCategorizer.
+
+    model (Model[List[Doc], Floats2d]): A model that gives each text a probability for each label.
+    threshold (float): From which probability on scorers count a label as predicted.
+    attention_key (Optional[str]): Where in `doc.user_data` to store the weights of the attention.
+        None does not.
+    scorer (Optional[Callable]): The scoring method.
+    RETURNS (RNNMultiLabelTextCategorizer): The component.
+    """
+    return RNNMultiLabelTextCategorizer(
+        nlp.vocab, model, name, threshold=threshold, attention_key=attention_key, scorer=scorer
+    )
+
+
+class RNNMultiLabelTextCategorizer(RNNTextCatMixin, MultiLabel_TextCategorizer):
+    """spaCy's `textcat_multilabel` with a recurrent network: any number of labels a text."""
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str = "rnn_textcat_multilabel",
+        *,
+        threshold: float = 0.5,
+        attention_key: str | None = None,
+        scorer: Callable[..., Any] | None = textcat_multilabel_score,
+    ):
+        super().__init__(vocab, model, name, threshold=threshold, scorer=scorer)
+        self.cfg["attention_key"] = attention_key

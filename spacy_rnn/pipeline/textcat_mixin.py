@@ -1,0 +1,77 @@
+"""What our text classifiers have in common, on top of the spaCy class each of them is."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from spacy.tokens import Doc
+from thinc.types import Floats2d
+
+from ..layers.pool import get_attention
+from .mixin import RNNPipeMixin
+
+# What spaCy's default_score_weights are for both kinds.
+SCORE_WEIGHTS = {
+    "cats_score": 1.0,
+    "cats_score_desc": None,
+    "cats_micro_p": None,
+    "cats_micro_r": None,
+    "cats_micro_f": None,
+    "cats_macro_p": None,
+    "cats_macro_r": None,
+    "cats_macro_f": None,
+    "cats_macro_auc": None,
+    "cats_f_per_type": None,
+}
+
+
+class RNNTextCatMixin(RNNPipeMixin):
+    """Give a text classifier the same categories for an empty Doc whatever batch it is in, and
+    access to the words it looked at. Goes before spaCy's class in the list of bases.
+    """
+
+    model: Any
+    cfg: dict[str, Any]
+
+    def predict(self, docs: Iterable[Doc]) -> Any:
+        """Get the probabilities of a batch, without changing the Docs.
+
+        docs (Iterable[Doc]): The batch.
+        RETURNS (Floats2d): A probability for each Doc and label; 0.0 for all labels of a Doc
+            without tokens. (Docs, labels)
+        """
+        docs = list(docs)
+        scores = super().predict(docs)  # type: ignore[misc]
+        scores[[i for i, doc in enumerate(docs) if not len(doc)]] = 0.0
+        return scores
+
+    def set_annotations(self, docs: Iterable[Doc], scores: Any) -> None:
+        """Set the categories of a batch, and the weights of the attention where the component's
+        `attention_key` asks for them.
+
+        docs (Iterable[Doc]): The batch.
+        scores (Floats2d): What `predict` returned for it.
+        """
+        docs = list(docs)
+        super().set_annotations(docs, scores)  # type: ignore[misc]
+        key = self.cfg["attention_key"]
+        if key is not None:
+            for doc, weights in zip(docs, self.get_attention(docs), strict=True):
+                doc.user_data[key] = weights
+
+    def get_attention(self, docs: Iterable[Doc]) -> list[Floats2d]:
+        """Get the weights that the attention gives to tokens. Takes about as long as `predict`.
+
+        docs (Iterable[Doc]): The batch.
+        RETURNS (List[ndarray]): For each Doc the weights, which add up to 1 in each head. Each
+            (tokens, heads)
+        RAISES (ValueError): If the model has no attention.
+        """
+        pooling = self.model.get_ref("pooling")
+        if "attention" not in pooling.shims[0].settings["kinds"]:
+            raise ValueError(
+                f"Component {self.name!r} has no attention: add 'attention' to the "  # type: ignore[attr-defined]
+                "setting pooling of its model, and train it."
+            )
+        vectors = self.model.get_ref("tok2vec").predict(list(docs))
+        ops = self.model.ops
+        return [ops.to_numpy(weights) for weights in get_attention(pooling, vectors)]
