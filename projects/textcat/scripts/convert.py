@@ -151,7 +151,9 @@ def _make_folds(by_label: dict[str, list[str]]) -> Iterator[tuple[str, Parts]]:
             for i, text in enumerate(texts)
             if i % N_FOLDS != fold
         ]
-        test = [(text, [label]) for label, texts in by_label.items() for text in texts[fold::N_FOLDS]]
+        test = [
+            (text, [label]) for label, texts in by_label.items() for text in texts[fold::N_FOLDS]
+        ]
         random.Random(SEED).shuffle(rest)
         n_dev = round(DEV_SHARE * len(rest))
         yield f"fold_{fold}", {"train": rest[n_dev:], "dev": rest[:n_dev], "test": test}
