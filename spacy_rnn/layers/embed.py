@@ -96,7 +96,7 @@ def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
         return embed()
     assert shim.module is not None
     if shim.module not in _caches:
-        _caches[shim.module] = RowCache(shim.module.parameters())
+        _caches[shim.module] = RowCache([*shim.module.parameters(), *shim.module.buffers()])
     return _caches[shim.module].get_rows(tokens.keys.tolist(), embed)
 
 

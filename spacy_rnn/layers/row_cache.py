@@ -6,25 +6,27 @@ from itertools import repeat
 
 import torch
 
+from ..modules.versions import Version, get_version
+
 # With 128 numbers a row, 10 MB.
 MAX_ROWS = 20_000
 
-Versions = tuple[tuple[int, int], ...]
+Versions = tuple[Version, ...]
 
 
 class RowCache:
-    """Keep rows of a module's output as long as its parameters stay as they are.
+    """Keep rows of a module's output as long as its parameters and buffers stay as they are.
 
     Threads may share it. They read without waiting, and of several that have something to add at
     the same moment only one does, so that no lock is ever waited for, not even one that a
     forked process inherited.
 
-    params (Iterable[Tensor]): The module's parameters.
+    tensors (Iterable[Tensor]): The module's parameters and buffers.
     max_rows (int): When it has no room for new rows, it forgets the old ones.
     """
 
-    def __init__(self, params: Iterable[torch.Tensor], max_rows: int = MAX_ROWS):
-        self._params = list(params)
+    def __init__(self, tensors: Iterable[torch.Tensor], max_rows: int = MAX_ROWS):
+        self._tensors = list(tensors)
         self._max_rows = max_rows
         self._adding = threading.Lock()
         self._table = _Table(self._get_versions(), max_rows)
@@ -66,7 +68,7 @@ class RowCache:
             self._adding.release()
 
     def _get_versions(self) -> Versions:
-        return tuple((param.data_ptr(), param._version) for param in self._params)
+        return tuple(map(get_version, self._tensors))
 
 
 class _Table:

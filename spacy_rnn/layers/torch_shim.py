@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
@@ -10,18 +10,12 @@ from thinc.api import Model, Optimizer, PyTorchGradScaler, Shim, torch2xp, xp2to
 from thinc.types import FloatsXd
 from thinc.util import get_torch_default_device
 from torch import nn
-from torch.autograd.graph import increment_version
 
+from ..modules.versions import mark_changed
 from .settings import check_limit
 from .storage import StoredModule
 
 ParamKey = tuple[int, str]
-
-
-def _mark_changed(params: Iterable[torch.Tensor]) -> None:
-    # Written to behind torch's back, so that it has to be told that the values are new.
-    for param in params:
-        increment_version(param)
 
 
 def get_shim(model: Model) -> "TorchShim":
@@ -158,7 +152,7 @@ class TorchShim(Shim):
                 updated, _ = optimizer(self._key(name), weights, cast(FloatsXd, torch2xp(grad)))
                 if updated is not weights:
                     param.data.copy_(xp2torch(updated, device=param.device))
-            _mark_changed(params.values())
+            mark_changed(params.values())
         for param in params.values():
             param.grad = None
         self._scaler.update()
@@ -176,12 +170,12 @@ class TorchShim(Shim):
                 if value is not None:
                     backup[param] = param.detach().clone()
                     param.data.copy_(xp2torch(value, device=param.device))
-            _mark_changed(backup)
+            mark_changed(backup)
             yield
         finally:
             for param, weights in backup.items():
                 param.data.copy_(weights)
-            _mark_changed(backup)
+            mark_changed(backup)
 
     def copy(self) -> "TorchShim":
         """RETURNS (TorchShim): A copy of everything, with an ID of its own."""

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from .time_steps import State
+from .versions import get_version
 
 _PLAIN: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {
     "LSTM": torch.lstm,
@@ -91,7 +92,7 @@ def _can_pack(layer: nn.RNNBase, X: torch.Tensor) -> bool:
 
 
 def _pack(layer: nn.RNNBase, direction: int, weights: list[torch.Tensor]) -> list[torch.Tensor]:
-    versions = tuple((weight.data_ptr(), weight._version) for weight in weights[:2])
+    versions = tuple(map(get_version, weights[:2]))
     cached = _packed.setdefault(layer, {})
     if direction not in cached or cached[direction][0] != versions:
         # Arguments: hidden_size, reverse, has_biases, batch_first.

@@ -23,6 +23,7 @@ from results import (
     read_json,
     save_accuracy,
 )
+from spacy.cli.find_threshold import find_threshold
 from spacy.training import Corpus
 from systems import SYSTEMS, get_config
 from tasks import PROJECT
@@ -54,30 +55,37 @@ def accuracy_cli(
     if unknown:
         msg.fail(f"Unknown systems: {', '.join(unknown)}", f"Known: {', '.join(SYSTEMS)}", exits=1)
     trainings = [
-        (number, name, directory)
+        (number, name, chosen)
         for name in system or SYSTEMS
-        for directory in SYSTEMS[name].task.corpora
-        if not corpus or directory in corpus
-        for number in seed or range(SYSTEMS[name].seeds)
+        for task in [SYSTEMS[name].task]
+        for chosen in task.corpora
+        if not corpus or chosen in corpus
+        for number in seed or range(task.count_trainings(chosen, SYSTEMS[name].seeds))
     ]
     missing = {
         path
-        for _, _, directory in trainings
+        for number, name, chosen in trainings
         for part in PARTS
-        if not (path := corpora / directory / f"{part}.spacy").exists()
+        if not (path := get_data(name, chosen, number, corpora) / f"{part}.spacy").exists()
     }
     if missing or not trainings:
         names = ", ".join(map(str, sorted(missing))) or "corpus of these systems"
         msg.fail(f"There is no {names}", "Run `spacy project run fetch` and `convert`.", exits=1)
     # The first seed of every system before the second of any.
-    for number, name, directory in sorted(trainings, key=lambda training: training[0]):
-        run_training(name, number, corpora / directory, results, force=force)
+    for number, name, chosen in sorted(trainings, key=lambda training: training[0]):
+        run_training(name, chosen, number, corpora, results, force=force)
+
+
+def get_data(system: str, corpus: str, number: int, corpora: Path) -> Path:
+    """Get the directory of the data of a system's training."""
+    return SYSTEMS[system].task.get_directory(corpora, corpus, number)
 
 
 def run_training(
     name: str,
+    corpus: str,
     seed: int,
-    corpus: Path,
+    corpora: Path,
     results: Path = RESULTS,
     *,
     force: bool = False,
@@ -86,8 +94,9 @@ def run_training(
     """Train a system in its own process, evaluate it and store the outcome, unless there is one.
 
     name (str): The name of the system.
-    seed (int): The random seed.
-    corpus (Path): The directory with train.spacy, dev.spacy and test.spacy.
+    corpus (str): The name of the corpus.
+    seed (int): The random seed, and the number of the fold if the corpus has folds.
+    corpora (Path): The directory of all corpora.
     results (Path): The directory of results.
     force (bool): Whether to train even so.
     overrides (dict[str, Any] | None): Changes of [training], to try things out.
@@ -96,25 +105,32 @@ def run_training(
     config = get_config(name)
     config["training"].update(overrides or {})
     commit, dirty = get_commit()
-    result = Accuracy(name, corpus.name, seed, commit, dirty, hash_config(config), hash_code())
-    title = f"{name}, {corpus.name}, seed {seed}"
+    result = Accuracy(name, corpus, seed, commit, dirty, hash_config(config), hash_code())
+    title = f"{name}, {corpus}, seed {seed}"
     stored = find_accuracy(result, SYSTEMS[name].is_ours, results)
     if stored and not force:
         msg.info(f"{title}: stored, from commit {stored.commit}")
         return stored
     msg.divider(title)
-    output = PROJECT / "training" / name / corpus.name / f"seed_{seed}"
-    seconds, log = train(config, seed, corpus, output)
+    data = get_data(name, corpus, seed, corpora)
+    output = PROJECT / "training" / name / corpus / f"seed_{seed}"
+    seconds, log = train(config, seed, data, output)
     # Of equal ones spaCy keeps the last.
     best = max(log, key=lambda row: (row["score"], row["step"]))
     result.seconds = round(seconds, 1)
     result.epochs, result.steps = log[-1]["epoch"] + 1, log[-1]["step"]
     result.best_step = best["step"]
     task, model = SYSTEMS[name].task, output / "model-best"
+    if task.find_threshold:
+        (component,) = config["nlp"]["pipeline"]
+        result.threshold, *_ = find_threshold(
+            str(model), data / "dev.spacy", component, "threshold", task.score
+        )
     for part in ("dev", "test"):
-        result.scores[part] = evaluate(model, corpus / f"{part}.spacy")[task.score]
+        scores = evaluate(model, data / f"{part}.spacy", result.threshold)
+        result.scores[part] = scores[task.score]
     if task.calibration and SYSTEMS[name].is_ours:
-        result.calibration = calibrate(task.calibration, model, corpus / "test.spacy")
+        result.calibration = calibrate(task.calibration, model, data / "test.spacy")
     path = save_accuracy(result, results)
     msg.good(f"{path.name}: {result.scores['test']:.4f} on test, {seconds / 60:.1f} minutes")
     return result
@@ -148,9 +164,13 @@ def train(
     return time.perf_counter() - start, list(srsly.read_jsonl(log_path))
 
 
-def evaluate(model: Path, data: Path) -> dict[str, Any]:
-    """Get a model's scores on gold tokens, as `spacy evaluate` does."""
+def evaluate(model: Path, data: Path, threshold: float | None = None) -> dict[str, Any]:
+    """Get a model's scores on gold tokens, as `spacy evaluate` does, with the threshold if there
+    is one.
+    """
     nlp = spacy.load(model)
+    if threshold is not None:
+        nlp.get_pipe(nlp.pipe_names[0]).cfg["threshold"] = threshold  # type: ignore[attr-defined]
     return nlp.evaluate(list(Corpus(data)(nlp)))
 
 

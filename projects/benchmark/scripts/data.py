@@ -15,7 +15,8 @@ MARK = "# text = "
 
 
 def read_texts(paths: list[Path]) -> list[str]:
-    """Read the sentences' texts from the comments of CoNLL-U files, or others with such comments.
+    """Read the sentences' texts from the comments of CoNLL-U files, or others with such comments,
+    or from .spacy files.
 
     paths (list[Path]): The files.
     RETURNS (list[str]): The texts, in the order of the files.
@@ -25,6 +26,9 @@ def read_texts(paths: list[Path]) -> list[str]:
     for path in paths:
         if not path.is_file():
             raise ValueError(f"{path} does not exist. Fetch it: `spacy project run fetch`")
+        if path.suffix == ".spacy":
+            texts += [doc.text for doc in DocBin().from_disk(path).get_docs(Vocab())]
+            continue
         lines = path.read_text(encoding="utf8").split("\n")
         found = [line[len(MARK) :].strip() for line in lines if line.startswith(MARK)]
         if not found:

@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def memory_cli(
     pipeline: Annotated[Path, typer.Argument(help="Directory of the pipeline")],
-    files: Annotated[list[Path], typer.Argument(help="CoNLL-U files with the texts")],
+    files: Annotated[list[Path], typer.Argument(help="Files with the texts")],
     batch_size: Annotated[int, typer.Option(help="Batch size")] = 256,
     limit: Annotated[int, typer.Option(help="How many of the texts to take, 0 for all")] = 0,
 ) -> None:

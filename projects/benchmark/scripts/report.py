@@ -126,6 +126,10 @@ def summarize_accuracy(results: list[Accuracy]) -> dict[str, Any]:
             [result.calibration for result in results if result.calibration]
         ),
     }
+    # To compare fold with fold
+    summary["test_by_seed"] = {
+        str(result.seed): round(100 * result.scores["test"], 2) for result in results
+    }
     for part in ("dev", "test"):
         values = [100 * result.scores[part] for result in results]
         mean = statistics.mean(values)
@@ -157,15 +161,23 @@ def average_calibration(results: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def compare(row: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-    """Divide a system's measures by another's; of accuracy on test, take the difference."""
+    """Divide a system's measures by another's; of accuracy on test, take the mean difference of the
+    seeds, or folds, that both have.
+    """
     result: dict[str, Any] = {}
     if row["speed"] and reference["speed"]:
         for key in MEASURES:
             result[key] = round(row["speed"][key] / reference["speed"][key], 2)
     for corpus, accuracy in row["accuracy"].items():
-        if corpus in reference["accuracy"]:
-            difference = accuracy["test"]["mean"] - reference["accuracy"][corpus]["test"]["mean"]
-            result.setdefault("test_difference", {})[corpus] = round(difference, 2)
+        theirs = reference["accuracy"].get(corpus, {}).get("test_by_seed", {})
+        differences = [
+            value - theirs[seed]
+            for seed, value in accuracy["test_by_seed"].items()
+            if seed in theirs
+        ]
+        if differences:
+            mean = round(statistics.mean(differences), 2)
+            result.setdefault("test_difference", {})[corpus] = mean
     return result
 
 

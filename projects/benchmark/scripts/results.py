@@ -20,7 +20,9 @@ RESULTS = PROJECT / "results"
 PACKAGES = ("spacy", "thinc", "torch", "numpy", "spacy-rnn")
 # What of the repository a result depends on
 SOURCES = ("spacy_rnn", "configs", "projects/benchmark/configs")
-SOURCES += tuple(f"projects/{name}/scripts" for name in ("benchmark", "ner", "ud_tagger"))
+SOURCES += tuple(
+    f"projects/{name}/scripts" for name in ("benchmark", "ner", "textcat", "ud_tagger")
+)
 
 
 @dataclass
@@ -29,12 +31,13 @@ class Accuracy:
 
     system (str): The name of the system.
     corpus (str): The name of the corpus.
-    seed (int): The random seed.
+    seed (int): The random seed, and the number of the fold if the corpus has folds.
     commit (str): The repository's commit.
     dirty (bool): Whether the files the result depends on differed from that commit.
     config (str): A hash of the training config without seed and paths.
     code (str): A hash of the package's code.
     scores (dict[str, float]): The task's score on "dev" and "test", gold tokens.
+    threshold (float | None): The threshold that was chosen on dev, if there is one.
     calibration (dict[str, Any] | None): How right probabilities are on test, where there are any.
     epochs (int): Passes over the training data that were begun.
     steps (int): The last step that was evaluated.
@@ -50,6 +53,7 @@ class Accuracy:
     config: str
     code: str
     scores: dict[str, float] = field(default_factory=dict)
+    threshold: float | None = None
     calibration: dict[str, Any] | None = None
     epochs: int = 0
     steps: int = 0

@@ -1,7 +1,7 @@
-"""The systems that are compared: for each name, the config of the component's [model.tok2vec]."""
+"""The systems that are compared: for each name, what is changed in the config of the model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import spacy
@@ -19,8 +19,8 @@ class System:
     title (str): Its name in the table and the chart. In "2x128", 128 is a direction's units.
     task_name (str): The name of its task.
     is_ours (bool): Whether it is our component, and not spaCy's.
-    tok2vec (dict[str, Any] | None): What is changed in the config's tok2vec layer, where both say
-        the same `@architectures`; the whole layer where they differ. None changes nothing.
+    model (dict[str, Any]): What is changed in the config's [model], block by block; a block with
+        other `@architectures` replaces the whole one.
     seeds (int): How many trainings its accuracy comes from.
     timed (bool): Whether its speed is measured.
     """
@@ -28,7 +28,7 @@ class System:
     title: str
     task_name: str
     is_ours: bool
-    tok2vec: dict[str, Any] | None
+    model: dict[str, Any] = field(default_factory=dict)
     seeds: int = 1
     timed: bool = True
 
@@ -39,17 +39,14 @@ class System:
 
 def _ours(cell: str, depth: int) -> dict[str, Any]:
     """Change no more than the cell and the depth, so that the benchmark follows our config."""
-    return {
-        "@architectures": "spacy.Tok2Vec.v2",
-        "encode": {"@architectures": "spacy-rnn.RNNEncoder.v1", "cell": cell, "depth": depth},
-    }
+    return {"tok2vec": {"encode": {"cell": cell, "depth": depth}}}
 
 
 def _bilstm(width: int) -> dict[str, Any]:
     """Put spaCy's BiLSTM on spaCy's features. Its width counts both directions, and is its
     input's width too.
     """
-    return {
+    tok2vec = {
         "@architectures": "spacy.Tok2Vec.v2",
         "embed": {
             "@architectures": "spacy.MultiHashEmbed.v2",
@@ -65,6 +62,50 @@ def _bilstm(width: int) -> dict[str, Any]:
             "dropout": 0.0,
         },
     }
+    return {"tok2vec": tok2vec}
+
+
+def _our_textcat_with_bilstm(width: int) -> dict[str, Any]:
+    """Put spaCy's BiLSTM into our text classifier, with one layer as ours."""
+    encode = {
+        "@architectures": "spacy.TorchBiLSTMEncoder.v1",
+        "width": width,
+        "depth": 1,
+        "dropout": 0.0,
+    }
+    return {"bidirectional": True, "tok2vec": {"embed": {"width": width}, "encode": encode}}
+
+
+def _reduce(*, exclusive: bool) -> dict[str, Any]:
+    """What spaCy had as TextCatCNN: the mean over a CNN, with spaCy's settings."""
+    return {
+        "@architectures": "spacy.TextCatReduce.v1",
+        "exclusive_classes": exclusive,
+        "use_reduce_first": False,
+        "use_reduce_last": False,
+        "use_reduce_max": False,
+        "use_reduce_mean": True,
+        "tok2vec": {
+            "@architectures": "spacy.HashEmbedCNN.v2",
+            "pretrained_vectors": None,
+            "width": 96,
+            "depth": 4,
+            "embed_size": 2000,
+            "window_size": 1,
+            "maxout_pieces": 3,
+            "subword_features": True,
+        },
+    }
+
+
+def _bow(*, exclusive: bool) -> dict[str, Any]:
+    return {
+        "@architectures": "spacy.TextCatBOW.v3",
+        "exclusive_classes": exclusive,
+        "length": 262144,
+        "ngram_size": 1,
+        "no_output_layer": False,
+    }
 
 
 SYSTEMS = {
@@ -76,12 +117,35 @@ SYSTEMS = {
     "spacy-torch-bilstm-64": System(
         "TorchBiLSTMEncoder 2x64", "tagger", False, _bilstm(128), timed=False
     ),
-    "spacy-cnn": System("HashEmbedCNN", "tagger", False, None, seeds=3),
-    "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, None, seeds=3),
+    "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
+    "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, seeds=3),
     "spacy-ner-torch-bilstm": System(
         "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
     ),
-    "spacy-ner-cnn": System("HashEmbedCNN", "ner", False, None, seeds=3),
+    "spacy-ner-cnn": System("HashEmbedCNN", "ner", False, seeds=3),
+    "ours-textcat": System("spacy-rnn GRU 1x128", "textcat", True, seeds=3),
+    "ours-textcat-torch-bilstm": System(
+        "the same with TorchBiLSTMEncoder 1x128",
+        "textcat",
+        True,
+        _our_textcat_with_bilstm(256),
+        seeds=0,
+    ),
+    "spacy-textcat-ensemble": System("TextCatEnsemble.v2", "textcat", False, seeds=3),
+    "spacy-textcat-reduce": System("TextCatReduce.v1", "textcat", False, _reduce(exclusive=True)),
+    "spacy-textcat-bow": System("TextCatBOW.v3", "textcat", False, _bow(exclusive=True)),
+    "ours-textcat-multilabel": System(
+        "spacy-rnn GRU 1x128", "textcat_multilabel", True, seeds=3, timed=False
+    ),
+    "spacy-textcat-multilabel-ensemble": System(
+        "TextCatEnsemble.v2", "textcat_multilabel", False, seeds=3, timed=False
+    ),
+    "spacy-textcat-multilabel-reduce": System(
+        "TextCatReduce.v1", "textcat_multilabel", False, _reduce(exclusive=False), timed=False
+    ),
+    "spacy-textcat-multilabel-bow": System(
+        "TextCatBOW.v3", "textcat_multilabel", False, _bow(exclusive=False), timed=False
+    ),
 }
 
 
@@ -111,9 +175,8 @@ def get_config(name: str) -> Config:
         component = system.task.component
         config["nlp"]["pipeline"] = [component]
         config["components"] = {component: config["components"][component]}
-    model = config["components"][get_component(config)]["model"]
-    if system.tok2vec is not None:
-        model["tok2vec"] = _change(model["tok2vec"], system.tok2vec)
+    component = config["components"][get_component(config)]
+    component["model"] = _change(component["model"], system.model)
     return load_model_from_config(config, auto_fill=True).config
 
 
@@ -125,7 +188,7 @@ def get_component(config: Config) -> str:
 
 def _change(block: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Change a block of a config, or replace it where the changes name another function."""
-    if block.get("@architectures") != changes.get("@architectures"):
+    if changes.get("@architectures", block.get("@architectures")) != block.get("@architectures"):
         return changes
     result = dict(block)
     for key, value in changes.items():

@@ -1,7 +1,7 @@
 """The tasks that systems are compared at."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from spacy.tokens import Doc
@@ -11,6 +11,8 @@ CONFIGS = PROJECT.parents[1] / "configs"
 # The projects beside this one, where the data are
 UD = PROJECT.parent / "ud_tagger"
 NER = PROJECT.parent / "ner"
+# What the data were converted to
+CORPUS = PROJECT / "corpus"
 # The training config of all systems of spaCy's
 SPACY = PROJECT / "configs" / "spacy.cfg"
 
@@ -22,7 +24,8 @@ class Task:
     title (str): Its name in the table and the chart.
     corpora (dict[str, str]): The directories of the corpora on which accuracy is measured, and
         what they are called. Speed is measured on the first.
-    texts (tuple[Path, ...]): The files whose texts are read for inference.
+    texts (tuple[Path, ...]): The files whose texts are read for inference, with comments that have
+        them or in spaCy's format. None if speed is not measured.
     score (str): What of spaCy's scores is the accuracy.
     score_title (str): What it is called.
     ours (Path): Our training config, with one component.
@@ -31,6 +34,9 @@ class Task:
     get_labels (Callable[[list[Doc]], list[str]]): Reads all labels of annotated Docs.
     calibration (Path | None): A script that holds the probabilities which our component gives
         against how often it is right.
+    folds (dict[str, int]): The corpora for cross-validation, and into how many folds they are
+        divided. Training number n is on fold n, with seed n.
+    find_threshold (bool): Whether the component has a threshold, to be chosen on dev.
     """
 
     title: str
@@ -43,6 +49,28 @@ class Task:
     references: dict[str, str]
     get_labels: Callable[[list[Doc]], list[str]]
     calibration: Path | None = None
+    folds: dict[str, int] = field(default_factory=dict)
+    find_threshold: bool = False
+
+    def get_directory(self, corpora: Path, corpus: str, number: int) -> Path:
+        """Get the directory of the data of a training.
+
+        corpora (Path): The directory of all corpora.
+        corpus (str): The name of the corpus.
+        number (int): The number of the training.
+        RETURNS (Path): The directory with train.spacy, dev.spacy and test.spacy.
+        """
+        directory = corpora / corpus
+        return directory / f"fold_{number}" if corpus in self.folds else directory
+
+    def count_trainings(self, corpus: str, seeds: int) -> int:
+        """Get how many trainings the accuracy of a system comes from.
+
+        corpus (str): The name of the corpus.
+        seeds (int): How many seeds the system has.
+        RETURNS (int): As many, or a system with several has all folds where there are folds.
+        """
+        return self.folds.get(corpus, seeds) if seeds > 1 else seeds
 
 
 def get_tags(docs: list[Doc]) -> list[str]:
@@ -53,6 +81,11 @@ def get_tags(docs: list[Doc]) -> list[str]:
 def get_entity_labels(docs: list[Doc]) -> list[str]:
     """Read all labels of entities."""
     return sorted({ent.label_ for doc in docs for ent in doc.ents})
+
+
+def get_categories(docs: list[Doc]) -> list[str]:
+    """Read all labels of texts."""
+    return sorted({label for doc in docs for label in doc.cats})
 
 
 TASKS = {
@@ -78,5 +111,33 @@ TASKS = {
         references={"spacy-ner-cnn": "HashEmbedCNN", "spacy-ner-torch-bilstm": "TorchBiLSTM 2x128"},
         get_labels=get_entity_labels,
         calibration=NER / "scripts" / "calibration.py",
+    ),
+    "textcat": Task(
+        title="Texts with one label each",
+        corpora={"banking77": "Banking77", "mr": "MR", "movie_reviews": "Movie reviews"},
+        texts=tuple(CORPUS / "banking77" / f"{part}.spacy" for part in ("dev", "test")),
+        # Of labels that exclude each other, this is the accuracy.
+        score="cats_micro_f",
+        score_title="Accuracy",
+        ours=CONFIGS / "textcat.cfg",
+        component="textcat",
+        references={
+            "spacy-textcat-ensemble": "TextCatEnsemble",
+            "ours-textcat-torch-bilstm": "ours with TorchBiLSTM",
+        },
+        get_labels=get_categories,
+        folds={"mr": 5, "movie_reviews": 5},
+    ),
+    "textcat_multilabel": Task(
+        title="Texts with several labels",
+        corpora={"goemotions": "GoEmotions"},
+        texts=(),
+        score="cats_macro_f",
+        score_title="Macro-F1",
+        ours=CONFIGS / "textcat_multilabel.cfg",
+        component="textcat_multilabel",
+        references={"spacy-textcat-multilabel-ensemble": "TextCatEnsemble"},
+        get_labels=get_categories,
+        find_threshold=True,
     ),
 }

@@ -1,0 +1,418 @@
+"""What spaCy promises of its text classifiers, and what ours add."""
+
+import copy
+import pickle
+from html import escape
+
+import numpy
+import pytest
+import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.cli.find_threshold import find_threshold
+from spacy.pipeline.textcat import TextCategorizer
+from spacy.pipeline.textcat_multilabel import MultiLabel_TextCategorizer
+from spacy.tokens import Doc, DocBin
+from spacy.training import Example
+from thinc.api import Adam, Config, fix_random_seed
+
+from spacy_rnn.pipeline.attention_html import render_attention
+
+from ..conftest import SMALL_TAGGER
+
+TEXTS = [
+    ("A good, good film.", ["GOOD", "FILM"]),
+    ("What a bad film!", ["BAD", "FILM"]),
+    ("Bad soup. Really bad.", ["BAD"]),
+    ("The soup was good", ["GOOD"]),
+    ("good", ["GOOD"]),
+]
+TOK2VEC = SMALL_TAGGER[SMALL_TAGGER.index("[model.tok2vec]") :]
+BOW = {"@architectures": "spacy.TextCatBOW.v3", "length": 128, "no_output_layer": True}
+KINDS = ["rnn_textcat", "rnn_textcat_multilabel"]
+ALL = ["last", "mean", "max", "attention"]
+
+
+def make_model(kind, *, linear=False, **model):
+    exclusive = kind == "rnn_textcat"
+    model.setdefault("pooling", ALL)
+    model |= {"@architectures": "spacy-rnn.RNNTextCat.v1", "exclusive_classes": exclusive}
+    model["tok2vec"] = Config().from_str(TOK2VEC.replace("[model.", "[")).pop("tok2vec")
+    model["tok2vec"]["encode"]["cell"] = "gru"
+    if linear:
+        model["linear_model"] = {**BOW, "exclusive_classes": exclusive, "ngram_size": 1}
+    return model
+
+
+def make_cats(kind, labels):
+    known = ["GOOD", "BAD"] if kind == "rnn_textcat" else ["GOOD", "BAD", "FILM"]
+    return {label: float(label in labels) for label in known}
+
+
+def make_examples(nlp, kind, texts=TEXTS):
+    return [
+        Example.from_dict(nlp.make_doc(text), {"cats": make_cats(kind, labels)})
+        for text, labels in texts
+    ]
+
+
+def make_nlp(kind="rnn_textcat", steps=0, seed=0, component=None, **model):
+    nlp = spacy.blank("en")
+    fix_random_seed(seed)
+    nlp.add_pipe(kind, config={"model": make_model(kind, **model), **(component or {})})
+    examples = make_examples(nlp, kind)
+    nlp.initialize(lambda: examples)
+    optimizer = Adam(0.02)
+    for _ in range(steps):
+        nlp.update(examples, sgd=optimizer)
+    return nlp
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request):
+    return make_nlp(request.param, steps=60, component={"attention_key": "looked_at"})
+
+
+def read(docs):
+    return numpy.asarray([list(doc.cats.values()) for doc in docs])
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_its_corpus(kind, linear):
+    nlp = make_nlp(kind, steps=60, linear=linear)
+    scores = read(nlp.pipe([text for text, _ in TEXTS]))
+    gold = [list(make_cats(kind, labels).values()) for _, labels in TEXTS]
+    numpy.testing.assert_allclose(scores, gold, atol=0.2)
+    assert nlp.evaluate(make_examples(nlp, kind))["cats_score"] == 1.0
+    if kind == "rnn_textcat":
+        numpy.testing.assert_allclose(scores.sum(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_spacys_component(kind):
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe(kind)
+    spacys = nlp.add_pipe(kind.removeprefix("rnn_"))
+    assert isinstance(pipe, type(spacys))
+    ours, theirs = nlp.get_pipe_meta(pipe.name), nlp.get_pipe_meta(spacys.name)
+    assert ours.default_score_weights == theirs.default_score_weights
+    assert ours.assigns == theirs.assigns
+    expected = {"attention_key": None, **theirs.default_config}
+    assert {**ours.default_config, "model": None} == {**expected, "model": None}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_default_model_works(kind):
+    nlp = spacy.blank("en")
+    nlp.add_pipe(kind)
+    examples = make_examples(nlp, kind)
+    optimizer = nlp.initialize(lambda: examples)
+    losses = {}
+    nlp.update(examples, sgd=optimizer, losses=losses)
+    assert losses[kind] > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("linear", [False, True])
+def test_the_gradient_of_scores_is_that_of_cross_entropy(kind, linear):
+    model = make_model(kind, linear=linear)
+    model["tok2vec"]["embed"]["word_dropout"] = 0.0
+    nlp = make_nlp(kind, steps=2, component={"model": model})
+    pipe, examples = nlp.get_pipe(kind), make_examples(nlp, kind)
+    docs = [eg.predicted for eg in examples]
+    truths, _ = pipe._examples_to_truth(examples)
+    bias = pipe.model.get_ref("output_layer").get_param("b")
+
+    def get_loss():
+        Y = pipe.model.predict(docs).astype("float64")
+        if kind == "rnn_textcat":
+            return -(truths * numpy.log(Y)).sum()
+        return -(truths * numpy.log(Y) + (1 - truths) * numpy.log(1 - Y)).sum()
+
+    scores, backprop = pipe.model.begin_update(docs)
+    backprop(pipe.get_loss(examples, scores)[1])
+    gradient = pipe.model.get_ref("output_layer").get_grad("b")
+    for i in range(len(bias)):
+        losses = []
+        for step in (-1e-2, 2e-2):
+            bias[i] += step
+            losses.append(get_loss())
+        bias[i] -= 1e-2
+        assert gradient[i] == pytest.approx((losses[1] - losses[0]) / 2e-2, rel=1e-2, abs=1e-3)
+
+
+@settings(max_examples=10)
+@given(
+    texts=st.lists(st.sampled_from([text for text, _ in TEXTS] + ["", " \n "]), max_size=12),
+    batch_size=st.integers(1, 5),
+)
+def test_categories_do_not_depend_on_the_batch(trained, texts, batch_size):
+    together = list(trained.pipe(texts, batch_size=batch_size))
+    for doc, text in zip(together, texts, strict=True):
+        alone = trained(text)
+        numpy.testing.assert_allclose(read([doc]), read([alone]), atol=1e-5)
+        if len(doc):
+            weights = doc.user_data["looked_at"]
+            numpy.testing.assert_allclose(weights, alone.user_data["looked_at"], atol=1e-5)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_docs_have_no_category(kind, linear):
+    nlp = make_nlp(kind, steps=2, linear=linear)
+    for texts in (["", ""], ["", "good", ""], ["good", ""], [""]):
+        for doc in nlp.pipe(texts):
+            assert set(doc.cats) == set(nlp.get_pipe(kind).labels)
+            assert any(doc.cats.values()) == (len(doc) > 0)
+    examples = make_examples(nlp, kind, [("", ["GOOD"]), *TEXTS, ("", ["BAD"])])
+    assert numpy.isfinite(nlp.update(examples)[kind])
+    assert nlp.update(examples[:1])[kind] == 0
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_added_later_keeps_old_scores_and_is_learned(kind, linear):
+    nlp = make_nlp(kind, steps=20, linear=linear)
+    pipe = nlp.get_pipe(kind)
+    texts = [text for text, _ in TEXTS] + [""]
+    before = read(nlp.pipe(texts))
+    assert pipe.add_label("SOUP") == 1 and pipe.add_label("SOUP") == 0
+    after = read(nlp.pipe(texts))
+    numpy.testing.assert_allclose(after[:, :-1], before, atol=1e-6)
+    assert (after[:, -1] < 0.05).all()
+    stored = spacy.blank("en")
+    stored.add_pipe(kind, config={"model": make_model(kind, linear=linear)})
+    stored.from_bytes(nlp.to_bytes())
+    numpy.testing.assert_array_equal(read(stored.pipe(texts)), after)
+    examples = make_examples(nlp, kind)
+    for eg, (text, _) in zip(examples, TEXTS, strict=True):
+        is_soup = "soup" in text
+        others = 0.0 if is_soup and kind == "rnn_textcat" else 1.0
+        eg.reference.cats = {label: others * y for label, y in eg.reference.cats.items()}
+        eg.reference.cats["SOUP"] = float(is_soup)
+    optimizer = Adam(0.01)
+    for _ in range(100):
+        nlp.update(examples, sgd=optimizer)
+    assert nlp("Bad soup. Really bad.").cats["SOUP"] > 0.5 > nlp("What a bad film!").cats["SOUP"]
+
+
+def test_missing_labels_have_no_gradient():
+    nlp = make_nlp("rnn_textcat_multilabel", steps=2)
+    pipe = nlp.get_pipe("rnn_textcat_multilabel")
+    example = Example.from_dict(nlp.make_doc("good"), {"cats": {"GOOD": 1.0}})
+    scores, _ = pipe.model.begin_update([example.predicted])
+    _, gradient = pipe.get_loss([example], scores)
+    assert [label for label, d in zip(pipe.labels, gradient[0], strict=True) if d] == ["GOOD"]
+
+
+def test_positive_label():
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("rnn_textcat", config={"model": make_model("rnn_textcat")})
+    examples = make_examples(nlp, "rnn_textcat")
+    pipe.initialize(lambda: examples, nlp=nlp, positive_label="BAD")
+    assert pipe.cfg["positive_label"] == "BAD"
+    assert nlp.evaluate(examples)["cats_score_desc"] == "F (BAD)"
+
+
+def test_a_threshold_is_found_and_counts(tmp_path):
+    kind = "rnn_textcat_multilabel"
+    nlp = make_nlp(kind, steps=4)
+    nlp.to_disk(tmp_path / "model")
+    docs = [eg.reference for eg in make_examples(nlp, kind)]
+    DocBin(docs=docs, store_user_data=True).to_disk(tmp_path / "dev.spacy")
+    args = (str(tmp_path / "model"), tmp_path / "dev.spacy", kind, "threshold", "cats_macro_f")
+    best, score, scores = find_threshold(*args)
+    assert score == max(scores.values()) > min(scores.values())
+    nlp.get_pipe(kind).cfg["threshold"] = best
+    assert nlp.evaluate(make_examples(nlp, kind))["cats_macro_f"] == pytest.approx(score)
+
+
+@pytest.mark.parametrize("via", ["bytes", "disk", "pickle", "deepcopy"])
+@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_serialization_into_a_fresh_pipeline(tmp_path, kind, via, steps):
+    nlp = make_nlp(kind, steps=2, linear=True)
+    other = make_nlp(kind, steps=steps, seed=1, linear=True)
+    if via == "bytes":
+        other.from_bytes(nlp.to_bytes())
+    elif via == "disk":
+        nlp.to_disk(tmp_path)
+        other.from_disk(tmp_path)
+        loaded = spacy.load(tmp_path)
+        numpy.testing.assert_array_equal(read([loaded("good")]), read([nlp("good")]))
+    elif via == "pickle":
+        other = pickle.loads(pickle.dumps(nlp))
+    else:
+        other = spacy.blank("en")
+        other.add_pipe(kind, source=copy.deepcopy(nlp))
+    texts = [text for text, _ in TEXTS] + [""]
+    # What is kept of words differs, and so what is computed together.
+    numpy.testing.assert_allclose(read(other.pipe(texts)), read(nlp.pipe(texts)), atol=1e-6)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    nlp = make_nlp()
+    nlp.to_disk(tmp_path)
+    (tmp_path / "rnn_textcat" / "model").unlink()
+    with pytest.raises(ValueError, match=r"no file .*rnn_textcat.*model"):
+        spacy.load(tmp_path)
+
+
+def test_weights_with_other_pooling_are_refused():
+    stored = make_nlp(pooling=["mean", "max"]).get_pipe("rnn_textcat").to_bytes()
+    with pytest.raises(ValueError, match="pooling"):
+        make_nlp(pooling=["last", "mean"]).get_pipe("rnn_textcat").from_bytes(stored)
+
+
+def test_same_seed_same_weights():
+    weights = [make_nlp(steps=2).get_pipe("rnn_textcat").model.to_bytes() for _ in range(2)]
+    assert weights[0] == weights[1]
+
+
+def test_two_classifiers_frozen_and_rehearsed():
+    nlp = make_nlp("rnn_textcat_multilabel", steps=2)
+    first = nlp.get_pipe("rnn_textcat_multilabel")
+    before = first.model.to_bytes()
+    nlp.add_pipe("rnn_textcat", config={"model": make_model("rnn_textcat")})
+    examples = make_examples(nlp, "rnn_textcat")
+    second = nlp.get_pipe("rnn_textcat")
+    second.initialize(lambda: examples, nlp=nlp)
+    optimizer = Adam(0.01)
+    nlp.update(examples, sgd=optimizer, exclude=[first.name], annotates=[first.name])
+    assert first.model.to_bytes() == before
+    optimizer = nlp.resume_training()
+    losses = nlp.rehearse(examples, sgd=optimizer)
+    assert numpy.isfinite(losses["rnn_textcat"])
+
+
+def test_many_processes_right_after_training():
+    nlp = make_nlp(steps=2)
+    texts = [text for text, _ in TEXTS] * 3
+    expected = read(nlp.pipe(texts))
+    found = read(nlp.pipe(texts, n_process=2, batch_size=4))
+    numpy.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_listener_feeds_it():
+    nlp = spacy.blank("en")
+    model = make_model("rnn_textcat")
+    nlp.add_pipe("tok2vec", config={"model": model["tok2vec"]})
+    model["tok2vec"] = {"@architectures": "spacy.Tok2VecListener.v1", "width": 16}
+    nlp.add_pipe("rnn_textcat", config={"model": model})
+    examples = make_examples(nlp, "rnn_textcat")
+    nlp.initialize(lambda: examples)
+    optimizer = Adam(0.02)
+    for _ in range(60):
+        nlp.update(examples, sgd=optimizer)
+    assert nlp.evaluate(examples)["cats_score"] == 1.0
+    before = read([nlp("A good film.")])
+    nlp.replace_listeners("tok2vec", "rnn_textcat", ["model.tok2vec"])
+    numpy.testing.assert_allclose(read([nlp("A good film.")]), before, atol=1e-6)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_huge_doc_is_the_same_in_pieces(linear):
+    nlp = make_nlp(steps=2, linear=linear)
+    doc = Doc(nlp.vocab, words=TEXTS[0][0].split() * 6000)
+    whole = read([nlp(doc.copy())])
+    pieces = make_nlp(linear=linear)
+    config = make_model("rnn_textcat", linear=linear)
+    config["tok2vec"]["encode"]["max_tokens_in_memory"] = 500
+    pieces = spacy.blank("en")
+    pieces.add_pipe("rnn_textcat", config={"model": config})
+    pieces.from_bytes(nlp.to_bytes())
+    numpy.testing.assert_allclose(read([pieces(doc)]), whole, atol=1e-5)
+
+
+def test_training_in_pieces_learns():
+    config = make_model("rnn_textcat")
+    config["tok2vec"]["encode"] |= {"bptt_k1": 2, "bptt_k2": 4}
+    nlp = spacy.blank("en")
+    fix_random_seed(0)
+    nlp.add_pipe("rnn_textcat", config={"model": config})
+    examples = make_examples(nlp, "rnn_textcat")
+    nlp.initialize(lambda: examples)
+    optimizer = Adam(0.02)
+    for _ in range(60):
+        nlp.update(examples, sgd=optimizer)
+    assert nlp.evaluate(examples)["cats_score"] == 1.0
+
+
+def test_attention_is_stored_and_drawn(trained):
+    doc = trained("A <good> film.\n")
+    weights = doc.user_data["looked_at"]
+    assert weights.shape == (len(doc), 1) and weights.sum() == pytest.approx(1.0)
+    assert trained("").user_data["looked_at"].shape == (0, 1)
+    (same,) = trained.get_pipe(trained.pipe_names[0]).get_attention([doc])
+    numpy.testing.assert_array_equal(same, weights)
+    html = render_attention([doc, trained("")], "looked_at")
+    assert html.startswith("<!DOCTYPE html>") and html.count("<figure>") == 2
+    assert "&lt;" in html and "<good>" not in html
+    # The token with the highest weight has the full colour.
+    best = doc[int(weights.argmax())]
+    marks = {part.split("</mark>")[0] for part in html.split("<mark ")[1:]}
+    assert any(", 1.00)" in mark and mark.endswith(">" + escape(best.text)) for mark in marks)
+    assert not render_attention(doc, "looked_at", page=False).startswith("<!DOCTYPE")
+    stored = Doc(trained.vocab).from_bytes(doc.to_bytes())
+    numpy.testing.assert_array_equal(stored.user_data["looked_at"], weights)
+
+
+def test_attention_that_is_not_there():
+    nlp = make_nlp(pooling=["mean"])
+    with pytest.raises(ValueError, match=r"'attention'.*pooling"):
+        nlp.get_pipe("rnn_textcat").get_attention([nlp.make_doc("x")])
+    with pytest.raises(ValueError, match="attention_key = 'looked_at'"):
+        render_attention(nlp("x"), "looked_at")
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"pooling": ["mean", "sum"]}, "pooling = 'sum'"),
+        ({"pooling": []}, "pooling = \\[\\]"),
+        ({"pooling": ["max", "max"]}, "each of them once"),
+        ({"attention_heads": 0}, "attention_heads = 0"),
+        ({"attention_width": -1}, "attention_width = -1"),
+        ({"bidirectional": False}, "bidirectional = False"),
+        ({"linear_model": {**BOW, "no_output_layer": False}}, "no_output_layer = true"),
+        ({"linear_model": {**BOW, "exclusive_classes": False}}, "exclusive_classes = True"),
+    ],
+)
+def test_bad_settings(settings, message):
+    model = make_model("rnn_textcat")
+    if "linear_model" in settings:
+        settings["linear_model"] = {"exclusive_classes": True, "ngram_size": 1} | settings[
+            "linear_model"
+        ]
+    with pytest.raises(ValueError, match=message):
+        spacy.blank("en").add_pipe("rnn_textcat", config={"model": {**model, **settings}})
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"max_tokens_in_memory": 0}, "max_tokens_in_memory = 0"),
+        ({"bptt_k1": 0}, "bptt_k1 = 0"),
+        ({"bptt_k2": 4}, "bptt_k2 = 4 must be a multiple of bptt_k1 = None"),
+        ({"bptt_k1": 3, "bptt_k2": 4}, "bptt_k2 = 4 must be a multiple of bptt_k1 = 3"),
+    ],
+)
+def test_bad_settings_of_the_encoder(settings, message):
+    model = make_model("rnn_textcat")
+    model["tok2vec"]["encode"] |= settings
+    with pytest.raises(ValueError, match=message):
+        spacy.blank("en").add_pipe("rnn_textcat", config={"model": model})
+
+
+def test_an_uninitialised_pipeline_says_so():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("rnn_textcat")
+    with pytest.raises(ValueError, match="initialize"):
+        nlp("Some text.")
+
+
+def test_the_classes_are_spacys():
+    assert issubclass(type(make_nlp().get_pipe("rnn_textcat")), TextCategorizer)
+    multilabel = make_nlp("rnn_textcat_multilabel").get_pipe("rnn_textcat_multilabel")
+    assert issubclass(type(multilabel), MultiLabel_TextCategorizer)
