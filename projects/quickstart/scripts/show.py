@@ -10,6 +10,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from wasabi import msg
 
+from spacy_rnn.pipeline.attention_html import render_attention
+
 # displaCy's own, which it gives to labels without probabilities only.
 COLORS = {"PERSON": "#aa9cfc", "ORG": "#7aecec", "LOC": "#ff9561", "DATE": "#bfe1d9"}
 
@@ -20,28 +22,47 @@ app = typer.Typer(add_completion=False)
 def show_cli(
     tagger: Annotated[Path, typer.Argument(help="A trained pipeline with rnn_tagger")],
     ner: Annotated[Path, typer.Argument(help="A trained pipeline with rnn_ner")],
+    textcat: Annotated[Path, typer.Argument(help="A trained pipeline with rnn_textcat")],
     text: Annotated[str, typer.Argument(help="The text")],
-    pipeline: Annotated[Path, typer.Argument(help="Where to save the pipeline with both")],
+    pipeline: Annotated[Path, typer.Argument(help="Where to save the pipeline with all")],
     html: Annotated[Path, typer.Argument(help="Where to draw the entities")],
+    attention_html: Annotated[
+        Path, typer.Argument(help="Where to draw the words that decide on the category")
+    ],
 ) -> None:
-    """Tag a text, recognise its entities, print both and draw the entities."""
-    nlp = combine(tagger, ner)
+    """Tag a text, recognise its entities and its category, print all and draw what can be drawn."""
+    nlp = combine(tagger, {"rnn_ner": ner, "rnn_textcat": textcat})
     nlp.to_disk(pipeline)
     doc = nlp(text)
-    msg.divider(f"{' and '.join(nlp.pipe_names)}, saved in {pipeline}")
+    msg.divider(f"{', '.join(nlp.pipe_names)}, saved in {pipeline}")
     rows = [(token.text, token.tag_, spacy.explain(token.tag_) or "") for token in doc]
     msg.table(rows, header=("token", "tag", "meaning"), divider=True)
     msg.table(get_entities(doc), header=("entity", "label", "probability"), divider=True)
-    html.parent.mkdir(parents=True, exist_ok=True)
-    html.write_text(draw(doc), encoding="utf8")
-    msg.good(f"Drawn in {html}")
+    msg.table(get_categories(doc), header=("category", "probability"), divider=True)
+    key = nlp.get_pipe("rnn_textcat").cfg["attention_key"]  # type: ignore[attr-defined]
+    for path, page in ((html, draw(doc)), (attention_html, render_attention(doc, key))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf8")
+        msg.good(f"Drawn in {path}")
 
 
-def combine(tagger: Path, ner: Path) -> Language:
-    """Load a pipeline with a tagger, and add the recogniser of another."""
-    nlp = spacy.load(tagger)
-    nlp.add_pipe("rnn_ner", source=spacy.load(ner))
+def combine(first: Path, others: dict[str, Path]) -> Language:
+    """Load a pipeline, and add components of others.
+
+    first (Path): The pipeline.
+    others (dict[str, Path]): The names of the components, and the pipelines they are in.
+    RETURNS (Language): The pipeline with all of them.
+    """
+    nlp = spacy.load(first)
+    for name, path in others.items():
+        nlp.add_pipe(name, source=spacy.load(path))
     return nlp
+
+
+def get_categories(doc: Doc) -> list[tuple[str, str]]:
+    """Get the categories and their probabilities, the most probable first."""
+    ranked = sorted(doc.cats.items(), key=lambda item: -item[1])
+    return [(label, f"{probability:.2f}") for label, probability in ranked]
 
 
 def get_entities(doc: Doc) -> list[tuple[str, str, str]]:
