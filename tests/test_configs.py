@@ -17,7 +17,8 @@ CONFIGS = [
     *sorted((ROOT / "configs").glob("*.cfg")),
     ROOT / "projects" / "ud_tagger" / "configs" / "morphologizer.cfg",
 ]
-# word, tag, part of speech, features, lemma, head, dependency label. Nouns are entities.
+# word, tag, part of speech, features, lemma, head, dependency label. Nouns are entities; texts are
+# about sitting or not.
 SENTENCES = [
     """The DT DET Definite=Def the 1 det
     cats NNS NOUN Number=Plur cat 2 nsubj
@@ -45,7 +46,9 @@ def corpus(tmp_path_factory):
         heads = [int(head) for head in heads]
         annotation = {"tags": tags, "pos": pos, "morphs": morphs, "lemmas": lemmas, "deps": deps}
         annotation["ents"] = ["B-ANIMAL" if p == "NOUN" else "O" for p in pos]
-        docs.append(Doc(vocab, words=words, heads=heads, **annotation))
+        doc = Doc(vocab, words=words, heads=heads, **annotation)
+        doc.cats = {"SITTING": float("sat" in words), "ELSE": float("sat" not in words)}
+        docs.append(doc)
     path = tmp_path_factory.mktemp("corpus") / "train.spacy"
     DocBin(docs=docs * 20).to_disk(path)
     return path
@@ -84,6 +87,8 @@ def test_config_trains_and_evaluates(config, corpus, tmp_path):
         # After two steps there may be no entities, of which there are types.
         if attr.startswith("token.") and attr != "token.ent_type":
             assert doc.has_annotation(attr.split(".")[1].upper()), attr
+        if attr == "doc.cats":
+            assert set(doc.cats) == {"SITTING", "ELSE"}
 
 
 def test_a_shared_encoder_learns_through_spacys_listeners(corpus, tmp_path):
@@ -141,6 +146,8 @@ def test_a_frozen_encoder_stays_as_it_is(corpus, tmp_path):
     [
         ("tagger", (".", "CD", "DT", "NNS", "PRP", "RB", "VBD", "VBZ")),
         ("ner", ("ANIMAL",)),
+        ("textcat", ("SITTING", "ELSE")),
+        ("textcat_multilabel", ("SITTING", "ELSE")),
     ],
 )
 def test_label_files(corpus, tmp_path, task, labels):
@@ -171,13 +178,14 @@ def test_training_twice_gives_the_same_pipeline(corpus, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["tagger", "ner"])
+@pytest.mark.parametrize("task", ["tagger", "ner", "textcat"])
 def test_a_packaged_pipeline_is_used_in_a_fresh_environment(corpus, tmp_path, task):
     steps = {"training.max_steps": 30, "training.eval_frequency": 30}
     nlp = train_briefly(ROOT / "configs" / f"{task}.cfg", corpus, tmp_path, **steps)
     expected = nlp("The cats sang.").to_json()
     assert ("tag" in expected["tokens"][0]) == (task == "tagger")
     assert bool(expected.get("ents")) == (task == "ner")
+    assert bool(expected.get("cats")) == (task == "textcat")
     package = [sys.executable, "-m", "spacy", "package", tmp_path / "model-last", tmp_path]
     subprocess.run([*package, "--build", "none"], check=True, capture_output=True)
     (source,) = [path.parent for path in tmp_path.glob("en_pipeline-*/setup.py")]

@@ -10,6 +10,7 @@ from spacy_rnn.modules.cells import CELLS
 
 from .conftest import make_examples, make_nlp
 from .pipeline import test_rnn_ner as ner
+from .pipeline import test_rnn_textcat as textcat
 
 pytestmark = pytest.mark.gpu
 
@@ -94,6 +95,43 @@ def test_entities_and_probabilities_agree_and_learn(output):
     for _ in range(3):
         gpu_nlp.update(ner.make_examples(gpu_nlp), sgd=optimizer, losses=losses)
     assert numpy.isfinite(losses["rnn_ner"])
+
+
+@pytest.mark.parametrize("kind", textcat.KINDS)
+def test_categories_and_attention_agree_and_learn(kind):
+    nlp = textcat.make_nlp(kind, steps=20, linear=True)
+    texts = [text for text, _ in textcat.TEXTS] + [""]
+    expected = textcat.read(nlp.pipe(texts))
+    docs = [nlp.make_doc(text) for text in texts]
+    weights = nlp.get_pipe(kind).get_attention(docs)
+    stored = nlp.to_bytes()
+    require_gpu()
+    gpu_nlp = textcat.make_nlp(kind, linear=True)
+    gpu_nlp.from_bytes(stored)
+    numpy.testing.assert_allclose(textcat.read(gpu_nlp.pipe(texts)), expected, atol=1e-4)
+    for ours, theirs in zip(weights, gpu_nlp.get_pipe(kind).get_attention(docs), strict=True):
+        numpy.testing.assert_allclose(theirs, ours, atol=1e-4)
+    optimizer, losses = gpu_nlp.resume_training(), {}
+    for _ in range(3):
+        gpu_nlp.update(textcat.make_examples(gpu_nlp, kind), sgd=optimizer, losses=losses)
+    assert numpy.isfinite(losses[kind])
+
+
+@pytest.mark.parametrize("limits", [{"max_tokens_in_memory": 7}, {"bptt_k1": 4, "bptt_k2": 8}])
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_pieces_agree(cell, limits):
+    on_cpu = make_encoder(cell=cell, **limits)
+    Ys, backprop = on_cpu.begin_update(make_batch(numpy))
+    dXs = backprop([numpy.ones_like(Y) for Y in Ys])
+    on_gpu = on_cpu.copy()
+    require_gpu()
+    on_gpu.to_gpu(0)
+    xp = on_gpu.ops.xp
+    gpu_Ys, gpu_backprop = on_gpu.begin_update(make_batch(xp))
+    gpu_dXs = gpu_backprop([xp.ones_like(Y) for Y in gpu_Ys])
+    for ours, theirs in ((Ys, gpu_Ys), (dXs, gpu_dXs), (Ys, on_gpu.predict(make_batch(xp)))):
+        for A, B in zip(ours, theirs, strict=True):
+            numpy.testing.assert_allclose(to_numpy(B), A, atol=1e-4)
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

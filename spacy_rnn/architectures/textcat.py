@@ -1,13 +1,13 @@
 from spacy.tokens import Doc
 from spacy.util import registry
-from thinc.api import Linear, Model, add, chain, resizable
+from thinc.api import Linear, Model, chain, resizable
 from thinc.initializers import zero_init
 from thinc.layers.resizable import resize_linear_weighted, resize_model
 from thinc.types import Floats2d
 from thinc.util import partial
 
+from ..layers.ensemble import ensemble
 from ..layers.pool import pool
-from ..layers.probabilities import probabilities
 from ..layers.settings import check_choice, check_count
 from ..layers.torch_shim import TorchShim, get_shim
 from ..modules.pooling import POOLINGS, Pooling
@@ -31,8 +31,8 @@ def build_rnn_text_classifier(
     grad_clip_norm: float = 5.0,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
-    """Classify texts by what a recurrent network makes of them, and by their words alone if a
-    `linear_model` is added.
+    """Classify texts by what a recurrent network makes of them, and by their words alone if there
+    is a `linear_model`: both are trained by themselves, and vote.
 
     tok2vec (Model[List[Doc], List[Floats2d]]): Embeds the tokens in context.
     exclusive_classes (bool): Whether the probabilities of all labels add up to 1.
@@ -42,8 +42,8 @@ def build_rnn_text_classifier(
     attention_heads (int): How many such means there are.
     bidirectional (Optional[bool]): Whether the second half of the vectors was read from right to
         left, for "last". None finds out from the encoder, and is true behind a listener.
-    linear_model (Optional[Model[List[Doc], Floats2d]]): A model of which the scores are added,
-        such as spacy.TextCatBOW.v3 with `no_output_layer = true`.
+    linear_model (Optional[Model[List[Doc], Floats2d]]): A model that votes too, such as
+        spacy.TextCatBOW.v3 with `no_output_layer = true`.
     grad_clip_norm (float): Scale the gradients of the attention down where the norm of all of them
         together is larger than this. 0 turns it off.
     nO (Optional[int]): The number of labels. Inferred.
@@ -69,11 +69,11 @@ def build_rnn_text_classifier(
         Linear(nO, init_W=zero_init),
         resize_layer=partial(resize_linear_weighted, fill_defaults={"W": 0, "b": new_bias}),
     )
-    scores: Model[list[Doc], Floats2d] = chain(chain(tok2vec, pooled), output)
+    classifiers: list[Model[list[Doc], Floats2d]] = [chain(chain(tok2vec, pooled), output)]
     if linear_model is not None:
         check_linear_model(linear_model, exclusive_classes)
-        scores = add(scores, linear_model)
-    model = chain(scores, probabilities(exclusive=exclusive_classes))
+        classifiers.append(linear_model)
+    model = ensemble(classifiers, exclusive=exclusive_classes)
     model.set_ref("tok2vec", tok2vec)
     model.set_ref("pooling", pooled)
     model.set_ref("output_layer", output.layers[0])
@@ -95,8 +95,8 @@ def resize_output(
     nO (int): The new number of labels.
     RETURNS (Model): The whole model.
     """
-    output = resize_model(output, nO)
-    output.set_dim("nO", nO, force=True)
+    resize_model(output, nO).set_dim("nO", nO, force=True)
+    model.layers[0].set_dim("nO", nO, force=True)
     if linear_model is not None:
         linear_model.attrs["resize_output"](linear_model, nO)
     model.set_ref("output_layer", output.layers[0])

@@ -27,7 +27,18 @@ TAGGERS = (
     "spacy-cnn",
 )
 RECOGNISERS = ("ours-ner", "spacy-ner-torch-bilstm", "spacy-ner-cnn")
-SYSTEMS = TAGGERS + RECOGNISERS
+CLASSIFIERS = (
+    "ours-textcat",
+    "ours-textcat-torch-bilstm",
+    "spacy-textcat-ensemble",
+    "spacy-textcat-reduce",
+    "spacy-textcat-bow",
+    "ours-textcat-multilabel",
+    "spacy-textcat-multilabel-ensemble",
+    "spacy-textcat-multilabel-reduce",
+    "spacy-textcat-multilabel-bow",
+)
+SYSTEMS = TAGGERS + RECOGNISERS + CLASSIFIERS
 BINS = [{"n": 0, "mean": 0.0, "right": 0.0}, {"n": 10, "mean": 0.9, "right": 0.8}]
 
 
@@ -120,17 +131,44 @@ def test_benchmark_has_the_systems(scripts: SimpleNamespace) -> None:
     assert theirs["training"]["dropout"] == 0.1
     assert list(theirs["components"]) == theirs["nlp"]["pipeline"] == ["tagger"]
     assert scripts.systems.get_config("spacy-ner-cnn")["nlp"]["pipeline"] == ["ner"]
+    bow = scripts.systems.get_config("spacy-textcat-bow").interpolate()["components"]["textcat"]
+    assert bow["model"]["@architectures"] == "spacy.TextCatBOW.v3"
+    assert "tok2vec" not in bow["model"]
+    bilstm = scripts.systems.get_config("ours-textcat-torch-bilstm")["components"]["rnn_textcat"]
+    tok2vec = bilstm["model"]["tok2vec"]
+    assert tok2vec["embed"]["@architectures"] == "spacy-rnn.LexemeEmbed.v1"
+    assert tok2vec["encode"]["@architectures"] == "spacy.TorchBiLSTMEncoder.v1"
+
+
+def test_benchmark_folds(scripts: SimpleNamespace) -> None:
+    task = scripts.tasks.TASKS["textcat"]
+    assert task.get_directory(Path("c"), "mr", 3) == Path("c/mr/fold_3")
+    assert task.get_directory(Path("c"), "banking77", 3) == Path("c/banking77")
+    counts = [task.count_trainings(corpus, seeds) for corpus in task.corpora for seeds in (0, 1, 3)]
+    assert counts == [0, 1, 3, 0, 1, 5, 0, 1, 5]
+
+
+def test_benchmark_compares_fold_with_fold(scripts: SimpleNamespace) -> None:
+    def make(system: str, seed: int, test: float) -> Any:
+        scores = {"dev": test, "test": test}
+        return make_accuracy(scripts, system=system, corpus="mr", seed=seed, scores=scores)
+
+    ours = [make("ours-textcat", seed, 0.8 - seed / 10) for seed in range(3)]
+    theirs = [make("spacy-textcat-ensemble", 2, 0.55), make("spacy-textcat-bow", 0, 0.75)]
+    rows = scripts.report.make_report("textcat", ours + theirs, None)["systems"]
+    assert rows[0]["ratios"]["TextCatEnsemble"]["test_difference"] == {"mr": 5.0}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_benchmark_system_runs(scripts: SimpleNamespace, name: str) -> None:
     words = ["We", "saw", "Rome", "."]
-    is_tagger = name in TAGGERS
+    is_tagger, is_classifier = name in TAGGERS, name in CLASSIFIERS
     labels = [".", "NN", "PRP", "VBD"] if is_tagger else ["LOC", "PER"]
 
     def get_examples(nlp: Any) -> list[Example]:
         known = {"tags": ["PRP", "VBD", "NN", "."], "ents": ["B-PER", "O", "B-LOC", "O"]}
         reference = Doc(nlp.vocab, words=words, **known)
+        reference.cats = {"LOC": 1.0, "PER": 0.0}
         return [Example(Doc(nlp.vocab, words=words), reference) for _ in range(2)]
 
     nlp = scripts.systems.build_pipeline(name, labels, get_examples)
@@ -138,7 +176,10 @@ def test_benchmark_system_runs(scripts: SimpleNamespace, name: str) -> None:
     scripts.timing.update(nlp, get_examples(nlp), scripts.timing.Adam(0.001))
     doc = nlp("We saw Rome.")
     assert all(token.tag_ in labels for token in doc if is_tagger)
-    assert doc.has_annotation("TAG" if is_tagger else "ENT_IOB")
+    if is_classifier:
+        assert sorted(doc.cats) == labels
+    else:
+        assert doc.has_annotation("TAG" if is_tagger else "ENT_IOB")
 
 
 def test_benchmark_accuracy_round_trip(scripts: SimpleNamespace, tmp_path: Path) -> None:
@@ -215,7 +256,8 @@ def test_benchmark_report(scripts: SimpleNamespace, tmp_path: Path) -> None:
         assert (tmp_path / f"{chart}.png").read_bytes().startswith(b"\x89PNG")
     report = scripts.results.read_json(tmp_path / "table.json")
     rows = {row["system"]: row for part in report.values() for row in part["systems"]}
-    assert tuple(rows) == tuple(name for name in SYSTEMS if name != "spacy-torch-bilstm-64")
+    shown = TAGGERS + RECOGNISERS
+    assert tuple(rows) == tuple(name for name in shown if name != "spacy-torch-bilstm-64")
     ours = rows["ours-lstm-2x128"]
     assert ours["accuracy"]["ud_en_ewt"]["n"] == 2
     assert ours["accuracy"]["ud_en_ewt"]["test"] == {"mean": 94.8, "min": 94.7, "max": 94.9}
@@ -271,6 +313,8 @@ def test_benchmark_data(scripts: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         scripts.data.read_texts([tmp_path / "test.conllu"])
     docs = [Doc(Vocab(), words=["a", "b"], tags=["X", "Y"]) for _ in range(20)]
+    DocBin(docs=docs[:2]).to_disk(tmp_path / "dev.spacy")
+    assert scripts.data.read_texts([tmp_path / "dev.spacy"]) == ["a b ", "a b "]
     DocBin(docs=docs).to_disk(tmp_path / "train.spacy")
     assert scripts.data.read_lengths(tmp_path / "train.spacy") == [2] * 20
     get_tags = scripts.tasks.get_tags

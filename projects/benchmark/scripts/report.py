@@ -126,8 +126,8 @@ def summarize_accuracy(results: list[Accuracy]) -> dict[str, Any]:
             [result.calibration for result in results if result.calibration]
         ),
     }
-    # To compare fold with fold
-    summary["test_by_seed"] = {
+    # The number of the seed is that of the fold, if there are folds.
+    summary["test_by_fold"] = {
         str(result.seed): round(100 * result.scores["test"], 2) for result in results
     }
     for part in ("dev", "test"):
@@ -161,24 +161,34 @@ def average_calibration(results: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def compare(row: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-    """Divide a system's measures by another's; of accuracy on test, take the mean difference of the
-    seeds, or folds, that both have.
+    """Divide a system's measures by another's; of accuracy on test, take the difference of
+    the means, or where there are folds the mean difference of those that both have.
     """
     result: dict[str, Any] = {}
     if row["speed"] and reference["speed"]:
         for key in MEASURES:
             result[key] = round(row["speed"][key] / reference["speed"][key], 2)
     for corpus, accuracy in row["accuracy"].items():
-        theirs = reference["accuracy"].get(corpus, {}).get("test_by_seed", {})
-        differences = [
-            value - theirs[seed]
-            for seed, value in accuracy["test_by_seed"].items()
-            if seed in theirs
-        ]
-        if differences:
-            mean = round(statistics.mean(differences), 2)
-            result.setdefault("test_difference", {})[corpus] = mean
+        theirs = reference["accuracy"].get(corpus)
+        if theirs is None:
+            continue
+        difference = accuracy["test"]["mean"] - theirs["test"]["mean"]
+        if is_folded(corpus):
+            pairs = [
+                (value, theirs["test_by_fold"][fold])
+                for fold, value in accuracy["test_by_fold"].items()
+                if fold in theirs["test_by_fold"]
+            ]
+            if not pairs:
+                continue
+            difference = statistics.mean(ours - other for ours, other in pairs)
+        result.setdefault("test_difference", {})[corpus] = round(difference, 2)
     return result
+
+
+def is_folded(corpus: str) -> bool:
+    """Whether a corpus is for cross-validation."""
+    return any(corpus in task.folds for task in TASKS.values())
 
 
 def make_markdown(report: dict[str, Any]) -> str:
