@@ -46,3 +46,15 @@ def test_a_few_passes_over_uner_beat_spacys_cnn(data_dir, tmp_path):
         subprocess.run([*command, "--drop", "OTH", "--drop", "O"], check=True)
     scores = train_and_evaluate(ROOT / "configs" / "ner.cfg", tmp_path, 1000)
     assert scores["ents_f"] > 0.66
+
+
+@pytest.mark.slow
+def test_a_few_passes_over_banking77_beat_spacys_ensemble(data_dir, tmp_path):
+    """TextCatEnsemble has 86.6 on the test set after all of its training."""
+    convert = PROJECTS / "textcat" / "scripts" / "convert.py"
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "banking77").symlink_to(data_dir / "banking77")
+    command = [sys.executable, convert, tmp_path / "assets", tmp_path]
+    subprocess.run(command, check=True)
+    scores = train_and_evaluate(ROOT / "configs" / "textcat.cfg", tmp_path / "banking77", 1200)
+    assert scores["cats_micro_f"] > 0.885

@@ -23,7 +23,7 @@ NEW_LABEL = -4.0
 def build_rnn_text_classifier(
     tok2vec: Model[list[Doc], list[Floats2d]],
     exclusive_classes: bool,
-    pooling: list[str] = ["last", "mean", "max"],  # noqa: B006
+    pooling: list[str] = ["mean", "max", "attention"],  # noqa: B006
     attention_width: int = 64,
     attention_heads: int = 1,
     bidirectional: bool | None = None,

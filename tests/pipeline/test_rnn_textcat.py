@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 from html import escape
 
 import numpy
@@ -326,6 +328,36 @@ def test_a_huge_doc_is_the_same_in_pieces(linear):
     pieces.add_pipe("rnn_textcat", config={"model": config})
     pieces.from_bytes(nlp.to_bytes())
     numpy.testing.assert_allclose(read([pieces(doc)]), whole, atol=1e-5)
+
+
+HUGE_DOC = """
+import random, resource, sys, spacy
+from spacy.tokens import Doc
+
+def get_peak():
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+nlp = spacy.load(sys.argv[1])
+list(nlp.pipe(["A good film.", "What a bad film!"]))
+words = [f"word{i}" for i in range(20_000)]
+doc = Doc(nlp.vocab, words=random.Random(0).choices(words, k=200_000))
+before = get_peak()
+nlp.get_pipe("rnn_textcat")(doc)
+assert abs(sum(doc.cats.values()) - 1) < 1e-5
+print(get_peak() - before)
+"""
+
+
+@pytest.mark.slow
+def test_a_doc_of_200_000_tokens_takes_less_than_a_gigabyte(tmp_path):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("rnn_textcat", config={"model": {"pooling": ALL}})
+    nlp.initialize(lambda: make_examples(nlp, "rnn_textcat"))
+    nlp.to_disk(tmp_path)
+    command = [sys.executable, "-c", HUGE_DOC, str(tmp_path)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert float(run.stdout) < 1000
 
 
 def test_training_in_pieces_learns():
