@@ -52,7 +52,10 @@ class RNNTextCatMixin(RNNPipeMixin):
         scores (Floats2d): What `predict` returned for it.
         """
         docs = list(docs)
-        super().set_annotations(docs, scores)  # type: ignore[misc]
+        # What spaCy's does, without looking up each number by itself: there may be many labels.
+        labels = self.labels  # type: ignore[attr-defined]
+        for doc, row in zip(docs, self.model.ops.to_numpy(scores).tolist(), strict=True):
+            doc.cats.update(zip(labels, row, strict=True))
         key = self.cfg["attention_key"]
         if key is not None:
             for doc, weights in zip(docs, self.get_attention(docs), strict=True):

@@ -148,6 +148,20 @@ def test_benchmark_folds(scripts: SimpleNamespace) -> None:
     assert counts == [0, 1, 3, 0, 1, 5, 0, 1, 5]
 
 
+def test_benchmark_changes_our_training_for_a_corpus(scripts: SimpleNamespace) -> None:
+    for name, system in scripts.systems.SYSTEMS.items():
+        if not system.is_ours:
+            continue
+        config = scripts.systems.get_config(name)
+        for changes in system.task.training.values():
+            dotted = {f"training.{key}": value for key, value in changes.items()}
+            changed = scripts.accuracy.override(config, dotted)
+            assert changed["training"]["max_steps"] == changes["max_steps"]
+            assert changed["training"]["batcher"]["size"] == changes["batcher.size"]
+            assert changed["training"].keys() == config["training"].keys()
+            assert changed["training"]["seed"] == "${system.seed}"
+
+
 def test_benchmark_compares_fold_with_fold(scripts: SimpleNamespace) -> None:
     def make(system: str, seed: int, test: float) -> Any:
         scores = {"dev": test, "test": test}

@@ -89,7 +89,6 @@ def run_training(
     results: Path = RESULTS,
     *,
     force: bool = False,
-    overrides: dict[str, Any] | None = None,
 ) -> Accuracy:
     """Train a system in its own process, evaluate it and store the outcome, unless there is one.
 
@@ -99,11 +98,12 @@ def run_training(
     corpora (Path): The directory of all corpora.
     results (Path): The directory of results.
     force (bool): Whether to train even so.
-    overrides (dict[str, Any] | None): Changes of [training], to try things out.
     RETURNS (Accuracy): The outcome.
     """
     config = get_config(name)
-    config["training"].update(overrides or {})
+    if SYSTEMS[name].is_ours:
+        changes = SYSTEMS[name].task.training.get(corpus, {})
+        config = override(config, {f"training.{key}": value for key, value in changes.items()})
     commit, dirty = get_commit()
     result = Accuracy(name, corpus, seed, commit, dirty, hash_config(config), hash_code())
     title = f"{name}, {corpus}, seed {seed}"
@@ -134,6 +134,11 @@ def run_training(
     path = save_accuracy(result, results)
     msg.good(f"{path.name}: {result.scores['test']:.4f} on test, {seconds / 60:.1f} minutes")
     return result
+
+
+def override(config: Config, changes: dict[str, Any]) -> Config:
+    """Change settings of a config, by their names with dots."""
+    return Config().from_str(config.to_str(), interpolate=False, overrides=changes)
 
 
 def train(

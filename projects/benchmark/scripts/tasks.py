@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from spacy.tokens import Doc
 
@@ -36,6 +37,7 @@ class Task:
         against how often it is right.
     folds (dict[str, int]): The corpora for cross-validation, and into how many folds they are
         divided. Training number n is on fold n, with seed n.
+    training (dict[str, dict[str, Any]]): What is changed in our [training] for a corpus.
     find_threshold (bool): Whether the component has a threshold, to be chosen on dev.
     """
 
@@ -50,6 +52,7 @@ class Task:
     get_labels: Callable[[list[Doc]], list[str]]
     calibration: Path | None = None
     folds: dict[str, int] = field(default_factory=dict)
+    training: dict[str, dict[str, Any]] = field(default_factory=dict)
     find_threshold: bool = False
 
     def get_directory(self, corpora: Path, corpus: str, number: int) -> Path:
@@ -127,6 +130,8 @@ TASKS = {
         },
         get_labels=get_categories,
         folds={"mr": 5, "movie_reviews": 5},
+        # A batch of 1,000 words would be one or two reviews.
+        training={"movie_reviews": {"batcher.size": 8000, "max_steps": 300, "eval_frequency": 25}},
     ),
     "textcat_multilabel": Task(
         title="Texts with several labels",
