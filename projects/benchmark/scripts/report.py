@@ -249,7 +249,7 @@ def _title(row: dict[str, Any]) -> str:
 def _accuracy_section(name: str, part: dict[str, Any]) -> list[str]:
     task = TASKS[name]
     head = ["System", "Corpus", f"{task.score_title} test, %", f"{task.score_title} dev, %"]
-    head += ["Seeds", "Training, min", *(["Calibration error"] if task.calibration else [])]
+    head += ["Trainings", "Training, min", *(["Calibration error"] if task.calibration else [])]
     rows, commits, dirty = [], set(), False
     for corpus, title in task.corpora.items():
         for row in part["systems"]:
@@ -268,8 +268,8 @@ def _accuracy_section(name: str, part: dict[str, Any]) -> list[str]:
         return []
     changed = "; some with uncommitted changes" if dirty else ""
     text = (
-        "Accuracy is on gold tokens: mean (min-max) of the seeds; ours with "
-        f"configs/{task.ours.name}, spaCy's default models with the [training] that it recommends. "
+        "Accuracy: mean (min-max) of several trainings, tokens as in the data. Ours is "
+        f"configs/{task.ours.name}; spaCy's are default models, its recommended [training]. "
         f"Trainings are from commit {', '.join(sorted(commits))}{changed}."
     )
     if task.calibration:
@@ -277,7 +277,7 @@ def _accuracy_section(name: str, part: dict[str, Any]) -> list[str]:
             " The calibration error is the expected one of ten bins, on test: how far "
             "the probabilities are from how often they are right, the mean of the seeds."
         )
-    return [make_table(head, rows), text]
+    return [make_table(head, rows), f"{text} {task.note}".strip()]
 
 
 def _spread(accuracy: dict[str, Any], part: str) -> str:

@@ -133,7 +133,7 @@ SYSTEMS = {
     ),
     "spacy-textcat-ensemble": System("TextCatEnsemble.v2", "textcat", False, seeds=3),
     "spacy-textcat-reduce": System("TextCatReduce.v1", "textcat", False, _reduce(exclusive=True)),
-    "spacy-textcat-bow": System("TextCatBOW.v3", "textcat", False, _bow(exclusive=True)),
+    "spacy-textcat-bow": System("TextCatBOW.v3", "textcat", False, _bow(exclusive=True), seeds=3),
     "ours-textcat-multilabel": System(
         "spacy-rnn GRU 1x128", "textcat_multilabel", True, seeds=3, timed=False
     ),

@@ -39,6 +39,7 @@ class Task:
         divided. Training number n is on fold n, with seed n.
     training (dict[str, dict[str, Any]]): What is changed in our [training] for a corpus.
     find_threshold (bool): Whether the component has a threshold, to be chosen on dev.
+    note (str): What else there is to say about the accuracies.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Task:
     folds: dict[str, int] = field(default_factory=dict)
     training: dict[str, dict[str, Any]] = field(default_factory=dict)
     find_threshold: bool = False
+    note: str = ""
 
     def get_directory(self, corpora: Path, corpus: str, number: int) -> Path:
         """Get the directory of the data of a training.
@@ -126,12 +128,15 @@ TASKS = {
         component="textcat",
         references={
             "spacy-textcat-ensemble": "TextCatEnsemble",
+            "spacy-textcat-bow": "TextCatBOW",
             "ours-textcat-torch-bilstm": "ours with TorchBiLSTM",
         },
         get_labels=get_categories,
         folds={"mr": 5, "movie_reviews": 5},
         # A batch of 1,000 words would be one or two reviews.
         training={"movie_reviews": {"batcher.size": 8000, "max_steps": 300, "eval_frequency": 25}},
+        note="MR and movie reviews are cross-validation: a training is a fold, and differences are "
+        "fold by fold. Ours reads movie reviews in batches of 8,000 words, in 300 steps at most.",
     ),
     "textcat_multilabel": Task(
         title="Texts with several labels",
@@ -144,5 +149,6 @@ TASKS = {
         references={"spacy-textcat-multilabel-ensemble": "TextCatEnsemble"},
         get_labels=get_categories,
         find_threshold=True,
+        note="The threshold of each training is what `spacy find-threshold` picks on dev.",
     ),
 }
