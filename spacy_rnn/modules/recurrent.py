@@ -112,7 +112,7 @@ class RecurrentStack(nn.Module):
                 parts[i] = self._finish_layer(j, parts[i], piece)
         if len(parts) == 1:
             return parts[0]
-        return torch.cat([part.view(-1, self.nO) for part in parts])
+        return torch.cat([part.view(len(part), self.nO) for part in parts])
 
     def _run_bucketed(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
         # One row more, for what padding is encoded to.

@@ -27,6 +27,13 @@ width = null
 width = 256
 depth = 1
 cell = "gru"
+
+[model.linear_model]
+@architectures = "spacy.TextCatBOW.v3"
+exclusive_classes = true
+length = 65536
+ngram_size = 2
+no_output_layer = true
 """
 
 

@@ -14,7 +14,6 @@ from thinc.types import Floats2d
 from .rnn_textcat import DEFAULT_CONFIG
 from .textcat_mixin import SCORE_WEIGHTS, RNNTextCatMixin
 
-# The same model, but for its output.
 _MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 
 
@@ -22,7 +21,7 @@ _MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
     "rnn_textcat_multilabel",
     assigns=["doc.cats"],
     default_config={
-        "model": {**_MODEL, "exclusive_classes": False},
+        "model": {**_MODEL, "exclusive_classes": False, "linear_model": None},
         "threshold": 0.5,
         "attention_key": None,
         "scorer": {"@scorers": "spacy.textcat_multilabel_scorer.v2"},

@@ -20,6 +20,12 @@ def test_predictions_in_pieces_are_the_same(extras, cell, bidirectional, lengths
         assert_close(stack(X, lengths, limits=Limits(max_tokens=size)), stack(X, lengths))
 
 
+def test_long_and_empty_sequences_only():
+    stack, X = make_stack(), torch.randn(9, 6)
+    with torch.inference_mode():
+        assert_close(stack(X, [0, 9, 0], limits=Limits(max_tokens=2)), stack(X, [0, 9, 0]))
+
+
 def test_predictions_in_pieces_compute_no_more_than_a_piece(monkeypatch):
     stack, sizes = make_stack(), []
 
