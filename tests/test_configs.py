@@ -91,6 +91,20 @@ def test_config_trains_and_evaluates(config, corpus, tmp_path):
             assert set(doc.cats) == {"SITTING", "ELSE"}
 
 
+@pytest.mark.parametrize("name", ["rnn_textcat", "rnn_textcat_multilabel"])
+def test_a_classifiers_own_model_is_that_of_its_config(name):
+    config = load_config(ROOT / "configs" / f"{name.removeprefix('rnn_')}.cfg")
+    nlp = spacy.blank("en")
+    nlp.add_pipe(name)
+    expected = config["components"][name]["model"]
+    ours = nlp.config["components"][name]["model"]
+    assert ours["linear_model"] == expected["linear_model"]
+    assert ours["pooling"] == expected["pooling"]
+    for part in ("embed", "encode"):
+        for key, value in ours["tok2vec"][part].items():
+            assert expected["tok2vec"][part][key] == value, key
+
+
 def test_a_shared_encoder_learns_through_spacys_listeners(corpus, tmp_path):
     overrides = {"training.max_steps": 30, "training.eval_frequency": 30}
     nlp = train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, tmp_path, **overrides)

@@ -44,10 +44,12 @@ def build_rnn_encoder(
     grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
     mixed_precision (bool): Compute in half precision, for speed on a GPU.
     max_tokens_in_memory (int): In prediction, longer Docs are computed layer by layer in pieces of
-        this many tokens, with the same result.
+        this many tokens, with the same result: what a layer takes besides input and output is
+        for no more tokens than that.
     bptt_k1 (Optional[int]): In training, Docs longer than `bptt_k2` are computed in pieces of this
-        many tokens: truncated backpropagation through time, with the state carried over. None
-        trains on Docs as a whole, which takes memory in proportion to the longest.
+        many tokens: truncated backpropagation through time, with the state carried over. What is
+        between input and output is kept for `bptt_k2` tokens only, and computed again, which
+        takes longer. None trains on Docs as a whole.
     bptt_k2 (Optional[int]): How many tokens the gradient of a piece goes back, from its end: a
         multiple of `bptt_k1`, which it is by default.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): The encoder.

@@ -12,8 +12,8 @@ from ..layers.settings import check_choice, check_count
 from ..layers.torch_shim import TorchShim, get_shim
 from ..modules.pooling import POOLINGS, Pooling
 
-# The score of a new label before it is learned. Beside others, that is a probability of zero in
-# single precision, and can still be learned, what spaCy's -5000 can't.
+# The score of a new label before it is learned. Beside others, that is a probability of about
+# 1e-9, and can still be learned, what spaCy's -5000 can't.
 NEW_EXCLUSIVE_LABEL = -20.0
 # By itself, a probability of 2 %.
 NEW_LABEL = -4.0
@@ -44,8 +44,8 @@ def build_rnn_text_classifier(
         left, for "last". None finds out from the encoder, and is true behind a listener.
     linear_model (Optional[Model[List[Doc], Floats2d]]): A model that votes too, such as
         spacy.TextCatBOW.v3 with `no_output_layer = true`.
-    grad_clip_norm (float): Scale the gradients of the attention down where the norm of all of them
-        together is larger than this. 0 turns it off.
+    grad_clip_norm (float): Scale the gradients of the attention's weights, no others, down where
+        the norm of all of them together is larger than this. 0 turns it off.
     nO (Optional[int]): The number of labels. Inferred.
     RETURNS (Model[List[Doc], Floats2d]): The model, with a probability for each text and label.
     """
@@ -118,10 +118,15 @@ def check_pooling(pooling: list[str]) -> None:
 def check_linear_model(linear_model: Model, exclusive_classes: bool) -> None:
     """Raise a ValueError unless the model has scores of labels that can be added to ours."""
     names = {layer.name for layer in linear_model.walk()}
-    if names & {"softmax_activation", "logistic"}:
+    if names & {"softmax", "softmax_activation", "logistic"}:
         raise ValueError(
-            "The linear_model of spacy-rnn.RNNTextCat.v1 must give scores, not probabilities: set "
-            "its no_output_layer = true."
+            "The linear_model of spacy-rnn.RNNTextCat.v1 must give scores, not probabilities: use "
+            "spacy.TextCatBOW.v3 with no_output_layer = true."
+        )
+    if "resize_output" not in linear_model.attrs:
+        raise ValueError(
+            f"The linear_model {linear_model.name!r} of spacy-rnn.RNNTextCat.v1 can't have labels "
+            "added: use spacy.TextCatBOW.v3 with no_output_layer = true."
         )
     if linear_model.attrs.get("multi_label") is exclusive_classes:
         raise ValueError(

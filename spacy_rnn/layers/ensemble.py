@@ -10,6 +10,9 @@ from thinc.util import partial
 InT = list[Doc]
 OutT = Floats2d
 
+# In single precision a probability is not yet 1, so that it differs from a truth that is known.
+MAX_LOGIT = 15.0
+
 
 def ensemble(classifiers: list[Model[InT, OutT]], *, exclusive: bool) -> Model[InT, OutT]:
     """Add up the scores of classifiers and make probabilities of the sum (Hinton 2002, "Training
@@ -42,10 +45,15 @@ def forward(
 ) -> tuple[OutT, Callable[[OutT], InT]]:
     """Compute the probabilities of a batch."""
     scores, callbacks = zip(*(layer(docs, is_train) for layer in model.layers), strict=True)
-    Y = _get_probabilities(model.ops, sum(scores[1:], start=scores[0]), exclusive=exclusive)
+    votes = sum(scores[1:], start=scores[0])
+    if not exclusive:
+        votes = votes.clip(-MAX_LOGIT, MAX_LOGIT)
+    Y = _get_probabilities(model.ops, votes, exclusive=exclusive)
 
     def backprop(dY: OutT) -> InT:
-        truths, is_known = Y - dY, dY != 0
+        truths = Y - dY
+        # Of labels that exclude each other, none is unknown.
+        is_known = exclusive | (dY != 0)
         for X, callback in zip(scores, callbacks, strict=True):
             own = _get_probabilities(model.ops, X, exclusive=exclusive)
             callback((own - truths) * is_known)

@@ -1,4 +1,4 @@
-"""One direction of one recurrent layer over a rectangle of sequences, without gradients, on CPU."""
+"""One direction of one recurrent layer over a rectangle of sequences, without gradients."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -87,7 +87,7 @@ def _get_weights(layer: nn.RNNBase, direction: int) -> list[torch.Tensor]:
 
 def _can_pack(layer: nn.RNNBase, X: torch.Tensor) -> bool:
     # Torch falls back to other kernels where any of this does not hold.
-    single = layer.mode == "LSTM" and X.dtype is torch.float32
+    single = layer.mode == "LSTM" and X.dtype is torch.float32 and X.device.type == "cpu"
     return single and _HAS_PACKING and bool(torch.backends.mkldnn.enabled)
 
 

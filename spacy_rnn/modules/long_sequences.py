@@ -1,5 +1,5 @@
-"""Recurrent layers over sequences of any length in bounded memory: piece by piece, with the state
-carried over.
+"""Recurrent layers over long sequences: piece by piece, with the state carried over. What a layer
+needs besides its input and output is bounded then. Pieces are computed in single precision.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,9 +51,14 @@ def run_pieces(layer: nn.RNNBase, X: torch.Tensor, size: int) -> torch.Tensor:
     RETURNS (Tensor): The hidden states, forward half first. (N, directions x hidden)
     """
     directions = 2 if layer.bidirectional else 1
-    Y = X.new_empty(len(X), directions * layer.hidden_size)
+    Y = X.new_empty(len(X), directions * layer.hidden_size, dtype=torch.float32)
     halves = Y.split(layer.hidden_size, dim=1)
-    run_tasks([partial(_run_half, layer, i, X, size, half) for i, half in enumerate(halves)])
+    tasks = [partial(_run_half, layer, i, X, size, half) for i, half in enumerate(halves)]
+    if X.device.type == "cpu":
+        run_tasks(tasks)
+    else:
+        for task in tasks:
+            task()
     return Y
 
 
@@ -64,17 +69,23 @@ def _run_half(
         return
     ranges = list(zip(X.split(size), Y.split(size), strict=True))
     state = None
-    for piece, target in reversed(ranges) if direction else ranges:
-        turned = (piece.flip(0) if direction else piece).unsqueeze(1)
-        out, state = run_direction(layer, direction, turned, cut_steps(len(piece), 1), state)
-        target.copy_(out[:, 0].flip(0) if direction else out[:, 0])
+    # Autocast belongs to a thread, and the kernels without gradients don't know it.
+    with torch.autocast(X.device.type, enabled=False):
+        for piece, target in reversed(ranges) if direction else ranges:
+            turned = (piece.flip(0) if direction else piece).float().unsqueeze(1)
+            # Padding would spoil the state, so that an odd number of steps ends with a single one.
+            n_odd = len(piece) % 2
+            pieces = cut_steps(len(piece) - n_odd, 1) + (1,) * n_odd
+            out, state = run_direction(layer, direction, turned, pieces, state)
+            target.copy_(out[:, 0].flip(0) if direction else out[:, 0])
 
 
 def run_truncated(
     layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor, k1: int, k2: int, *, fused: bool
 ) -> torch.Tensor:
     """Run a layer with truncated backpropagation through time. Only the hidden states are kept;
-    what a piece's gradient needs besides is computed again when it is its turn.
+    what a piece's gradient needs besides is computed again when it is its turn, so that each
+    token is computed k2 / k1 + 1 times.
 
     layer (nn.RNNBase): The layer.
     X (Tensor): The input, in the layout's order. (N, nI)
@@ -86,7 +97,9 @@ def run_truncated(
     """
     run = run_fused_steps if fused else run_steps
     pieces = _Pieces(layer, layout, layout.get_steps(), k1, k2, run)
-    return join_directions(_Truncated.apply(pieces, X, *stack_weights(layer)), layout)
+    with torch.autocast(X.device.type, enabled=False):
+        Y = _Truncated.apply(pieces, X.float(), *stack_weights(layer))
+    return join_directions(Y, layout)
 
 
 def run_fused_steps(

@@ -78,7 +78,8 @@ class RecurrentStack(nn.Module):
         X = permute(X, layout.order, layout.inverse)
         X = locked_dropout(X, layout.rows, n_rows, dropout)
         for i in range(len(self.layers)):
-            Y = self._finish_layer(i, X, self._run_layer(i, X, layout, path, limits))
+            truncation = limits if is_train else Limits()
+            Y = self._finish_layer(i, X, self._run_layer(i, X, layout, path, truncation))
             X = locked_dropout(Y, layout.rows, n_rows, dropout)
         return permute(X, layout.inverse, layout.order)
 

@@ -85,3 +85,5 @@ class RNNTextCategorizer(RNNTextCatMixin, TextCategorizer):
     ):
         super().__init__(vocab, model, name, threshold=threshold, scorer=scorer)
         self.cfg["attention_key"] = attention_key
+        if attention_key is not None:
+            self.require_attention()

@@ -65,3 +65,5 @@ class RNNMultiLabelTextCategorizer(RNNTextCatMixin, MultiLabel_TextCategorizer):
     ):
         super().__init__(vocab, model, name, threshold=threshold, scorer=scorer)
         self.cfg["attention_key"] = attention_key
+        if attention_key is not None:
+            self.require_attention()

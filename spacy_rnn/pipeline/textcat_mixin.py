@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from thinc.types import Floats2d
 
@@ -67,14 +68,26 @@ class RNNTextCatMixin(RNNPipeMixin):
         docs (Iterable[Doc]): The batch.
         RETURNS (List[ndarray]): For each Doc the weights, which add up to 1 in each head. Each
             (tokens, heads)
-        RAISES (ValueError): If the model has no attention.
+        RAISES (ValueError): If the model has no attention, or listens to a `tok2vec` that has not
+            processed the Docs.
         """
-        pooling = self.model.get_ref("pooling")
-        if "attention" not in pooling.shims[0].settings["kinds"]:
+        self.require_attention()
+        docs, tok2vec = list(docs), self.model.get_ref("tok2vec")
+        listens = any(isinstance(layer, Tok2VecListener) for layer in tok2vec.walk())
+        if listens and any(len(doc) != len(doc.tensor) for doc in docs):
+            raise ValueError(
+                f"Component {self.name!r} listens to a tok2vec, which has not processed the Docs: "  # type: ignore[attr-defined]
+                "get the weights of Docs from nlp.pipe."
+            )
+        layer, ops = self.model.get_ref("pooling"), self.model.ops
+        return [ops.to_numpy(weights) for weights in get_attention(layer, tok2vec.predict(docs))]
+
+    def require_attention(self) -> None:
+        """Raise a ValueError if the model has no attention."""
+        has_pooling = self.model.has_ref("pooling")
+        layers = [self.model.get_ref("pooling")] if has_pooling else []
+        if not any("attention" in layer.shims[0].settings["kinds"] for layer in layers):
             raise ValueError(
                 f"Component {self.name!r} has no attention: add 'attention' to the "  # type: ignore[attr-defined]
-                "setting pooling of its model, and train it."
+                "setting pooling of spacy-rnn.RNNTextCat.v1, and train it."
             )
-        vectors = self.model.get_ref("tok2vec").predict(list(docs))
-        ops = self.model.ops
-        return [ops.to_numpy(weights) for weights in get_attention(pooling, vectors)]

@@ -20,6 +20,55 @@ def test_predictions_in_pieces_are_the_same(extras, cell, bidirectional, lengths
         assert_close(stack(X, lengths, limits=Limits(max_tokens=size)), stack(X, lengths))
 
 
+@pytest.mark.parametrize("size", [64, 65, 99, 128])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman", "irnn"])
+def test_pieces_that_the_kernels_cut_further(cell, size):
+    stack = make_stack(cell)
+    lengths = [201, 257, 129]
+    X = torch.randn(sum(lengths), 6)
+    with torch.inference_mode():
+        assert_close(stack(X, lengths, limits=Limits(max_tokens=size)), stack(X, lengths))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman", "irnn"])
+def test_pieces_in_mixed_precision(cell, threads):
+    stack, X, before = make_stack(cell), torch.randn(40, 6), torch.get_num_threads()
+    limits = Limits(max_tokens=9, k1=4, k2=8)
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            expected = stack(X, [33, 7])
+            with torch.autocast("cpu"):
+                found = stack(X, [33, 7], limits=limits)
+    finally:
+        torch.set_num_threads(before)
+    assert_close(found[:33], expected[:33])
+    assert_close(found[33:], expected[33:], tolerance=0.05)
+    grads = []
+    for precision in (False, True):
+        stack.zero_grad()
+        with torch.autocast("cpu", enabled=precision):
+            Y = stack(X, [33, 7], is_train=True, limits=limits)
+        Y.float().sum().backward()
+        grads.append([param.grad.clone() for param in stack.parameters()])
+    for ours, theirs in zip(*grads, strict=True):
+        assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("path", ["bucketed", "packed"])
+def test_truncation_is_for_training(monkeypatch, path):
+    calls = []
+    monkeypatch.setattr(
+        "spacy_rnn.modules.recurrent.run_truncated", lambda *a, **k: calls.append(a)
+    )
+    monkeypatch.setattr("spacy_rnn.modules.recurrent.choose_path", lambda *a: path)
+    stack = make_stack()
+    with torch.inference_mode():
+        stack(torch.randn(9, 6), [9], limits=Limits(k1=2, k2=4))
+    assert not calls
+
+
 def test_long_and_empty_sequences_only():
     stack, X = make_stack(), torch.randn(9, 6)
     with torch.inference_mode():

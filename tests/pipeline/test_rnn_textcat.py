@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from contextlib import contextmanager
 from html import escape
 
 import numpy
@@ -12,12 +13,13 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.cli.find_threshold import find_threshold
-from spacy.pipeline.textcat import TextCategorizer
-from spacy.pipeline.textcat_multilabel import MultiLabel_TextCategorizer
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
-from thinc.api import Adam, Config, fix_random_seed
+from thinc.api import Adam, Config, Model, fix_random_seed
 
+from spacy_rnn.architectures.encoder import build_rnn_encoder
+from spacy_rnn.architectures.textcat import build_rnn_text_classifier
+from spacy_rnn.layers.ensemble import ensemble
 from spacy_rnn.pipeline.attention_html import render_attention
 
 from ..conftest import SMALL_TAGGER
@@ -31,6 +33,24 @@ TEXTS = [
 ]
 TOK2VEC = SMALL_TAGGER[SMALL_TAGGER.index("[model.tok2vec]") :]
 BOW = {"@architectures": "spacy.TextCatBOW.v3", "length": 128, "no_output_layer": True}
+REDUCE = {
+    "@architectures": "spacy.TextCatReduce.v1",
+    "exclusive_classes": True,
+    "use_reduce_first": False,
+    "use_reduce_last": False,
+    "use_reduce_max": False,
+    "use_reduce_mean": True,
+    "tok2vec": {
+        "@architectures": "spacy.HashEmbedCNN.v2",
+        "pretrained_vectors": None,
+        "width": 8,
+        "depth": 1,
+        "embed_size": 100,
+        "window_size": 1,
+        "maxout_pieces": 2,
+        "subword_features": False,
+    },
+}
 KINDS = ["rnn_textcat", "rnn_textcat_multilabel"]
 ALL = ["last", "mean", "max", "attention"]
 
@@ -41,8 +61,9 @@ def make_model(kind, *, linear=False, **model):
     model |= {"@architectures": "spacy-rnn.RNNTextCat.v1", "exclusive_classes": exclusive}
     model["tok2vec"] = Config().from_str(TOK2VEC.replace("[model.", "[")).pop("tok2vec")
     model["tok2vec"]["encode"]["cell"] = "gru"
-    if linear:
-        model["linear_model"] = {**BOW, "exclusive_classes": exclusive, "ngram_size": 1}
+    # None is said, as the component's own model has one.
+    bow = {**BOW, "exclusive_classes": exclusive, "ngram_size": 1}
+    model["linear_model"] = bow if linear else None
     return model
 
 
@@ -75,6 +96,21 @@ def trained(request):
     return make_nlp(request.param, steps=60, component={"attention_key": "looked_at"})
 
 
+@contextmanager
+def count_calls(name):
+    """Collect the arguments that a function is called with."""
+    calls, (module, function) = [], name.rsplit(".", 1)
+    original = getattr(sys.modules[module], function)
+
+    def spy(*args, **kwargs):
+        calls.append(args)
+        return original(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(name, spy)
+        yield calls
+
+
 def read(docs):
     return numpy.asarray([list(doc.cats.values()) for doc in docs])
 
@@ -83,6 +119,7 @@ def read(docs):
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_its_corpus(kind, linear):
     nlp = make_nlp(kind, steps=60, linear=linear)
+    assert len(nlp.get_pipe(kind).model.layers) == 1 + linear
     scores = read(nlp.pipe([text for text, _ in TEXTS]))
     gold = [list(make_cats(kind, labels).values()) for _, labels in TEXTS]
     numpy.testing.assert_allclose(scores, gold, atol=0.2)
@@ -145,6 +182,23 @@ def test_the_gradient_of_scores_is_that_of_its_own_cross_entropy(kind, linear):
             losses.append(get_loss())
         bias[i] -= 1e-2
         assert gradient[i] == pytest.approx((losses[1] - losses[0]) / 2e-2, rel=1e-2, abs=1e-3)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_confident_vote_does_not_hide_a_member_that_is_wrong(exclusive):
+    sure, wrong = numpy.asarray([[17.0, 0.0]], "f"), numpy.asarray([[-1.0, 0.0]], "f")
+    gradients = []
+
+    def member(scores):
+        forward = lambda model, X, is_train: (scores, gradients.append)  # noqa: E731
+        return Model("member", forward, dims={"nO": 2})
+
+    truths = numpy.asarray([[1.0, 0.0]], "f")
+    Y, backprop = ensemble([member(sure), member(wrong)], exclusive=exclusive)([None], True)
+    backprop(Y - truths)
+    powers = numpy.exp(wrong)
+    own = powers / powers.sum() if exclusive else powers / (1 + powers)
+    numpy.testing.assert_allclose(gradients[1], own - truths, atol=1e-4)
 
 
 @settings(max_examples=10)
@@ -312,22 +366,28 @@ def test_a_listener_feeds_it():
         nlp.update(examples, sgd=optimizer)
     assert nlp.evaluate(examples)["cats_score"] == 1.0
     before = read([nlp("A good film.")])
+    (weights,) = nlp.get_pipe("rnn_textcat").get_attention([nlp("A good film.")])
+    assert weights.std() > 1e-3
+    with pytest.raises(ValueError, match="listens to a tok2vec"):
+        nlp.get_pipe("rnn_textcat").get_attention([nlp.make_doc("A good film.")])
     nlp.replace_listeners("tok2vec", "rnn_textcat", ["model.tok2vec"])
     numpy.testing.assert_allclose(read([nlp("A good film.")]), before, atol=1e-6)
 
 
-@pytest.mark.parametrize("linear", [False, True])
-def test_a_huge_doc_is_the_same_in_pieces(linear):
-    nlp = make_nlp(steps=2, linear=linear)
-    doc = Doc(nlp.vocab, words=TEXTS[0][0].split() * 6000)
-    whole = read([nlp(doc.copy())])
-    pieces = make_nlp(linear=linear)
-    config = make_model("rnn_textcat", linear=linear)
-    config["tok2vec"]["encode"]["max_tokens_in_memory"] = 500
-    pieces = spacy.blank("en")
-    pieces.add_pipe("rnn_textcat", config={"model": config})
-    pieces.from_bytes(nlp.to_bytes())
-    numpy.testing.assert_allclose(read([pieces(doc)]), whole, atol=1e-5)
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_huge_doc_is_the_same_in_pieces(cell):
+    scores, stored = [], None
+    for max_tokens in (10**6, 501):
+        config = make_model("rnn_textcat", linear=True)
+        config["tok2vec"]["encode"] |= {"max_tokens_in_memory": max_tokens, "cell": cell}
+        nlp = make_nlp(steps=2, component={"model": config})
+        stored = stored or nlp.to_bytes()
+        nlp.from_bytes(stored)
+        doc = Doc(nlp.vocab, words=TEXTS[0][0].split() * 6001)
+        with count_calls("spacy_rnn.modules.recurrent.run_pieces") as calls:
+            scores.append(read([nlp(doc)]))
+        assert bool(calls) == (max_tokens == 501)
+    numpy.testing.assert_allclose(*scores, atol=1e-5)
 
 
 HUGE_DOC = """
@@ -369,8 +429,11 @@ def test_training_in_pieces_learns():
     examples = make_examples(nlp, "rnn_textcat")
     nlp.initialize(lambda: examples)
     optimizer = Adam(0.02)
-    for _ in range(60):
-        nlp.update(examples, sgd=optimizer)
+    with count_calls("spacy_rnn.modules.recurrent.run_truncated") as calls:
+        for _ in range(60):
+            nlp.update(examples, sgd=optimizer)
+    # In each of the two layers
+    assert len(calls) == 120
     assert nlp.evaluate(examples)["cats_score"] == 1.0
 
 
@@ -388,7 +451,8 @@ def test_attention_is_stored_and_drawn(trained):
     best = doc[int(weights.argmax())]
     marks = {part.split("</mark>")[0] for part in html.split("<mark ")[1:]}
     assert any(", 1.00)" in mark and mark.endswith(">" + escape(best.text)) for mark in marks)
-    assert not render_attention(doc, "looked_at", page=False).startswith("<!DOCTYPE")
+    figure = render_attention(doc, "looked_at", labels=["GOOD"], page=False)
+    assert figure.startswith("<figure>") and "GOOD" in figure and "BAD" not in figure
     stored = Doc(trained.vocab).from_bytes(doc.to_bytes())
     numpy.testing.assert_array_equal(stored.user_data["looked_at"], weights)
 
@@ -397,8 +461,11 @@ def test_attention_that_is_not_there():
     nlp = make_nlp(pooling=["mean"])
     with pytest.raises(ValueError, match=r"'attention'.*pooling"):
         nlp.get_pipe("rnn_textcat").get_attention([nlp.make_doc("x")])
-    with pytest.raises(ValueError, match="attention_key = 'looked_at'"):
+    with pytest.raises(ValueError, match=r'cfg\["attention_key"\] = \'looked_at\''):
         render_attention(nlp("x"), "looked_at")
+    model = make_model("rnn_textcat", pooling=["mean"])
+    with pytest.raises(ValueError, match="has no attention"):
+        spacy.blank("en").add_pipe("rnn_textcat", config={"model": model, "attention_key": "a"})
 
 
 @pytest.mark.parametrize(
@@ -412,14 +479,14 @@ def test_attention_that_is_not_there():
         ({"bidirectional": False}, "bidirectional = False"),
         ({"linear_model": {**BOW, "no_output_layer": False}}, "no_output_layer = true"),
         ({"linear_model": {**BOW, "exclusive_classes": False}}, "exclusive_classes = True"),
+        ({"linear_model": REDUCE}, "not probabilities"),
     ],
 )
 def test_bad_settings(settings, message):
     model = make_model("rnn_textcat")
-    if "linear_model" in settings:
-        settings["linear_model"] = {"exclusive_classes": True, "ngram_size": 1} | settings[
-            "linear_model"
-        ]
+    if settings.get("linear_model", {}).get("@architectures") == BOW["@architectures"]:
+        defaults = {"exclusive_classes": True, "ngram_size": 1}
+        settings["linear_model"] = defaults | settings["linear_model"]
     with pytest.raises(ValueError, match=message):
         spacy.blank("en").add_pipe("rnn_textcat", config={"model": {**model, **settings}})
 
@@ -447,7 +514,8 @@ def test_an_uninitialised_pipeline_says_so():
         nlp("Some text.")
 
 
-def test_the_classes_are_spacys():
-    assert issubclass(type(make_nlp().get_pipe("rnn_textcat")), TextCategorizer)
-    multilabel = make_nlp("rnn_textcat_multilabel").get_pipe("rnn_textcat_multilabel")
-    assert issubclass(type(multilabel), MultiLabel_TextCategorizer)
+def test_a_linear_model_that_cannot_have_labels_added():
+    tok2vec = build_rnn_encoder(8)
+    other = Model("other", lambda model, X, is_train: (X, None), attrs={"multi_label": False})
+    with pytest.raises(ValueError, match=r"'other'.*labels added"):
+        build_rnn_text_classifier(tok2vec, True, linear_model=other)

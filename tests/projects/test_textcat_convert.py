@@ -104,8 +104,11 @@ def test_archives_are_read_as_they_are(tmp_path: Path, kind: str) -> None:
     else:
         with tarfile.open(directory / "movie_reviews.tar.xz", "w:xz") as archive:
             archive.add(tmp_path / "files", "movie_reviews")
+    # Also unpacked: a review that is there twice counts once.
+    make_reviews(directory / "unpacked")
     folds = dict(convert.read_movie_reviews(directory))
     assert len(folds) == 5 and ("neg 0", ["neg"]) in folds["fold_0"]["test"]
+    assert sum(len(rows) for rows in folds["fold_0"].values()) == 40
 
 
 @pytest.mark.parametrize(
@@ -116,6 +119,8 @@ def test_archives_are_read_as_they_are(tmp_path: Path, kind: str) -> None:
         ("goemotions", "dev.tsv", "x\t0\ty\nx\t9\ty\n", "dev.tsv, line 2"),
         ("goemotions", "train.tsv", "x\n", "train.tsv, line 1"),
         ("mr", "x.zip", "no archive", "x.zip: not an archive"),
+        ("mr", "x.tar.xz", "no archive", "x.tar.xz: not an archive"),
+        ("banking77", "train.csv", "text,category\na,b,c\n", "train.csv, row 2"),
     ],
 )
 def test_broken_files_are_named(

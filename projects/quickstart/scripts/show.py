@@ -27,7 +27,7 @@ def show_cli(
     pipeline: Annotated[Path, typer.Argument(help="Where to save the pipeline with all")],
     html: Annotated[Path, typer.Argument(help="Where to draw the entities")],
     attention_html: Annotated[
-        Path, typer.Argument(help="Where to draw the words that decide on the category")
+        Path, typer.Argument(help="Where to draw what the classifier's attention looked at")
     ],
 ) -> None:
     """Tag a text, recognise its entities and its category, print all and draw what can be drawn."""

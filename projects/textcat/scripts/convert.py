@@ -7,7 +7,9 @@ import random
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from lzma import LZMAError
 from pathlib import Path
 from typing import Annotated
 
@@ -163,6 +165,9 @@ def _read_csv(path: Path) -> list[Row]:
     rows = list(csv.reader(_read(path).splitlines(keepends=True)))
     if not rows or rows[0] != ["text", "category"]:
         raise CorpusError(f"{path}, line 1: no columns text, category. {FETCH}")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != 2:
+            raise CorpusError(f"{path}, row {number}: not a text and a category: {row}. {FETCH}")
     return [(text.strip(), [label]) for text, label in rows[1:]]
 
 
@@ -187,8 +192,9 @@ def _read_archive(directory: Path, pattern: str) -> dict[str, str]:
     """Read files from a directory, packed or not.
 
     directory (Path): The directory: with the files, or a .zip or .tar.xz that holds them.
-    pattern (str): A regular expression that is found in the names of the files.
-    RETURNS (dict[str, str]): The texts by the names of the files.
+    pattern (str): A regular expression that is found in the names of the files. What it matches
+        names a file, so that one that is there twice counts once.
+    RETURNS (dict[str, str]): The texts by those names.
     """
     found: dict[str, bytes] = {}
     for path in sorted(directory.rglob("*")):
@@ -196,17 +202,17 @@ def _read_archive(directory: Path, pattern: str) -> dict[str, str]:
             if path.suffix == ".zip":
                 with zipfile.ZipFile(path) as archive:
                     for name in archive.namelist():
-                        if re.search(pattern, name):
-                            found[name] = archive.read(name)
+                        if match := re.search(pattern, name):
+                            found[match.group()] = archive.read(name)
             elif path.name.endswith(".tar.xz"):
                 with tarfile.open(path) as archive:
                     for member in archive:
                         file = archive.extractfile(member)
-                        if file is not None and re.search(pattern, member.name):
-                            found[member.name] = file.read()
-            elif path.is_file() and re.search(pattern, path.as_posix()):
-                found[path.as_posix()] = path.read_bytes()
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError) as err:
+                        if file is not None and (match := re.search(pattern, member.name)):
+                            found[match.group()] = file.read()
+            elif path.is_file() and (match := re.search(pattern, path.as_posix())):
+                found[match.group()] = path.read_bytes()
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, LZMAError, zlib.error) as err:
             raise CorpusError(f"{path}: not an archive ({err}). {FETCH}") from err
     if not found:
         raise CorpusError(f"{directory} holds no file like {pattern}. {FETCH}")
