@@ -21,7 +21,7 @@ def draw_chart(rows: list[dict[str, Any]], task: Task, path: Path) -> None:
     """
     n_corpora = len(task.corpora)
     figure = Figure(
-        figsize=(9 + 2 * n_corpora, 1.4 + 0.42 * len(rows)), dpi=150, layout="constrained"
+        figsize=(9 + 2.6 * n_corpora, 1.4 + 0.42 * len(rows)), dpi=150, layout="constrained"
     )
     ratios = [3, 3, *[2] * n_corpora]
     axes = figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios)
