@@ -75,11 +75,12 @@ class RecurrentStack(nn.Module):
             return self._run_bucketed(X, lengths)
         layout = StepMajor.from_lengths(lengths, X.device)
         n_rows, dropout = max(layout.sizes, default=0), dropout if is_train else 0.0
+        # Without gradients there is nothing to truncate.
+        limits = limits if is_train else Limits()
         X = permute(X, layout.order, layout.inverse)
         X = locked_dropout(X, layout.rows, n_rows, dropout)
         for i in range(len(self.layers)):
-            truncation = limits if is_train else Limits()
-            Y = self._finish_layer(i, X, self._run_layer(i, X, layout, path, truncation))
+            Y = self._finish_layer(i, X, self._run_layer(i, X, layout, path, limits))
             X = locked_dropout(Y, layout.rows, n_rows, dropout)
         return permute(X, layout.inverse, layout.order)
 

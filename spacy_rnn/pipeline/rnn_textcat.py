@@ -1,10 +1,8 @@
 from collections.abc import Callable
-from typing import Any
 
 from spacy.language import Language
-from spacy.pipeline.textcat import TextCategorizer, textcat_score
+from spacy.pipeline.textcat import TextCategorizer
 from spacy.tokens import Doc
-from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
@@ -72,18 +70,3 @@ def make_rnn_textcat(
 
 class RNNTextCategorizer(RNNTextCatMixin, TextCategorizer):
     """spaCy's `textcat` with a recurrent network: one label a text."""
-
-    def __init__(
-        self,
-        vocab: Vocab,
-        model: Model,
-        name: str = "rnn_textcat",
-        *,
-        threshold: float = 0.0,
-        attention_key: str | None = None,
-        scorer: Callable[..., Any] | None = textcat_score,
-    ):
-        super().__init__(vocab, model, name, threshold=threshold, scorer=scorer)
-        self.cfg["attention_key"] = attention_key
-        if attention_key is not None:
-            self.require_attention()

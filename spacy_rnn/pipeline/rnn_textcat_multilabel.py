@@ -1,13 +1,8 @@
 from collections.abc import Callable
-from typing import Any
 
 from spacy.language import Language
-from spacy.pipeline.textcat_multilabel import (
-    MultiLabel_TextCategorizer,
-    textcat_multilabel_score,
-)
+from spacy.pipeline.textcat_multilabel import MultiLabel_TextCategorizer
 from spacy.tokens import Doc
-from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
@@ -52,18 +47,3 @@ def make_rnn_textcat_multilabel(
 
 class RNNMultiLabelTextCategorizer(RNNTextCatMixin, MultiLabel_TextCategorizer):
     """spaCy's `textcat_multilabel` with a recurrent network: any number of labels a text."""
-
-    def __init__(
-        self,
-        vocab: Vocab,
-        model: Model,
-        name: str = "rnn_textcat_multilabel",
-        *,
-        threshold: float = 0.5,
-        attention_key: str | None = None,
-        scorer: Callable[..., Any] | None = textcat_multilabel_score,
-    ):
-        super().__init__(vocab, model, name, threshold=threshold, scorer=scorer)
-        self.cfg["attention_key"] = attention_key
-        if attention_key is not None:
-            self.require_attention()

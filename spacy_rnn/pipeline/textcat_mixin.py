@@ -27,11 +27,21 @@ SCORE_WEIGHTS = {
 
 class RNNTextCatMixin(RNNPipeMixin):
     """Give a text classifier the same categories for an empty Doc whatever batch it is in, and
-    access to the words it looked at. Goes before spaCy's class in the list of bases.
+    access to what its attention looked at. Goes before spaCy's class in the list of bases.
+
+    args, kwargs (Any): The arguments of spaCy's class.
+    attention_key (Optional[str]): Where in `doc.user_data` to store the weights of the attention.
+        None does not.
     """
 
     model: Any
     cfg: dict[str, Any]
+
+    def __init__(self, *args: Any, attention_key: str | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.cfg["attention_key"] = attention_key
+        if attention_key is not None:
+            self.require_attention()
 
     def predict(self, docs: Iterable[Doc]) -> Any:
         """Get the probabilities of a batch, without changing the Docs.
