@@ -3,9 +3,13 @@
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import info
+from . import info, pretrain
+
+# Settings of a config are overridden by options of its own names.
+_OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(name="rnn", help="Recurrent networks (spacy-rnn).", no_args_is_help=True)
 app.callback()(lambda: None)
 app.command("info")(info.info_cli)
+app.command("pretrain", context_settings=_OVERRIDES)(pretrain.pretrain_cli)
 spacy_app.add_typer(app)

@@ -1,12 +1,13 @@
 """The embedding of lexemes as a Thinc layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy
 import torch
 from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 from thinc.util import partial
@@ -68,6 +69,23 @@ def forward(
         return []
 
     return split(to_xp(Yf), lengths), backprop
+
+
+def get_features(
+    model: Model[InT, OutT], words: Sequence[str], vocab: Vocab, word_dropout: float = 0.0
+) -> dict[str, torch.Tensor]:
+    """Get what the layer's module embeds words from.
+
+    model (Model[List[Doc], List[Floats2d]]): A layer that `lexeme_embed` made, initialised.
+    words (Sequence[str]): The words, at least one.
+    vocab (Vocab): The vocab that knows their attributes.
+    word_dropout (float): The share of words that are hidden, so that only the rest is seen.
+    RETURNS (Dict[str, Tensor]): The module's arguments, for one row a word.
+    """
+    shim = get_shim(model)
+    shim.require_module()
+    tokens = Tokens([Doc(vocab, words=list(words))], shim.settings["attrs"])
+    return _get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout)
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:

@@ -1,12 +1,14 @@
 """One direction of one recurrent layer over a rectangle of sequences, without gradients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
+from .recurrence import get_product_dtype
 from .time_steps import State
 from .versions import get_version
 
@@ -19,6 +21,7 @@ _PLAIN: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {
 _HAS_PACKING = torch.backends.mkldnn.is_available() and hasattr(
     torch.ops.mkldnn, "_reorder_mkldnn_rnn_layer_weight"
 )
+_DTYPES = (torch.float32, torch.bfloat16)
 # Number of torch's mode for its LSTM kernels (at::RNN modes, as cuDNN counts them).
 _LSTM_MODE = 2
 # oneDNN wants weights in an order of its own and sorts them at each call: a tenth of the time
@@ -40,7 +43,7 @@ def run_direction(
 
     layer (nn.RNNBase): Torch's module with the parameters: LSTM, GRU or RNN, of one layer.
     direction (int): 0 for the forward direction's parameters, 1 for the backward's.
-    X (Tensor): The sequences. (steps, rows, nI)
+    X (Tensor): The sequences, in the precision to compute in. (steps, rows, nI)
     pieces (Sequence[int]): Into how many steps each to cut them, where the kernel depends on it.
     state (Optional[State]): What the last call returned, to go on from there; None is zero.
     RETURNS (Tuple[Tensor, State]): The hidden states, (steps, rows, hidden), and the state after
@@ -49,14 +52,15 @@ def run_direction(
     weights = _get_weights(layer, direction)
     if state is None:
         zeros = X.new_zeros(1, X.shape[1], layer.hidden_size)
-        state = (zeros, zeros) if layer.mode == "LSTM" else (zeros,)
+        # What is added up over time stays in single precision.
+        state = (zeros, zeros.float()) if layer.mode == "LSTM" else (zeros,)
     if not _can_pack(layer, X):
         # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
         plain_options = (True, 1, 0.0, False, False, False)
         first = state if layer.mode == "LSTM" else state[0]
         Y, *last = _PLAIN[layer.mode](X, first, weights, *plain_options)
         return Y, tuple(last)
-    packed = _pack(layer, direction, weights)
+    packed = _pack(layer, direction, weights, X.dtype)
     # Arguments: reverse, batch_sizes, mode, hidden_size, num_layers, has_biases, bidirectional,
     # batch_first, train.
     options: tuple[Any, ...] = (
@@ -87,17 +91,40 @@ def _get_weights(layer: nn.RNNBase, direction: int) -> list[torch.Tensor]:
 
 def _can_pack(layer: nn.RNNBase, X: torch.Tensor) -> bool:
     # Torch falls back to other kernels where any of this does not hold.
-    single = layer.mode == "LSTM" and X.dtype is torch.float32 and X.device.type == "cpu"
-    return single and _HAS_PACKING and bool(torch.backends.mkldnn.enabled)
+    if layer.mode != "LSTM" or X.device.type != "cpu" or X.dtype not in _DTYPES:
+        return False
+    return _HAS_PACKING and bool(torch.backends.mkldnn.enabled)
 
 
-def _pack(layer: nn.RNNBase, direction: int, weights: list[torch.Tensor]) -> list[torch.Tensor]:
-    versions = tuple(map(get_version, weights[:2]))
+def get_kernel_dtype(layers: Iterable[nn.Module], X: torch.Tensor) -> torch.dtype:
+    """Find the precision to compute in without gradients.
+
+    layers (Iterable[nn.Module]): The layers.
+    X (Tensor): Their input.
+    RETURNS (torch.dtype): What autocast asks for, if there are kernels for it and the processor
+        has instructions for them; else that of the input.
+    """
+    dtype = get_product_dtype(X)
+    is_known = dtype in _DTYPES and all(getattr(layer, "mode", "") == "LSTM" for layer in layers)
+    if dtype is torch.bfloat16 and not (is_known and _HAS_PACKING and _has_bfloat16()):
+        return X.dtype
+    return dtype
+
+
+@lru_cache(maxsize=1)
+def _has_bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _pack(
+    layer: nn.RNNBase, direction: int, weights: list[torch.Tensor], dtype: torch.dtype
+) -> list[torch.Tensor]:
+    versions = (dtype, *map(get_version, weights[:2]))
     cached = _packed.setdefault(layer, {})
     if direction not in cached or cached[direction][0] != versions:
         # Arguments: hidden_size, reverse, has_biases, batch_first.
         packed = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
-            *weights[:2], layer.hidden_size, False, True, False
+            *(weight.to(dtype) for weight in weights[:2]), layer.hidden_size, False, True, False
         )
         cached[direction] = (versions, packed)
     return cached[direction][1]

@@ -92,11 +92,21 @@ def run_steps(
         candidate_bias = bias_hh[:, 2 * hidden :]
         bias_hh = torch.cat([bias_hh[:, : 2 * hidden], torch.zeros_like(candidate_bias)], dim=1)
     bias = (bias_ih + bias_hh).unsqueeze(1)
-    gates = torch.baddbmm(bias, inputs, weight_ih.transpose(1, 2))
-    Y, *last = _Recurrence.apply(
-        gates, weight_hh.transpose(1, 2), candidate_bias, steps, cell_steps, state
-    )
+    dtype = get_product_dtype(inputs)
+    with torch.autocast(inputs.device.type, enabled=False):
+        factors = (bias, inputs, weight_ih.transpose(1, 2))
+        gates = torch.baddbmm(*(factor.to(dtype) for factor in factors)).to(bias.dtype)
+        weight = weight_hh.transpose(1, 2).to(dtype)
+        Y, *last = _Recurrence.apply(gates, weight, candidate_bias, steps, cell_steps, state)
     return Y, tuple(last)
+
+
+def get_product_dtype(X: torch.Tensor) -> torch.dtype:
+    """RETURNS (torch.dtype): The precision of matrix products: that of the input, or what autocast
+    asks for.
+    """
+    device = X.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else X.dtype
 
 
 class _Recurrence(torch.autograd.Function):
@@ -142,5 +152,6 @@ class _Recurrence(torch.autograd.Function):
         d_gates, d_recurrent, d_bias = ctx.cell_steps.backward(
             grads[0].clone(), hidden, before, weight, saved, ctx.steps
         )
-        d_weight = torch.bmm(before.transpose(1, 2), d_recurrent)
+        dtype = weight.dtype
+        d_weight = torch.bmm(before.transpose(1, 2).to(dtype), d_recurrent.to(dtype))
         return d_gates, d_weight, d_bias, None, None, None

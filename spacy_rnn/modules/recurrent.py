@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 from .batching import Bucket, StepMajor, make_buckets, permute
 from .cells import make_layer
 from .dropout import locked_dropout
-from .kernels import run_direction
+from .kernels import get_kernel_dtype, run_direction
 from .long_sequences import Limits, run_pieces, run_truncated
 from .recurrence import run_layer
 from .workers import run_tasks
@@ -97,7 +97,7 @@ class RecurrentStack(nn.Module):
     def _finish_layer(self, i: int, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
         if self.residual and X.shape[-1] == Y.shape[-1]:
             Y = Y + X
-        return self.norms[i](Y) if self.norms else Y
+        return self.norms[i](Y.float()).to(Y.dtype) if self.norms else Y
 
     def _run_long(self, X: torch.Tensor, lengths: list[int], limits: Limits) -> torch.Tensor:
         # Long sequences by themselves, the others together.
@@ -117,9 +117,12 @@ class RecurrentStack(nn.Module):
         return torch.cat([part.view(len(part), self.nO) for part in parts])
 
     def _run_bucketed(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+        X = X.to(get_kernel_dtype(self.layers, X))
         # One row more, for what padding is encoded to.
         Y = X.new_empty(len(X) + 1, self.nO)
-        run_tasks([partial(self._run_bucket, X, bucket, Y) for bucket in make_buckets(lengths)])
+        # Autocast belongs to a thread: the precision was chosen above for all of them.
+        with torch.autocast("cpu", enabled=False):
+            run_tasks([partial(self._run_bucket, X, bucket, Y) for bucket in make_buckets(lengths)])
         return Y[:-1]
 
     def _run_bucket(self, X: torch.Tensor, bucket: Bucket, Y: torch.Tensor) -> None:
@@ -143,13 +146,12 @@ def choose_path(device: torch.device, is_train: bool) -> str:
     """Decide how a stack runs: the one place for it, by measurement (see the benchmark project).
 
     On a GPU, cuDNN takes packed batches as they are. On a CPU, the fastest kernels without
-    gradients want rectangles, and those with gradients are ours, except in lower precision,
-    which only torch's know.
+    gradients want rectangles, and those with gradients are ours.
 
     device (torch.device): Where the stack is.
     is_train (bool): Whether gradients will be asked for.
     RETURNS (str): "packed", "bucketed" or "stepwise".
     """
-    if device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+    if device.type != "cpu":
         return "packed"
     return "stepwise" if is_train else "bucketed"

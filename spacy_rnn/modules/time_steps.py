@@ -32,6 +32,13 @@ def find_previous(steps: Steps) -> torch.Tensor:
     return torch.arange(len(offsets)) + steps[0][1] - offsets
 
 
+def multiply(X: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Multiply in the precision of the second factor, which is where mixed precision comes in: what
+    is added up over time stays in that of the first.
+    """
+    return torch.bmm(X.to(weight.dtype), weight)
+
+
 def shift(states: torch.Tensor, steps: Steps, first: torch.Tensor | None) -> torch.Tensor:
     """For each token, the state before it.
 
@@ -101,7 +108,7 @@ class LSTMSteps(TimeSteps):
         for start, end in steps:
             gate = gates[:, start:end]
             if last is not None:
-                gate += torch.bmm(last[0][:, : end - start], weight)
+                gate += multiply(last[0][:, : end - start], weight)
             i, f, g, o = gate.split(size, dim=2)
             gate[:, :, : 2 * size].sigmoid_()
             g.tanh_()
@@ -145,7 +152,7 @@ class LSTMSteps(TimeSteps):
             gate[:, :, : 3 * size].unflatten(2, (3, size)).mul_(d_cell.unsqueeze(2))
             if step:
                 earlier = steps[step - 1][0]
-                grad[:, earlier : earlier + end - start] += torch.bmm(gate, weight_t)
+                grad[:, earlier : earlier + end - start] += multiply(gate, weight_t)
                 d_cell_next = d_cell.mul_(f[:, start:end])
         return d_gates, d_gates, None
 
@@ -172,7 +179,7 @@ class GRUSteps(TimeSteps):
             r, z, n = gate.split(size, dim=2)
             if last is not None:
                 last = last[:, : end - start]
-                recurrent = torch.bmm(last, weight)
+                recurrent = multiply(last, weight)
                 gate[:, :, : 2 * size] += recurrent[:, :, : 2 * size]
                 torch.add(recurrent[:, :, 2 * size :], bias, out=inner[:, start:end])
             else:
@@ -214,7 +221,7 @@ class GRUSteps(TimeSteps):
             if step:
                 earlier = steps[step - 1][0]
                 target = grad[:, earlier : earlier + end - start]
-                target += torch.bmm(gate, weight_t)
+                target += multiply(gate, weight_t)
                 target.addcmul_(grad[:, start:end], z[:, start:end])
         return d_gates, d_recurrent, d_recurrent[:, :, 2 * size :].sum(dim=1)
 
@@ -244,7 +251,7 @@ class ElmanSteps(TimeSteps):
         for start, end in steps:
             gate = gates[:, start:end]
             if last is not None:
-                gate += torch.bmm(last[:, : end - start], weight)
+                gate += multiply(last[:, : end - start], weight)
             last = cls.activate_(gate)
         # The result must not be the input: autograd would take it for untouched.
         return gates.clone(), (), _copy((gates[:, start:end],))
@@ -266,7 +273,7 @@ class ElmanSteps(TimeSteps):
             gate = grad[:, start:end].mul_(derivative[:, start:end])
             if step:
                 earlier = steps[step - 1][0]
-                grad[:, earlier : earlier + end - start] += torch.bmm(gate, weight_t)
+                grad[:, earlier : earlier + end - start] += multiply(gate, weight_t)
         return grad, grad, None
 
 

@@ -252,7 +252,7 @@ def test_mixed_precision_follows_the_device():
             torch, "autocast", lambda device, **kw: devices.append(device) or autocast(device, **kw)
         )
         Ys = model.predict(make_batch())
-    assert devices == ["cpu"]
+    assert set(devices) == {"cpu"}
     assert Ys[0].dtype == numpy.float32
     assert 0 < abs(Ys[0] - plain.predict(make_batch())[0]).max() < 0.05
     _, grads = gradients(model)

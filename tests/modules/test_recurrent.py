@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_rnn.modules.cells import CELLS
+from spacy_rnn.modules.kernels import _has_bfloat16
 from spacy_rnn.modules.recurrent import RecurrentStack, choose_path
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any)
@@ -153,8 +154,26 @@ def test_path_is_chosen_by_device_and_mode():
     assert choose_path(cpu, is_train=False) == "bucketed"
     assert choose_path(cpu, is_train=True) == "stepwise"
     assert {choose_path(gpu, is_train=mode) for mode in (True, False)} == {"packed"}
-    with torch.autocast("cpu"):
-        assert choose_path(cpu, is_train=True) == "packed"
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("is_train", [True, False])
+def test_mixed_precision_is_close_to_single(cell, is_train):
+    stack, X, lengths = make_stack(cell), torch.randn(16, 6), [3, 0, 9, 1, 3]
+    results = []
+    for enabled in (False, True):
+        stack.zero_grad()
+        with torch.set_grad_enabled(is_train), torch.autocast("cpu", enabled=enabled):
+            Y = stack(X, lengths, is_train=is_train).float()
+        if is_train:
+            (Y * Y).sum().backward()
+        grads = [param.grad for param in stack.parameters() if param.grad is not None]
+        results.append([Y.detach(), *(grad.clone() for grad in grads)])
+    for single, half in zip(*results, strict=True):
+        assert half.dtype == torch.float32
+        assert_close(half, single, tolerance=0.05 * max(1.0, float(single.abs().max())))
+    if is_train or (cell == "lstm" and _has_bfloat16()):
+        assert not torch.equal(results[0][0], results[1][0])
 
 
 def test_packed_path_agrees(monkeypatch):

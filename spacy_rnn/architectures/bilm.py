@@ -1,0 +1,108 @@
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Model
+from thinc.types import Floats2d, Floats3d
+
+from ..layers.bilm import bilm
+from ..layers.settings import check_choice, check_count, check_counts, check_rate
+from ..layers.torch_shim import TorchShim, get_shim
+from ..modules.cells import CELLS
+from ..modules.directed import DirectedStack
+from ..modules.lm_softmax import AdaptiveSoftmax, TiedSoftmax
+
+DEFAULT_CUTOFFS = [2000, 10000]
+
+
+@registry.architectures("spacy-rnn.BiLM.v1")
+def build_bilm(
+    embed: Model[list[Doc], list[Floats2d]],
+    width: int = 384,
+    hidden: int | None = None,
+    depth: int = 2,
+    cell: str = "lstm",
+    directions: str = "both",
+    residual: bool = True,
+    softmax: str = "adaptive",
+    cutoffs: list[int] = DEFAULT_CUTOFFS,
+    dropout: float | None = None,
+    grad_clip_norm: float = 5.0,
+    grad_clip_value: float = 0.0,
+    mixed_precision: bool = False,
+) -> Model[list[Doc], list[Floats3d]]:
+    """A language model of recurrent layers that reads from the left, or from the left and from the
+    right apart (Peters et al. 2018, "Deep contextualized word representations"), pretrained by
+    `spacy rnn pretrain`. Words come in by their features, so that any can be read; a vocabulary has
+    only what the model can predict.
+
+    embed (Model[List[Doc], List[Floats2d]]): The embedding layer: spacy-rnn.LexemeEmbed.v1 of the
+        same width.
+    width (int): The width of the embeddings, and of each layer's output in one direction.
+    hidden (Optional[int]): The number of units of a layer, which a linear map projects to the
+        width. None: as many as the width, and no projection.
+    depth (int): The number of recurrent layers.
+    cell (str): The kind of cell: "lstm", "gru", "elman" or "irnn".
+    directions (str): "forward", or "both" for forward and backward.
+    residual (bool): Whether to add a layer's input to its output, from the second layer on.
+    softmax (str): "adaptive" (Grave et al. 2017), in clusters by frequency, or "tied", whose
+        weights are the words' embeddings (Press & Wolf 2017).
+    cutoffs (List[int]): Where the second and later clusters of an adaptive softmax begin.
+    dropout (Optional[float]): The rate of dropout where the model is fine-tuned with a component.
+        None follows `[training] dropout`; a number stays fixed.
+    grad_clip_norm (float): Scale this layer's gradients down where the norm of all of them
+        together is larger than this. 0 turns it off.
+    grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
+    mixed_precision (bool): Compute in half precision: on a GPU, or on a CPU that has instructions
+        for bfloat16, several times as fast. Results then depend on the batch by its rounding.
+    RETURNS (Model[List[Doc], List[Floats3d]]): The model. For each Doc the embeddings, once for
+        each direction, and the layers' outputs, the forward half first.
+        (depth + 1, tokens, directions x width)
+    """
+    for name, value in {"width": width, "depth": depth}.items():
+        check_count(name, value, 1)
+    if hidden is not None:
+        check_count("hidden", hidden, 1)
+    check_choice("cell", cell, sorted(CELLS))
+    check_choice("directions", directions, ["forward", "both"])
+    check_choice("softmax", softmax, ["adaptive", "tied"])
+    check_counts("cutoffs", cutoffs, 1)
+    if sorted(set(cutoffs)) != list(cutoffs) or not cutoffs:
+        raise ValueError(f"Setting cutoffs = {cutoffs} must be rising numbers, at least one.")
+    if dropout is not None:
+        check_rate("dropout", dropout)
+    _check_embed(embed, width)
+    clip = {"grad_clip_norm": grad_clip_norm, "grad_clip_value": grad_clip_value}
+    settings = {
+        "width": width,
+        "hidden": hidden,
+        "depth": depth,
+        "cell": cell,
+        "directions": directions,
+        "residual": residual,
+    }
+    shim = TorchShim("bilm", DirectedStack, settings, mixed_precision=mixed_precision, **clip)
+    if softmax == "adaptive":
+        output_settings = {"width": width, "cutoffs": list(cutoffs)}
+        output_shim = TorchShim("lm_softmax", AdaptiveSoftmax, output_settings)
+    else:
+        output_shim = TorchShim("lm_softmax", TiedSoftmax, {})
+    return bilm(embed, _hold(output_shim), shim, dropout)
+
+
+def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
+    settings = getattr(get_shim(embed), "settings", {}) if embed.shims else {}
+    if settings.get("width") != width or settings.get("include_static_vectors"):
+        raise ValueError(
+            f"Architecture spacy-rnn.BiLM.v1 needs an embedding layer spacy-rnn.LexemeEmbed.v1 of "
+            f"width = {width} without static vectors, but {embed.name!r} has width = "
+            f"{settings.get('width')} and include_static_vectors = "
+            f"{settings.get('include_static_vectors')}."
+        )
+
+
+def _hold(shim: TorchShim) -> Model:
+    """A layer that is there to store its module."""
+    return Model(shim.layer, _refuse, shims=[shim])
+
+
+def _refuse(model: Model, X: object, is_train: bool) -> tuple[object, object]:
+    raise ValueError(f"Layer {model.name!r} is run by the language model around it.")

@@ -1,0 +1,69 @@
+import logging
+from pathlib import Path
+
+import torch
+import typer
+from spacy.cli._util import parse_config_overrides, setup_gpu, show_validation_error
+from spacy.util import load_config
+from thinc.api import Config
+from wasabi import msg
+
+from ..training.find_model import find_language_model, load_pipeline
+from ..training.lm_settings import LMSettings
+from ..training.pretrain import Pretraining
+from ..training.processes import Processes
+from ..training.progress import Progress
+
+SECTION = "lm_pretraining"
+
+
+def pretrain_cli(
+    ctx: typer.Context,
+    config_path: Path = typer.Argument(
+        ..., help="Path to config file", exists=True, dir_okay=False, allow_dash=False
+    ),
+    output: Path = typer.Argument(..., help="Directory for checkpoints, log and pipelines"),
+    resume: bool = typer.Option(False, "--resume", "-r", help="Go on from the last checkpoint"),
+    use_gpu: int = typer.Option(-1, "--gpu-id", "-g", help="GPU ID or -1 for CPU"),
+) -> None:
+    """Pretrain a language model on raw text: the component "bilm" or "rnn_lm" of a pipeline. The
+    section [lm_pretraining] of the config says on what and how.
+
+    To override settings, add options such as --lm_pretraining.n_rows 32. To train in several
+    processes, start this through torchrun: torchrun --nproc-per-node 2 -m spacy rnn pretrain ...
+    """
+    logging.captureWarnings(True)
+    overrides = parse_config_overrides(ctx.args)
+    with show_validation_error(config_path):
+        config = load_config(config_path, overrides=overrides, interpolate=False)
+    try:
+        pretrain(config, output, resume=resume, use_gpu=use_gpu)
+    except (ValueError, OSError) as err:
+        msg.fail("Pretraining stopped", str(err), exits=1)
+
+
+def pretrain(config: Config, output: Path, *, resume: bool = False, use_gpu: int = -1) -> None:
+    """Pretrain a language model.
+
+    config (Config): The config.
+    output (Path): The directory for what comes out.
+    resume (bool): Whether to go on from the last checkpoint.
+    use_gpu (int): The number of the GPU; -1 is the CPU.
+    RAISES (ValueError): If something in config, texts or output directory is wrong.
+    """
+    setup_gpu(use_gpu)
+    section = config.interpolate().get(SECTION)
+    if not section:
+        raise ValueError(f"The config has no section [{SECTION}].")
+    settings = LMSettings.from_config(dict(section))
+    output.mkdir(parents=True, exist_ok=True)
+    nlp = load_pipeline(config)
+    component = find_language_model(nlp, settings.component)
+    device = torch.device("cpu" if use_gpu < 0 else f"cuda:{use_gpu}")
+    processes = Processes(device)
+    try:
+        progress = Progress(silent=not processes.is_first)
+        run = Pretraining(nlp, component.model, settings, output, progress, processes)
+        run.run(resume=resume)
+    finally:
+        processes.close()

@@ -1,0 +1,47 @@
+"""Pretrained weights of language models."""
+
+from pathlib import Path
+
+import spacy
+from thinc.api import Model
+
+from .torch_shim import get_shim
+
+_NAME = "bilm"
+
+
+def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None:
+    """Load the weights of a pretrained language model.
+
+    model (Model): What `spacy-rnn.BiLM.v1` returned, initialised.
+    path (Path): A pipeline that `spacy rnn pretrain` saved.
+    with_output (bool): Whether to load the softmax and its vocabulary too.
+    RAISES (ValueError): If there is none, or its settings are others than the model's.
+    """
+    try:
+        nlp = spacy.load(path)
+    except (OSError, ValueError) as err:
+        raise ValueError(
+            f"Can't load pretrained weights from '{path}': {err}. Name the directory of a pipeline "
+            "that `spacy rnn pretrain` saved, such as its model-best."
+        ) from err
+    stored = [
+        pipe.model
+        for _, pipe in nlp.pipeline
+        if isinstance(getattr(pipe, "model", None), Model) and pipe.model.name == _NAME
+    ]
+    if len(stored) != 1:
+        raise ValueError(
+            f"Can't load pretrained weights from '{path}': it has {len(stored)} language models "
+            f"among its components {nlp.component_names}, and should have one."
+        )
+    pairs = [(model, stored[0]), (model.get_ref("embed"), stored[0].get_ref("embed"))]
+    if with_output:
+        outputs = (model.get_ref("output"), stored[0].get_ref("output"))
+        pairs.append(outputs)
+        outputs[0].attrs.update(outputs[1].attrs)
+    for target, source in pairs:
+        try:
+            get_shim(target).from_bytes(get_shim(source).to_bytes())
+        except ValueError as err:
+            raise ValueError(f"Can't load pretrained weights from '{path}'. {err}") from err

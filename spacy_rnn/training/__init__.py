@@ -1,0 +1,1 @@
+"""What training needs besides: language models learn from raw text."""

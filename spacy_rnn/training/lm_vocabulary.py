@@ -1,0 +1,67 @@
+"""The words that a language model can predict."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..modules.language_model import BOUNDARY, UNKNOWN, UNKNOWN_ID
+
+# Words seen once are dropped from the counts whenever there are more than this many.
+MAX_COUNTED = 5_000_000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is known of texts after reading them once.
+
+    vocabulary (List[str]): The boundary of texts, the unknown word, and then the most frequent word
+        first, equally frequent ones by the alphabet.
+    n_texts (int): The number of texts that have words.
+    n_words (int): The number of words.
+    """
+
+    vocabulary: list[str]
+    n_texts: int
+    n_words: int
+
+
+def count_words(texts: Iterable[Sequence[str]], size: int) -> Counts:
+    """Find the most frequent words.
+
+    texts (Iterable[Sequence[str]]): The words of each text.
+    size (int): The number of words, with the boundary of texts and the unknown word.
+    RETURNS (Counts): The vocabulary, and how much text there is.
+    """
+    counts: Counter[str] = Counter()
+    n_texts = n_words = 0
+    for words in texts:
+        n_texts += bool(words)
+        counts.update(words)
+        n_words += len(words)
+        if len(counts) > MAX_COUNTED:
+            counts = Counter({word: count for word, count in counts.items() if count > 1})
+    counts.pop(BOUNDARY, None)
+    counts.pop(UNKNOWN, None)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    vocabulary = [BOUNDARY, UNKNOWN, *(word for word, _ in ranked[: max(size - 2, 0)])]
+    return Counts(vocabulary, n_texts, n_words)
+
+
+class Vocabulary:
+    """Look up words.
+
+    words (Sequence[str]): As in `Counts`.
+    """
+
+    def __init__(self, words: Sequence[str]):
+        self.words = list(words)
+        # Texts may contain what stands for the special words: it is unknown then.
+        self._ids = {word: i for i, word in enumerate(self.words) if i > UNKNOWN_ID}
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def get_ids(self, words: Iterable[str]) -> list[int]:
+        """RETURNS (List[int]): The place of each word, that of the unknown word if it is none."""
+        get = self._ids.get
+        return [get(word, UNKNOWN_ID) for word in words]

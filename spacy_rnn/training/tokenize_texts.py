@@ -1,0 +1,61 @@
+"""Tokenizing in worker processes, in order, reading no further ahead than needed."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+
+from spacy.tokens import Doc
+
+Words = list[str]
+Tokenizer = Callable[[str], Doc]
+
+# Texts that are sent to a process together, and how many of such parcels are on the way.
+PARCEL_TEXTS = 256
+PARCELS_PER_PROCESS = 4
+
+_tokenizer: Tokenizer | None = None
+
+
+def tokenize(texts: Iterable[str], tokenizer: Tokenizer, n_process: int) -> Iterator[Words]:
+    """Tokenize texts.
+
+    texts (Iterable[str]): The texts.
+    tokenizer (Callable[[str], Doc]): The tokenizer of a pipeline.
+    n_process (int): The number of worker processes; 0 does it in this one.
+    YIELDS (List[str]): The words of each text, white space left out.
+    """
+    if not n_process:
+        yield from (_get_words(tokenizer, text) for text in texts)
+        return
+    texts = iter(texts)
+    parcels = iter(lambda: list(islice(texts, PARCEL_TEXTS)), [])
+    # Forked processes would inherit locks of torch's threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_process, context, _start, (tokenizer,)) as pool:
+        waiting: deque[Future[list[Words]]] = deque()
+        try:
+            for parcel in parcels:
+                waiting.append(pool.submit(_tokenize_parcel, parcel))
+                if len(waiting) > n_process * PARCELS_PER_PROCESS:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _start(tokenizer: Tokenizer) -> None:
+    global _tokenizer
+    _tokenizer = tokenizer
+
+
+def _tokenize_parcel(texts: list[str]) -> list[Words]:
+    assert _tokenizer is not None
+    return [_get_words(_tokenizer, text) for text in texts]
+
+
+def _get_words(tokenizer: Tokenizer, text: str) -> Words:
+    return [token.text for token in tokenizer(text) if not token.is_space]
