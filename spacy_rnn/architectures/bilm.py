@@ -1,9 +1,11 @@
 from spacy.tokens import Doc
 from spacy.util import registry
-from thinc.api import Model
+from thinc.api import Linear, Model, chain, with_array
 from thinc.types import Floats2d, Floats3d
 
-from ..layers.bilm import bilm
+from ..layers.bilm import bilm as run_bilm
+from ..layers.bilm_listener import bilm_listener
+from ..layers.scalar_mix import scalar_mix
 from ..layers.settings import check_choice, check_count, check_counts, check_rate
 from ..layers.torch_shim import TorchShim, get_shim
 from ..modules.cells import CELLS
@@ -85,7 +87,50 @@ def build_bilm(
         output_shim = TorchShim("lm_softmax", AdaptiveSoftmax, output_settings)
     else:
         output_shim = TorchShim("lm_softmax", TiedSoftmax, {})
-    return bilm(embed, _hold(output_shim), shim, dropout)
+    return run_bilm(embed, _hold(output_shim), shim, dropout)
+
+
+@registry.architectures("spacy-rnn.BiLMListener.v1")
+def build_bilm_listener(
+    width: int | None = None, dropout: float | None = None, upstream: str = "*"
+) -> Model[list[Doc], list[Floats2d]]:
+    """Mix the layers of a language model earlier in the pipeline, with weights of its own: an
+    embedding layer that knows context.
+
+    width (Optional[int]): The output width, to which a linear layer maps the mix. None: the mix as
+        it is, as wide as the language model.
+    dropout (Optional[float]): The rate of dropout of the mix in training. None follows
+        `[training] dropout`; a number stays fixed.
+    upstream (str): The name of the language model's component. "*" is any.
+    RETURNS (Model[List[Doc], List[Floats2d]]): The layer.
+    """
+    return _mix(bilm_listener(upstream), width, dropout)
+
+
+@registry.architectures("spacy-rnn.ScalarMix.v1")
+def build_scalar_mix(
+    bilm: Model[list[Doc], list[Floats3d]], width: int | None = None, dropout: float | None = None
+) -> Model[list[Doc], list[Floats2d]]:
+    """Mix the layers of a language model of its own, as spacy-rnn.BiLMListener.v1 does those of a
+    shared one: what `replace_listeners` makes of it.
+
+    bilm (Model[List[Doc], List[Floats3d]]): The language model.
+    width (Optional[int]): The output width, as above.
+    dropout (Optional[float]): The rate of dropout, as above.
+    RETURNS (Model[List[Doc], List[Floats2d]]): The layer.
+    """
+    return _mix(bilm, width, dropout)
+
+
+def _mix(
+    layers: Model[list[Doc], list[Floats3d]], width: int | None, dropout: float | None
+) -> Model[list[Doc], list[Floats2d]]:
+    if dropout is not None:
+        check_rate("dropout", dropout)
+    if width is None:
+        return chain(layers, scalar_mix(dropout))
+    check_count("width", width, 1)
+    return chain(layers, scalar_mix(dropout), with_array(Linear(width)))
 
 
 def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:

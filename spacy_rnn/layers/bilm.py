@@ -1,6 +1,7 @@
 """The bidirectional language model as a Thinc layer."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from spacy.tokens import Doc
@@ -34,10 +35,41 @@ def bilm(embed: Model, output: Model, shim: TorchShim, dropout: float | None) ->
         init=init,
         dims={"nO": n_directions * settings["width"]},
         layers=[embed, output],
-        refs={"embed": embed, "output": output},
         shims=[shim],
-        attrs=attrs,
+        attrs={**attrs, "replace_listener_cfg": replace_listener_config},
     )
+
+
+def get_embed(model: Model) -> Model:
+    """RETURNS (Model): The embedding layer. No ref, as copies of a model lose those."""
+    return model.layers[0]
+
+
+def get_output(model: Model) -> Model:
+    """RETURNS (Model): The layer that holds the softmax."""
+    return model.layers[1]
+
+
+def replace_listener_config(bilm_config: dict[str, Any], tok2vec_config: dict[str, Any]) -> Any:
+    """Find the config that takes the place of a listener's, where `replace_listeners` puts a copy
+    of the language model.
+
+    bilm_config (Dict[str, Any]): The config of the language model.
+    tok2vec_config (Dict[str, Any]): The config around the listener.
+    RETURNS (Dict[str, Any]): The config of a spacy-rnn.ScalarMix.v1.
+    """
+    listener = _find_listener(tok2vec_config) or {}
+    kept = {key: value for key, value in listener.items() if key in ("width", "dropout")}
+    return {"@architectures": "spacy-rnn.ScalarMix.v1", **kept, "bilm": bilm_config}
+
+
+def _find_listener(config: Any) -> dict[str, Any] | None:
+    if not isinstance(config, dict):
+        return None
+    if config.get("@architectures") == "spacy-rnn.BiLMListener.v1":
+        return config
+    found = (_find_listener(value) for value in config.values())
+    return next((listener for listener in found if listener is not None), None)
 
 
 def forward(
@@ -50,7 +82,7 @@ def forward(
     if not any(lengths):
         shape = (shim.settings["depth"] + 1, 0, model.get_dim("nO"))
         return [model.ops.alloc(shape) for _ in docs], lambda dYs: []
-    vectors, backprop_embed = model.get_ref("embed")(docs, is_train)
+    vectors, backprop_embed = get_embed(model)(docs, is_train)
     Xf = flatten(model.ops, vectors, shim.device)
     if not is_train:
         return _split_layers(shim.predict(Xf, lengths), lengths), no_backprop
@@ -68,7 +100,7 @@ def forward(
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
     """Make the modules, but for the softmax, which needs a vocabulary."""
-    model.get_ref("embed").initialize(X=X)
+    get_embed(model).initialize(X=X)
     get_shim(model).initialize()
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import cast
 
+import numpy
 import torch
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from ..modules.directed import DirectedStack
-from ..modules.language_model import LanguageModel
+from ..modules.directed import DirectedStack, Readings
+from ..modules.language_model import BOUNDARY_ID, LanguageModel, Vocabulary
 from ..modules.lm_softmax import AdaptiveSoftmax, TiedSoftmax
+from .bilm import get_embed, get_output
 from .embed import get_features
 from .torch_shim import get_shim
 
@@ -24,7 +26,7 @@ def set_vocabulary(model: Model, words: Sequence[str]) -> None:
     words (Sequence[str]): The words, as `Vocabulary` wants them.
     RAISES (ValueError): If an adaptive softmax has clusters beyond the vocabulary.
     """
-    output = model.get_ref("output")
+    output = get_output(model)
     shim = get_shim(output)
     cutoffs = shim.settings.get("cutoffs", [])
     if cutoffs and cutoffs[-1] >= len(words):
@@ -38,7 +40,7 @@ def set_vocabulary(model: Model, words: Sequence[str]) -> None:
 
 def get_vocabulary(model: Model) -> list[str]:
     """RETURNS (List[str]): The words that the model can predict; none before it was pretrained."""
-    return list(model.get_ref("output").attrs.get(_VOCABULARY, []))
+    return list(get_output(model).attrs.get(_VOCABULARY, []))
 
 
 def get_language_model(model: Model, vocab: Vocab) -> LanguageModel:
@@ -48,7 +50,7 @@ def get_language_model(model: Model, vocab: Vocab) -> LanguageModel:
     vocab (Vocab): The vocab that knows the attributes of words.
     RETURNS (LanguageModel): The model.
     """
-    embed, output = model.get_ref("embed"), model.get_ref("output")
+    embed, output = get_embed(model), get_output(model)
     for layer in (model, embed, output):
         get_shim(layer).require_module()
     softmax = cast(AdaptiveSoftmax | TiedSoftmax, get_shim(output).module)
@@ -58,3 +60,81 @@ def get_language_model(model: Model, vocab: Vocab) -> LanguageModel:
     modules = (get_shim(layer).module for layer in (embed, model))
     embedding, stack = cast(tuple[torch.nn.Module, DirectedStack], tuple(modules))
     return LanguageModel(embedding, stack, softmax, features)
+
+
+class Scorer:
+    """Ask a language model how probable words are.
+
+    model (Model): What `spacy-rnn.BiLM.v1` returned, with a vocabulary.
+    vocab (Vocab): The vocab that knows the attributes of words.
+    """
+
+    def __init__(self, model: Model, vocab: Vocab):
+        self.model = model
+        self.vocab = vocab
+        self.lm = get_language_model(model, vocab)
+        self.vocabulary = Vocabulary(get_vocabulary(model))
+        self.device = get_shim(model).device
+
+    def get_log_probs(
+        self, texts: Sequence[Sequence[str]], direction: int = 0
+    ) -> list[numpy.ndarray]:
+        """Get the probability of each word of some texts, and of their end.
+
+        texts (Sequence[Sequence[str]]): The words of each text.
+        direction (int): 0 reads from the left, 1 from the right.
+        RETURNS (List[ndarray]): Natural logarithms, of the words in the order of the text, and then
+            of the end that is reached. A word that is not in the vocabulary has the probability of
+            all those together. Each (words + 1,)
+        """
+        if not texts:
+            return []
+        with torch.inference_mode():
+            H, readings = self._read(texts, direction)
+            # What is predicted at each place is what is read at the next.
+            targets = [
+                [*self.vocabulary.get_ids(words[:: -1 if direction else 1]), BOUNDARY_ID]
+                for words in texts
+            ]
+            flat = torch.tensor([word for target in targets for word in target])
+            logs = self.lm.get_word_log_probs(H, flat.to(self.device)).cpu().numpy()
+        ends = numpy.cumsum(readings.lengths)[:-1]
+        parts = numpy.split(logs, ends)
+        return [numpy.append(part[:-1][::-1], part[-1]) if direction else part for part in parts]
+
+    def compare(
+        self, prefixes: Sequence[Sequence[str]], words: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Get the probabilities of some words after each of some beginnings.
+
+        prefixes (Sequence[Sequence[str]]): The words of each beginning.
+        words (Sequence[Sequence[str]]): The words that might come next.
+        RETURNS (List[List[float]]): Natural logarithms.
+        """
+        with torch.inference_mode():
+            H, readings = self._read(prefixes, 0)
+            last = torch.from_numpy(numpy.cumsum(readings.lengths) - 1)
+            counts = [len(choices) for choices in words]
+            rows = last.repeat_interleave(torch.tensor(counts)).to(self.device)
+            ids = [self.vocabulary.get_ids(choices) for choices in words]
+            targets = torch.tensor([word for row in ids for word in row], device=self.device)
+            logs = self.lm.get_word_log_probs(H[rows], targets).cpu()
+        return [part.tolist() for part in logs.split(counts)]
+
+    def _read(
+        self, texts: Sequence[Sequence[str]], direction: int
+    ) -> tuple[torch.Tensor, Readings]:
+        stack = self.lm.stack
+        if direction >= stack.n_directions:
+            raise ValueError("The language model reads from the left only.")
+        lengths = [len(words) for words in texts]
+        flat = [word for words in texts for word in words]
+        X = stack.boundary.new_zeros(0, stack.width)
+        if flat:
+            distinct = list(dict.fromkeys(flat))
+            numbers = {word: i for i, word in enumerate(distinct)}
+            features = get_features(get_embed(self.model), distinct, self.vocab)
+            places = torch.tensor([numbers[word] for word in flat], device=self.device)
+            X = self.lm.embed(**features).index_select(0, places)
+        readings = Readings.from_lengths(lengths, stack.n_directions, self.device)
+        return stack.read(X, readings)[-1][direction].float(), readings

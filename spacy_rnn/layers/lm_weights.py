@@ -5,6 +5,7 @@ from pathlib import Path
 import spacy
 from thinc.api import Model
 
+from .bilm import get_embed, get_output
 from .torch_shim import get_shim
 
 _NAME = "bilm"
@@ -35,9 +36,9 @@ def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None
             f"Can't load pretrained weights from '{path}': it has {len(stored)} language models "
             f"among its components {nlp.component_names}, and should have one."
         )
-    pairs = [(model, stored[0]), (model.get_ref("embed"), stored[0].get_ref("embed"))]
+    pairs = [(model, stored[0]), (get_embed(model), get_embed(stored[0]))]
     if with_output:
-        outputs = (model.get_ref("output"), stored[0].get_ref("output"))
+        outputs = (get_output(model), get_output(stored[0]))
         pairs.append(outputs)
         outputs[0].attrs.update(outputs[1].attrs)
     for target, source in pairs:

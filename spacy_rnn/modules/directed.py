@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from .batching import Bucket, StepMajor, make_buckets
 from .cells import make_layer
 from .dropout import locked_dropout
-from .kernels import get_kernel_dtype, run_direction
-from .long_sequences import run_fused_steps
+from .kernels import get_kernel_dtype, has_rectangle_kernel, run_direction, run_rectangle
+from .long_sequences import RunSteps, run_fused_steps
 from .recurrence import run_steps, stack_weights
 from .time_steps import State, Steps
 from .workers import run_tasks
@@ -174,7 +174,6 @@ class DirectedStack(nn.Module):
         RETURNS (Tuple[List[Tensor], List[State]]): Each layer's output, (directions, N, width), and
             the layers' states after the last step.
         """
-        kernel = run_steps if X.device.type == "cpu" else run_fused_steps
         n_rows = steps[0][1]
         outputs, last = [], []
         for i in range(len(self.layers)):
@@ -183,7 +182,9 @@ class DirectedStack(nn.Module):
             weights[1] = F.dropout(weights[1], weight_drop)
             dropped = locked_dropout(X, rows, n_rows, dropout)
             state = None if states is None else states[i]
-            Y, state = kernel(layer.mode, dropped, weights, steps, state)
+            Y, state = _choose_kernel(layer.mode, X, steps)(
+                layer.mode, dropped, weights, steps, state
+            )
             X = self._finish_layer(i, X, Y)
             outputs.append(X)
             last.append(state)
@@ -226,3 +227,9 @@ class DirectedStack(nn.Module):
                 Y = Y @ self.projections[i][direction].to(Y.dtype)
             X = X + Y if self.residual and i else Y
             outputs[i][direction].index_copy_(0, bucket.target, X)
+
+
+def _choose_kernel(mode: str, X: torch.Tensor, steps: Steps) -> RunSteps:
+    if X.device.type != "cpu":
+        return run_fused_steps
+    return run_rectangle if has_rectangle_kernel(mode, X, steps) else run_steps

@@ -1,6 +1,6 @@
 """A language model: words in, how probable the next word is out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,27 @@ BOUNDARY, UNKNOWN = "</s>", "<unk>"
 BOUNDARY_ID, UNKNOWN_ID = 0, 1
 # The target of a position that does not count.
 NO_TARGET = -1
+
+
+class Vocabulary:
+    """Look up words.
+
+    words (Sequence[str]): The boundary of texts, the unknown word, and then the most
+        frequent first.
+    """
+
+    def __init__(self, words: Sequence[str]):
+        self.words = list(words)
+        # Texts may contain what stands for the special words: it is unknown then.
+        self._ids = {word: i for i, word in enumerate(self.words) if i > UNKNOWN_ID}
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def get_ids(self, words: Iterable[str]) -> list[int]:
+        """RETURNS (List[int]): The place of each word, that of the unknown word if it is none."""
+        get = self._ids.get
+        return [get(word, UNKNOWN_ID) for word in words]
 
 
 @dataclass(frozen=True)
@@ -92,8 +113,12 @@ class LanguageModel(nn.Module):
         outputs, states = self.stack.run(
             X, steps, rows, states, dropout=dropout.layers, weight_drop=dropout.weights
         )
-        counted = targets != NO_TARGET
-        logs = self.get_word_log_probs(outputs[-1][counted], targets[counted])
+        counted, H = targets != NO_TARGET, outputs[-1]
+        if bool(counted.all()):
+            # Without indices, which take long to go back through.
+            logs = self.get_word_log_probs(H.flatten(0, 1), targets.flatten())
+        else:
+            logs = self.get_word_log_probs(H[counted], targets[counted])
         parts = logs.split(counted.sum(dim=1).tolist())
         return -torch.stack([part.sum() for part in parts]), states
 

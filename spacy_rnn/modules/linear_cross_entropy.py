@@ -8,8 +8,11 @@ import torch
 
 from .recurrence import get_product_dtype
 
-# Scores that are in memory at a time, 8 MB: fewer are slower, as the weights are read for each piece.
+# Scores that are in memory at a time, 8 MB: fewer are slower, as each piece reads all weights.
 MAX_SCORES = 2**21
+
+# Processors multiply in half precision by tiles of this width; others take longer than in single.
+CPU_HALF_WIDTH = 32
 
 
 def pick_log_probs(
@@ -25,6 +28,8 @@ def pick_log_probs(
     RETURNS (Tensor): Natural logarithms, in single precision. (N,)
     """
     dtype = get_product_dtype(X)
+    if X.device.type == "cpu" and X.shape[1] % CPU_HALF_WIDTH:
+        dtype = weight.dtype
     with torch.autocast(X.device.type, enabled=False):
         bias = weight.new_zeros(len(weight)) if bias is None else bias
         return _PickLogProbs.apply(X.to(dtype), weight.to(dtype), bias.float(), labels)

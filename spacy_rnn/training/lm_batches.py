@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..modules.language_model import BOUNDARY_ID, NO_TARGET
-from .lm_vocabulary import Vocabulary
+from ..modules.language_model import BOUNDARY_ID, NO_TARGET, Vocabulary
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..modules.language_model import BOUNDARY, UNKNOWN, UNKNOWN_ID
+from ..modules.language_model import BOUNDARY, UNKNOWN
 
 # Words seen once are dropped from the counts whenever there are more than this many.
 MAX_COUNTED = 5_000_000
@@ -45,23 +45,3 @@ def count_words(texts: Iterable[Sequence[str]], size: int) -> Counts:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     vocabulary = [BOUNDARY, UNKNOWN, *(word for word, _ in ranked[: max(size - 2, 0)])]
     return Counts(vocabulary, n_texts, n_words)
-
-
-class Vocabulary:
-    """Look up words.
-
-    words (Sequence[str]): As in `Counts`.
-    """
-
-    def __init__(self, words: Sequence[str]):
-        self.words = list(words)
-        # Texts may contain what stands for the special words: it is unknown then.
-        self._ids = {word: i for i, word in enumerate(self.words) if i > UNKNOWN_ID}
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def get_ids(self, words: Iterable[str]) -> list[int]:
-        """RETURNS (List[int]): The place of each word, that of the unknown word if it is none."""
-        get = self._ids.get
-        return [get(word, UNKNOWN_ID) for word in words]

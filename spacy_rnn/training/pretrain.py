@@ -17,10 +17,11 @@ from spacy.language import Language
 from thinc.api import Model, fix_random_seed
 from torch import nn
 
+from ..layers.bilm import get_embed
 from ..layers.embed import get_features
 from ..layers.lm import get_language_model, set_vocabulary
 from ..layers.torch_shim import get_shim
-from ..modules.language_model import Dropout, LanguageModel
+from ..modules.language_model import Dropout, Vocabulary
 from ..modules.time_steps import State
 from .atomic import replace_path
 from .checkpoints import (
@@ -34,7 +35,7 @@ from .checkpoints import (
 from .lm_batches import LMBatch, LMBatcher
 from .lm_optimizer import get_rate, make_optimizer
 from .lm_settings import LMSettings
-from .lm_vocabulary import Counts, Vocabulary, count_words
+from .lm_vocabulary import Counts, count_words
 from .processes import Processes
 from .progress import Progress
 from .text_files import find_files, read_texts
@@ -123,7 +124,7 @@ class Pretraining:
         words = self.counts.vocabulary
         self.model.initialize()
         set_vocabulary(self.model, words)
-        self.embed = self.model.get_ref("embed")
+        self.embed = get_embed(self.model)
         known = get_features(self.embed, words[2:], self.nlp.vocab)["words"]
         # Others have rows too, those of frequent words: they are read by what they are made of.
         get_shim(self.embed).module.known_words.add(known)  # type: ignore[union-attr]

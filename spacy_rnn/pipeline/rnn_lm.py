@@ -1,0 +1,178 @@
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc, Span, Token
+from spacy.training import Example, validate_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model, Optimizer
+
+from ..layers.lm import Scorer, get_vocabulary
+from ..layers.lm_weights import load_weights
+from .bilm import DEFAULT_CONFIG
+from .mixin import RNNPipeMixin
+
+DEFAULT_MODEL = {**Config().from_str(DEFAULT_CONFIG)["model"], "directions": "forward"}
+EXTENSION = "surprisals"
+
+
+@Language.factory(
+    "rnn_lm",
+    assigns=["doc._.surprisals", "doc._.perplexity", "token._.surprisal", "span._.surprisal"],
+    default_config={"model": DEFAULT_MODEL},
+)
+def make_rnn_lm(nlp: Language, name: str, model: Model) -> "RNNLanguageModel":
+    """Construct an RNNLanguageModel.
+
+    model (Model[List[Doc], List[Floats3d]]): A language model, as spacy-rnn.BiLM.v1 makes it.
+    RETURNS (RNNLanguageModel): The component.
+    """
+    return RNNLanguageModel(nlp.vocab, model, name)
+
+
+class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
+    """A language model that says how surprising words are, reading from the left:
+    `token._.surprisal`, -log2 P(word | the words before it in the Doc), in bits; `span._.surprisal`,
+    the sum of its tokens'; `doc._.perplexity`, 2 to the power of the mean. A word that is not in the
+    vocabulary has the surprisal of the unknown word, which stands for all of them. White space is
+    not read, has no surprisal (0.0) and does not count.
+
+    It is trained by `spacy rnn pretrain`; `spacy train` leaves it as it is.
+
+    vocab (Vocab): The shared vocabulary.
+    model (Model[List[Doc], List[Floats3d]]): The language model.
+    name (str): The component's name.
+    """
+
+    def __init__(self, vocab: Vocab, model: Model, name: str = "rnn_lm"):
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.cfg: dict[str, Any] = {}
+        set_extensions()
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """RETURNS (List[str]): The words that the model can predict, after what stands for the
+        boundary of texts and for unknown words.
+        """
+        return get_vocabulary(self.model)
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        weights: str | Path | None = None,
+    ) -> None:
+        """Load pretrained weights.
+
+        get_examples (Callable[[], Iterable[Example]]): Not needed.
+        nlp (Optional[Language]): The pipeline.
+        weights (Optional[str / Path]): A pipeline that `spacy rnn pretrain` saved.
+        RAISES (ValueError): If there are none, or if they were made with other settings.
+        """
+        if not weights:
+            raise ValueError(
+                f"Component {self.name!r} has nothing to initialise with: set weights in "
+                f"[initialize.components.{self.name}] to a pipeline that `spacy rnn pretrain` saved."
+            )
+        self.model.initialize()
+        load_weights(self.model, Path(weights), with_output=True)
+
+    def predict(self, docs: Sequence[Doc]) -> list[numpy.ndarray]:
+        """Find the surprisals of Docs, without changing them.
+
+        docs (Sequence[Doc]): The Docs.
+        RETURNS (List[ndarray]): In bits, in single precision. Each (tokens,)
+        RAISES (ValueError): If the model was not pretrained.
+        """
+        if not self.vocabulary:
+            raise ValueError(
+                f"Component {self.name!r} can't predict words: train it with `spacy rnn pretrain`."
+            )
+        scorer = Scorer(self.model, self.vocab)
+        words = [[token.text for token in doc if not token.is_space] for doc in docs]
+        results = []
+        for doc, logs in zip(docs, scorer.get_log_probs(words), strict=True):
+            surprisals = numpy.zeros(len(doc), dtype="f")
+            surprisals[[not token.is_space for token in doc]] = -logs[:-1] / numpy.log(2)
+            results.append(surprisals)
+        return results
+
+    def set_annotations(self, docs: Sequence[Doc], scores: list[numpy.ndarray]) -> None:
+        """Store surprisals.
+
+        docs (Sequence[Doc]): The Docs.
+        scores (List[ndarray]): What `predict` returned.
+        """
+        for doc, surprisals in zip(docs, scores, strict=True):
+            doc._.set(EXTENSION, surprisals)
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Do nothing: raw text is what the model learns from.
+
+        examples (Iterable[Example]): The batch.
+        drop (float): Not used.
+        sgd (Optional[Optimizer]): Not used.
+        losses (Optional[Dict[str, float]]): Gets this component's name, with 0.0.
+        RETURNS (Dict[str, float]): The losses.
+        """
+        validate_examples(examples, "RNNLanguageModel.update")
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        return losses
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Do nothing."""
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
+        """The component has no annotations to learn from."""
+        raise NotImplementedError(f"Component {self.name!r} is trained by `spacy rnn pretrain`.")
+
+    def add_label(self, label: str) -> int:
+        """The component has no labels."""
+        raise NotImplementedError(f"Component {self.name!r} has no labels.")
+
+
+def set_extensions() -> None:
+    """Register the attributes, unless they are there."""
+    if Doc.has_extension(EXTENSION):
+        return
+    Doc.set_extension(EXTENSION, default=None)
+    Doc.set_extension("perplexity", getter=get_perplexity)
+    Token.set_extension("surprisal", getter=get_token_surprisal)
+    Span.set_extension("surprisal", getter=get_span_surprisal)
+
+
+def get_token_surprisal(token: Token) -> float | None:
+    """RETURNS (Optional[float]): A token's surprisal in bits, None if its Doc has none."""
+    surprisals = token.doc._.get(EXTENSION)
+    return None if surprisals is None else float(surprisals[token.i])
+
+
+def get_span_surprisal(span: Span) -> float | None:
+    """RETURNS (Optional[float]): The surprisal of all tokens of a span together, in bits."""
+    surprisals = span.doc._.get(EXTENSION)
+    return None if surprisals is None else float(surprisals[span.start : span.end].sum())
+
+
+def get_perplexity(doc: Doc) -> float | None:
+    """RETURNS (Optional[float]): 2 to the power of the mean surprisal of a Doc's words, None if it
+    has no words or no surprisals.
+    """
+    surprisals = doc._.get(EXTENSION)
+    n_words = sum(not token.is_space for token in doc)
+    if surprisals is None or not n_words:
+        return None
+    return float(2.0 ** (surprisals.sum(dtype="d") / n_words))
