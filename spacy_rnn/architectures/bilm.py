@@ -72,7 +72,6 @@ def build_bilm(
     if dropout is not None:
         check_rate("dropout", dropout)
     _check_embed(embed, width)
-    clip = {"grad_clip_norm": grad_clip_norm, "grad_clip_value": grad_clip_value}
     settings = {
         "width": width,
         "hidden": hidden,
@@ -81,7 +80,14 @@ def build_bilm(
         "directions": directions,
         "residual": residual,
     }
-    shim = TorchShim("bilm", DirectedStack, settings, mixed_precision=mixed_precision, **clip)
+    shim = TorchShim(
+        "bilm",
+        DirectedStack,
+        settings,
+        grad_clip_norm=grad_clip_norm,
+        grad_clip_value=grad_clip_value,
+        mixed_precision=mixed_precision,
+    )
     if softmax == "adaptive":
         output_settings = {"width": width, "cutoffs": list(cutoffs)}
         output_shim = TorchShim("lm_softmax", AdaptiveSoftmax, output_settings)

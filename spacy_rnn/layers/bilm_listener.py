@@ -7,6 +7,8 @@ from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats3d
 
+from .torch_shim import get_shim
+
 InT = list[Doc]
 OutT = list[Floats3d]
 
@@ -62,7 +64,7 @@ class Link:
         model (Model): The language model.
         """
         listener.set_dim("nO", model.get_dim("nO"), force=True)
-        listener.attrs["n_layers"] = model.shims[0].settings["depth"] + 1
+        listener.attrs["n_layers"] = get_shim(model).settings["depth"] + 1
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "gradients": None}

@@ -1,7 +1,8 @@
 """The language model inside a `BiLM` layer, for what predicts words: pretraining and `rnn_lm`."""
 
 from collections.abc import Sequence
-from typing import cast
+from itertools import islice
+from typing import Any, cast
 
 import numpy
 import torch
@@ -11,6 +12,7 @@ from thinc.api import Model
 from ..modules.directed import DirectedStack, Readings
 from ..modules.language_model import BOUNDARY_ID, LanguageModel, Vocabulary
 from ..modules.lm_softmax import AdaptiveSoftmax, TiedSoftmax
+from ..modules.sampling import sample_words
 from .bilm import get_embed, get_output
 from .embed import get_features
 from .torch_shim import get_shim
@@ -76,6 +78,11 @@ class Scorer:
         self.vocabulary = Vocabulary(get_vocabulary(model))
         self.device = get_shim(model).device
 
+    @property
+    def directions(self) -> list[str]:
+        """RETURNS (List[str]): The names of the directions that the model reads in."""
+        return ["forward", "backward"][: self.lm.stack.n_directions]
+
     def get_log_probs(
         self, texts: Sequence[Sequence[str]], direction: int = 0
     ) -> list[numpy.ndarray]:
@@ -120,6 +127,39 @@ class Scorer:
             targets = torch.tensor([word for row in ids for word in row], device=self.device)
             logs = self.lm.get_word_log_probs(H[rows], targets).cpu()
         return [part.tolist() for part in logs.split(counts)]
+
+    def generate(
+        self,
+        prompt: Sequence[str],
+        max_words: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """Go on with a text.
+
+        prompt (Sequence[str]): The words it begins with.
+        max_words (int): How many words to add at most; fewer if the text ends.
+        temperature, top_k, top_p (float): See `filter_scores`.
+        seed (int): The same seed gives the same words.
+        RETURNS (List[str]): The words added.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        with torch.inference_mode():
+            words = sample_words(
+                self.lm,
+                [self._embed(word) for word in prompt],
+                lambda word: self._embed(self.vocabulary.words[word]),
+                generator,
+                **options,
+            )
+            return [self.vocabulary.words[word] for word in islice(words, max_words)]
+
+    def _embed(self, word: str) -> torch.Tensor:
+        return self.lm.embed(**get_features(get_embed(self.model), [word], self.vocab))
 
     def _read(
         self, texts: Sequence[Sequence[str]], direction: int

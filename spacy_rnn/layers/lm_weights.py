@@ -26,11 +26,8 @@ def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None
             f"Can't load pretrained weights from '{path}': {err}. Name the directory of a pipeline "
             "that `spacy rnn pretrain` saved, such as its model-best."
         ) from err
-    stored = [
-        pipe.model
-        for _, pipe in nlp.pipeline
-        if isinstance(getattr(pipe, "model", None), Model) and pipe.model.name == _NAME
-    ]
+    models = [getattr(pipe, "model", None) for _, pipe in nlp.pipeline]
+    stored = [other for other in models if isinstance(other, Model) and other.name == _NAME]
     if len(stored) != 1:
         raise ValueError(
             f"Can't load pretrained weights from '{path}': it has {len(stored)} language models "

@@ -34,8 +34,9 @@ def forward(
 ) -> tuple[OutT, Callable]:
     """Mix the layers of each sequence."""
     ops = model.ops
-    weights, scale = model.get_param("weights"), model.get_param("scale")
-    shares = ops.softmax(weights.reshape(1, -1)).ravel()
+    weights: Any = model.get_param("weights")
+    scale: Any = model.get_param("scale")
+    shares: Any = ops.softmax(weights)
     mixed = [ops.xp.tensordot(shares, X, axes=1) for X in Xs]
     rate = model.attrs["dropout_rate"] if dropout is None else dropout
     masks: list[Any] = []
@@ -47,7 +48,8 @@ def forward(
 
     def backprop(dYs: OutT) -> InT:
         dYs = drop(dYs)
-        d_scale, d_shares = ops.alloc1f(1), ops.alloc1f(len(shares))
+        d_scale: Any = ops.alloc1f(1)
+        d_shares: Any = ops.alloc1f(len(shares))
         for X, Y, dY in zip(Xs, mixed, dYs, strict=True):
             d_scale += (dY * Y).sum()
             d_shares += scale * ops.xp.tensordot(X, dY, axes=2)

@@ -56,8 +56,8 @@ class Readings:
         places = np.stack([tokens + n_boundaries, turned + n_boundaries][:n_directions])
         sources = np.full((n_directions, n_tokens + len(sizes)), n_tokens)
         np.put_along_axis(sources, places, tokens[None], axis=1)
-        indices = (torch.from_numpy(array).to(device) for array in (sources, places))
-        return cls(*indices, (sizes + 1).tolist())
+        indices = [torch.from_numpy(array).to(device) for array in (sources, places)]
+        return cls(indices[0], indices[1], (sizes + 1).tolist())
 
 
 class DirectedStack(nn.Module):

@@ -1,4 +1,4 @@
-"""Recurrent layers over rectangles of sequences on a CPU, with the kernels that torch has for them."""
+"""Recurrent layers over rectangles of sequences, with the kernels that torch has for them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache

@@ -87,7 +87,7 @@ class LanguageModel(nn.Module):
         targets: torch.Tensor,
         n_rows: int,
         states: Sequence[State] | None = None,
-        dropout: Dropout = Dropout(),  # noqa: B008
+        dropout: Dropout = Dropout(),
     ) -> tuple[torch.Tensor, list[State]]:
         """Read some steps of text on several rows side by side.
 

@@ -51,7 +51,7 @@ class AdaptiveSoftmax(nn.Module):
     def _get_tail(
         self, tail: nn.Module, H: torch.Tensor, rows: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
-        project, output = cast(nn.Sequential, tail)
+        project, output = cast(tuple[nn.Linear, nn.Linear], tail)
         return pick_log_probs(project(H.index_select(0, rows)), output.weight, None, labels)
 
     def get_log_probs(self, H: torch.Tensor) -> torch.Tensor:

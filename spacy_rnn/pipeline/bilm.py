@@ -58,8 +58,8 @@ def make_bilm(nlp: Language, name: str, model: Model, frozen: bool, cache_mb: in
 class BiLM(RNNPipeMixin, TrainablePipe):
     """A pretrained language model, whose layers other components mix to their contextual
     embeddings (Peters et al. 2018, "Deep contextualized word representations"). They are in
-    `doc._.bilm`, an array of shape (layers, tokens, width): layer 0 is the embeddings, which know no
-    context; the forward direction's half comes first.
+    `doc._.bilm`, an array of shape (layers, tokens, width): layer 0 is the embeddings, which know
+    no context; the forward direction's half comes first.
 
     vocab (Vocab): The shared vocabulary.
     model (Model[List[Doc], List[Floats3d]]): The language model.
@@ -91,7 +91,9 @@ class BiLM(RNNPipeMixin, TrainablePipe):
     @property
     def listeners(self) -> list[Model]:
         """RETURNS (List[Model]): The layers that listen to this component."""
-        return [listener for name in self.listening_components for listener in self.listener_map[name]]
+        return [
+            listener for name in self.listening_components for listener in self.listener_map[name]
+        ]
 
     @property
     def listening_components(self) -> list[str]:
@@ -156,9 +158,9 @@ class BiLM(RNNPipeMixin, TrainablePipe):
             load_weights(self.model, Path(weights))
         else:
             warnings.warn(
-                f"Component {self.name!r} has no pretrained weights: its own are random. Set weights "
-                f"in [initialize.components.{self.name}] to a pipeline that `spacy rnn pretrain` "
-                "saved.",
+                f"Component {self.name!r} has no pretrained weights: its own are random. Set "
+                f"weights in [initialize.components.{self.name}] to a pipeline that `spacy rnn "
+                "pretrain` saved.",
                 stacklevel=2,
             )
 

@@ -35,10 +35,10 @@ def make_rnn_lm(nlp: Language, name: str, model: Model) -> "RNNLanguageModel":
 
 class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
     """A language model that says how surprising words are, reading from the left:
-    `token._.surprisal`, -log2 P(word | the words before it in the Doc), in bits; `span._.surprisal`,
-    the sum of its tokens'; `doc._.perplexity`, 2 to the power of the mean. A word that is not in the
-    vocabulary has the surprisal of the unknown word, which stands for all of them. White space is
-    not read, has no surprisal (0.0) and does not count.
+    `token._.surprisal`, -log2 P(word | the words before it in the Doc), in bits;
+    `span._.surprisal`, the sum of its tokens'; `doc._.perplexity`, 2 to the power of the mean. A
+    word that is not in the vocabulary has the surprisal of the unknown word, which stands for all
+    of them. White space is not read, has no surprisal (0.0) and does not count.
 
     It is trained by `spacy rnn pretrain`; `spacy train` leaves it as it is.
 
@@ -78,7 +78,8 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         if not weights:
             raise ValueError(
                 f"Component {self.name!r} has nothing to initialise with: set weights in "
-                f"[initialize.components.{self.name}] to a pipeline that `spacy rnn pretrain` saved."
+                f"[initialize.components.{self.name}] to a pipeline that `spacy rnn pretrain` "
+                "saved."
             )
         self.model.initialize()
         load_weights(self.model, Path(weights), with_output=True)

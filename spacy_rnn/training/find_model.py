@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import spacy
+from spacy.cli._util import setup_gpu
 from spacy.language import Language
 from spacy.util import load_model_from_config
 from thinc.api import Config
 
-from ..layers.lm import get_vocabulary
+from ..layers.lm import Scorer, get_vocabulary
 
 # The layer that `spacy-rnn.BiLM.v1` makes.
 _LAYER = "bilm"
@@ -48,15 +50,22 @@ def find_language_model(nlp: Language, name: str | None = None) -> Any:
     return nlp.get_pipe(name)
 
 
-def require_vocabulary(component: Any) -> list[str]:
-    """RETURNS (List[str]): The words that a component's language model can predict.
-    RAISES (ValueError): If it has none.
+def load_scorer(pipeline: str, component: str | None, use_gpu: int) -> tuple[Language, Scorer]:
+    """Load a pipeline and the language model in it.
+
+    pipeline (str): The name of a package, or a directory.
+    component (Optional[str]): The name of the component; None if there is only one.
+    use_gpu (int): The number of the GPU; -1 is the CPU.
+    RETURNS (Tuple[Language, Scorer]): The pipeline, and what scores words.
+    RAISES (ValueError): If there is no language model that can predict words.
     """
-    words = get_vocabulary(component.model)
-    if not words:
+    setup_gpu(use_gpu, silent=True)
+    nlp = spacy.load(pipeline)
+    found = find_language_model(nlp, component)
+    if not get_vocabulary(found.model):
         raise ValueError(
-            f"Component {component.name!r} can't predict words: its model was not pretrained, or its "
-            "vocabulary was left out when its weights were loaded. Use the pipeline that `spacy rnn "
-            "pretrain` saved."
+            f"Component {found.name!r} can't predict words: its model was not pretrained, or its "
+            "vocabulary was left out when its weights were loaded. Use the pipeline that `spacy "
+            "rnn pretrain` saved."
         )
-    return words
+    return nlp, Scorer(found.model, nlp.vocab)

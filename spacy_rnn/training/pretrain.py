@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import srsly
@@ -22,6 +22,7 @@ from ..layers.embed import get_features
 from ..layers.lm import get_language_model, set_vocabulary
 from ..layers.torch_shim import get_shim
 from ..modules.language_model import Dropout, Vocabulary
+from ..modules.lexeme import LexemeEmbedding
 from ..modules.time_steps import State
 from .atomic import replace_path
 from .checkpoints import (
@@ -127,7 +128,7 @@ class Pretraining:
         self.embed = get_embed(self.model)
         known = get_features(self.embed, words[2:], self.nlp.vocab)["words"]
         # Others have rows too, those of frequent words: they are read by what they are made of.
-        get_shim(self.embed).module.known_words.add(known)  # type: ignore[union-attr]
+        cast(LexemeEmbedding, get_shim(self.embed).module).known_words.add(known)
         self.lm = get_language_model(self.model, self.nlp.vocab)
         self.device = get_shim(self.model).device
         self.optimizer = make_optimizer(self.lm.parameters(), self.settings)
@@ -139,22 +140,19 @@ class Pretraining:
 
     def _make_batcher(self) -> LMBatcher:
         n_directions = self.lm.stack.n_directions
-        return LMBatcher(
-            self.vocabulary, self.settings.n_rows, self.settings.n_steps, n_directions
-        )
+        return LMBatcher(self.vocabulary, self.settings.n_rows, self.settings.n_steps, n_directions)
 
     def _tokenize(self, first: int) -> Iterator[list[str]]:
         texts = islice(read_texts(self.train_files), first, None)
         return tokenize(texts, self.nlp.tokenizer, self.settings.n_process)
 
     def _get_batches(self) -> Iterator[LMBatch]:
-        for self.epoch in count(self.epoch):
-            if self.settings.max_epochs and self.epoch >= self.settings.max_epochs:
-                return
+        while not self.settings.max_epochs or self.epoch < self.settings.max_epochs:
             yield from self.batcher.get_batches(
                 self._tokenize(self.batcher.n_texts - self.epoch_start)
             )
             self.epoch_start = self.batcher.n_texts
+            self.epoch += 1
 
     def _get_last_step(self) -> int | None:
         settings = self.settings
@@ -314,7 +312,11 @@ class Pretraining:
                 f"Can't go on from '{path}': its model has other settings than the config. {err}"
             ) from err
         unpack_optimizer(self.optimizer, take_prefix("optimizer", tensors))
-        self.step, self.epoch, self.epoch_start = state["step"], state["epoch"], state["epoch_start"]
+        self.step, self.epoch, self.epoch_start = (
+            state["step"],
+            state["epoch"],
+            state["epoch_start"],
+        )
         self.n_words, self.best, self.n_worse = state["n_words"], state["best"], state["n_worse"]
         self.batcher.set_state(state["batcher"])
         self.states = [
@@ -330,5 +332,3 @@ class Pretraining:
             torch.set_rng_state(tensors["torch"])
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(tensors["cuda"], self.device)
-
-

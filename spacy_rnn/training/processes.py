@@ -56,5 +56,3 @@ class Processes:
         """Leave the others."""
         if self.n_processes > 1:
             dist.destroy_process_group()
-
-

@@ -32,9 +32,7 @@ class Progress:
                 bar.update(len(words))
                 yield words
 
-    def start(
-        self, step: int, last_step: int | None, counts: Counts, settings: LMSettings
-    ) -> None:
+    def start(self, step: int, last_step: int | None, counts: Counts, settings: LMSettings) -> None:
         """Show what is going to be done.
 
         step (int): The updates so far.

@@ -7,9 +7,9 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-_OPENERS: dict[str, Callable[..., IO[bytes]]] = {
+_OPENERS: dict[str, Callable[..., Any]] = {
     ".gz": gzip.open,
     ".xz": lzma.open,
     ".bz2": bz2.open,
@@ -52,7 +52,8 @@ def read_texts(files: Sequence[Path]) -> Iterator[str]:
         n_texts, line_number = 0, 0
         try:
             with _OPENERS.get(file.suffix, open)(file, "rb") as lines:
-                for line_number, line in enumerate(lines, start=1):
+                for line in lines:
+                    line_number += 1
                     text = _parse(line, file).strip()
                     if text:
                         n_texts += 1
