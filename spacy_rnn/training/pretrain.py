@@ -82,7 +82,8 @@ class Pretraining:
         self.step, self.epoch, self.n_words, self.seconds = 0, 0, 0, 0.0
         # Texts that were read before this epoch began.
         self.epoch_start = 0
-        self.best, self.n_worse = math.inf, 0
+        self.best: float | None = None
+        self.n_worse = 0
         self.states: list[State] | None = None
 
     def run(self, *, resume: bool = False) -> None:
@@ -227,8 +228,9 @@ class Pretraining:
         """Log, and save the pipeline if it is the best so far. RETURNS whether training is over."""
         dev_losses = self.compute_loss()
         score = sum(dev_losses)
-        self.n_worse = 0 if score < self.best else self.n_worse + 1
-        if score < self.best:
+        is_best = self.best is None or score < self.best
+        self.n_worse = 0 if is_best else self.n_worse + 1
+        if is_best:
             self.best = score
             if self.processes.is_first:
                 self._save_pipeline(BEST)
