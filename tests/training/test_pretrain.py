@@ -1,0 +1,299 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import safetensors.torch
+import spacy
+import srsly
+import torch
+from thinc.api import Config
+
+from spacy_rnn.cli.pretrain import pretrain
+from spacy_rnn.training.atomic import replace_path
+from spacy_rnn.training.checkpoints import Checkpoint, find_checkpoints
+from spacy_rnn.training.lm_optimizer import get_rate
+from spacy_rnn.training.lm_settings import LMSettings
+
+CONFIG = """
+[nlp]
+lang = "en"
+pipeline = ["bilm"]
+
+[components]
+
+[components.bilm]
+factory = "bilm"
+
+[components.bilm.model]
+@architectures = "spacy-rnn.BiLM.v1"
+width = 16
+depth = 2
+cutoffs = [10]
+
+[components.bilm.model.embed]
+@architectures = "spacy-rnn.LexemeEmbed.v1"
+width = 16
+attrs = ["LOWER", "SHAPE"]
+rows = [50, 50]
+attr_widths = [16, 4]
+affix_rows = 20
+affix_width = 4
+ngram_rows = 100
+ngram_width = 8
+
+[lm_pretraining]
+train = "TRAIN"
+dev = "DEV"
+vocabulary_size = 60
+n_rows = 4
+n_steps = 5
+max_epochs = 2
+learn_rate = 0.01
+warmup_steps = 3
+dropout = 0.2
+embed_dropout = 0.1
+weight_drop = 0.1
+word_dropout = 0.1
+eval_frequency = 20
+checkpoint_frequency = 7
+n_process = 0
+"""
+SENTENCES = [
+    "The old dog sleeps in the garden .",
+    "A young cat watches the old dog .",
+    "The birds sing in the morning , and the cat listens .",
+    "In the evening the garden is quiet .",
+]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(SENTENCES * 12))
+    return path
+
+
+def make_config(texts, **settings):
+    text = CONFIG.replace("TRAIN", str(texts)).replace("DEV", str(texts))
+    overrides = {f"lm_pretraining.{name}": value for name, value in settings.items()}
+    return Config().from_str(text, overrides=overrides)
+
+
+def get_weights(pipeline):
+    nlp = spacy.load(pipeline)
+    model = nlp.get_pipe(nlp.pipe_names[0]).model
+    return {
+        f"{node.name}.{name}": value.clone()
+        for node in model.walk()
+        for shim in node.shims
+        for name, value in shim.module.state_dict().items()
+    }
+
+
+def assert_same(ours, theirs, tolerance=0.0):
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        difference = (value.float() - theirs[name].float()).abs().max()
+        assert difference <= tolerance, name
+
+
+def test_perplexity_falls_and_everything_is_there(texts, tmp_path):
+    output = tmp_path / "output"
+    pretrain(make_config(texts, max_epochs=6, dropout=0.0), output)
+    log = list(srsly.read_jsonl(output / "log.jsonl"))
+    assert all(len(record["dev_perplexity"]) == 2 for record in log)
+    for first, last in zip(log[0]["dev_perplexity"], log[-1]["dev_perplexity"], strict=True):
+        assert last < 0.6 * first
+        assert last < 15
+    assert [record["step"] for record in log][:2] == [20, 40]
+    for name in ("model-best", "model-last"):
+        nlp = spacy.load(output / name)
+        assert nlp("The old dog")._.bilm.shape == (3, 3, 32)
+    assert len(find_checkpoints(output / "checkpoints")) == 2
+    assert not list(output.rglob(".*"))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("carry_state", [True, False])
+def test_going_on_is_as_good_as_not_stopping(texts, tmp_path, optimizer, carry_state):
+    config = make_config(texts, optimizer=optimizer, carry_state=carry_state)
+    pretrain(config, tmp_path / "whole")
+    stopped = tmp_path / "stopped"
+    stopper = pytest.MonkeyPatch()
+    n_updates = 0
+
+    from spacy_rnn.training.pretrain import Pretraining
+
+    update = Pretraining._update
+
+    def stop_later(self, batch):
+        nonlocal n_updates
+        n_updates += 1
+        if n_updates == 18:
+            raise KeyboardInterrupt
+        return update(self, batch)
+
+    with stopper.context() as patch:
+        patch.setattr(Pretraining, "_update", stop_later)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(config, stopped)
+    assert [path.name for path in find_checkpoints(stopped / "checkpoints")] == [
+        "step-000000007",
+        "step-000000014",
+    ]
+    torch.randn(3)
+    pretrain(config, stopped, resume=True)
+    assert_same(get_weights(tmp_path / "whole/model-last"), get_weights(stopped / "model-last"))
+
+
+def test_other_settings_are_refused(texts, tmp_path):
+    output = tmp_path / "output"
+    pretrain(make_config(texts, max_steps=8), output)
+    with pytest.raises(ValueError, match="--resume"):
+        pretrain(make_config(texts, max_steps=8), output)
+    with pytest.raises(ValueError, match=r"learn_rate = 0.01.*0.5"):
+        pretrain(make_config(texts, max_steps=8, learn_rate=0.5), output, resume=True)
+    wider = make_config(texts, max_steps=8)
+    wider["components"]["bilm"]["model"]["depth"] = 1
+    with pytest.raises(ValueError, match="other settings"):
+        pretrain(wider, output, resume=True)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_there(texts, tmp_path):
+    output = tmp_path / "output"
+    config = make_config(texts, max_steps=16)
+    pretrain(config, output)
+    whole = get_weights(output / "model-last")
+    before, last = find_checkpoints(output / "checkpoints")
+    tensors = last / "tensors.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=last.name):
+        pretrain(config, output, resume=True)
+    for file in last.iterdir():
+        file.unlink()
+    last.rmdir()
+    pretrain(config, output, resume=True)
+    assert_same(get_weights(output / "model-last"), whole)
+    assert before.exists()
+
+
+def test_a_full_disk_leaves_earlier_checkpoints(texts, tmp_path, monkeypatch):
+    output, save = tmp_path / "output", safetensors.torch.save_file
+    n_saved = 0
+
+    def fill(tensors, path):
+        nonlocal n_saved
+        n_saved += 1
+        if n_saved == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        save(tensors, path)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fill)
+    with pytest.raises(OSError, match="No space"):
+        pretrain(make_config(texts), output)
+    assert [path.name for path in (output / "checkpoints").iterdir()] == ["step-000000007"]
+    assert Checkpoint.load(output / "checkpoints/step-000000007").state["step"] == 7
+
+
+def test_bad_texts_and_settings_are_explained(texts, tmp_path):
+    output = tmp_path / "output"
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
+    for changes, wanted in [
+        ({"train": str(empty)}, "it has none"),
+        ({"train": str(tmp_path / "nowhere")}, "nowhere"),
+        ({"n_rows": 0}, "n_rows"),
+        ({"optimizer": "adamax"}, "adamax"),
+        ({"dropout": 1.5}, "dropout"),
+        ({"max_epochs": 0}, "max_steps"),
+        ({"train": ""}, "empty"),
+        ({"colour": "red"}, "colour is unknown"),
+        ({"vocabulary_size": 8}, "cutoffs"),
+        ({"component": "tagger"}, "tagger"),
+    ]:
+        with pytest.raises(ValueError, match=wanted):
+            pretrain(make_config(texts, **changes), output / wanted)
+    no_section = make_config(texts)
+    del no_section["lm_pretraining"]
+    with pytest.raises(ValueError, match="no section"):
+        pretrain(no_section, output)
+
+
+def test_rates_rise_and_fall():
+    settings = LMSettings("a", "b", learn_rate=1.0, warmup_steps=10, decay="linear")
+    assert get_rate(settings, 0, 110) == 0.1
+    assert get_rate(settings, 9, 110) == get_rate(settings, 10, 110) == 1.0
+    assert math.isclose(get_rate(settings, 60, 110), 0.5)
+    assert get_rate(settings, 110, 110) == get_rate(settings, 200, 110) == 0.0
+    cosine = LMSettings("a", "b", learn_rate=1.0, warmup_steps=10)
+    assert math.isclose(get_rate(cosine, 60, 110), 0.5)
+    constant = LMSettings("a", "b", learn_rate=1.0, warmup_steps=0, decay="none")
+    assert {get_rate(constant, step, None) for step in (0, 99)} == {1.0}
+
+
+def test_early_stop(texts, tmp_path):
+    config = make_config(texts, max_epochs=50, learn_rate=0.0, patience=2, eval_frequency=5)
+    pretrain(config, tmp_path / "output")
+    log = list(srsly.read_jsonl(tmp_path / "output/log.jsonl"))
+    assert [record["step"] for record in log] == [5, 10, 15]
+
+
+def test_what_failed_is_not_there(tmp_path):
+    path = tmp_path / "directory"
+    for content in ("old", "new"):
+        with replace_path(path) as temporary:
+            temporary.mkdir()
+            (temporary / "file").write_text(content)
+    with pytest.raises(RuntimeError), replace_path(path) as temporary:
+        temporary.mkdir()
+        (temporary / "file").write_text("half")
+        raise RuntimeError
+    assert (path / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def run_command(config, output, *options, processes=1):
+    python = [sys.executable]
+    if processes > 1:
+        python += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+        python += ["--master-port", "29611"]
+    command = [*python, "-m", "spacy", "rnn", "pretrain", str(config), str(output), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_a_killed_run_goes_on(texts, tmp_path):
+    config, output = tmp_path / "config.cfg", tmp_path / "killed"
+    make_config(texts, max_epochs=20, checkpoint_frequency=3).to_disk(config)
+    run = run_command(config, output)
+    while run.poll() is None and len(find_checkpoints(output / "checkpoints")) < 2:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL
+    torch.set_num_threads(1)
+    pretrain(Config().from_disk(config), output, resume=True)
+    pretrain(Config().from_disk(config), tmp_path / "whole")
+    assert_same(get_weights(output / "model-last"), get_weights(tmp_path / "whole/model-last"))
+
+
+def test_two_processes_are_as_good_as_one(texts, tmp_path):
+    quiet = {"dropout": 0.0, "embed_dropout": 0.0, "weight_drop": 0.0, "word_dropout": 0.0}
+    config = tmp_path / "config.cfg"
+    make_config(texts, **quiet, max_steps=12, optimizer="sgd", learn_rate=0.5).to_disk(config)
+    for processes in (1, 2):
+        run = run_command(config, tmp_path / str(processes), processes=processes)
+        output, _ = run.communicate(timeout=300)
+        assert run.returncode == 0, output
+    one, two = (get_weights(tmp_path / f"{n}/model-last") for n in (1, 2))
+    assert_same(one, two, tolerance=1e-5)
+    logs = [list(srsly.read_jsonl(tmp_path / f"{n}/log.jsonl"))[-1] for n in (1, 2)]
+    for ours, theirs in zip(*(log["train_perplexity"] for log in logs), strict=True):
+        assert math.isclose(ours, theirs, rel_tol=1e-4)
