@@ -7,6 +7,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats3d
 
+from .ragged import no_backprop
 from .torch_shim import get_shim
 
 InT = list[Doc]
@@ -21,6 +22,8 @@ class Gradients:
     docs (List[Doc]): The batch.
     layers (List[Floats3d]): What it was encoded to.
     backprop (Callable): Takes the gradient of that.
+
+    is_empty (bool): Whether no listener has given anything yet.
     """
 
     def __init__(self, docs: InT, layers: OutT, backprop: Callable):
@@ -29,12 +32,14 @@ class Gradients:
         self._docs = docs
         self._sums = [layer * 0 for layer in layers]
         self._backprop = backprop
+        self.is_empty = True
 
     def add(self, docs: InT, dYs: OutT) -> None:
         """Add the gradient for some of the batch."""
         places = {identifier: i for i, identifier in enumerate(self._ids)}
         for doc, dY in zip(docs, dYs, strict=True):
             self._sums[places[id(doc)]] += dY
+        self.is_empty = False
 
     def has(self, docs: InT) -> bool:
         """RETURNS (bool): Whether these Docs are in the batch."""
@@ -43,6 +48,11 @@ class Gradients:
     def backprop(self) -> None:
         """Give all of it to the language model."""
         self._backprop(self._sums)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy of a pipeline begins with its next batch.
+        empty: InT = []
+        return {**vars(Gradients(empty, [], no_backprop)), "is_empty": True}
 
 
 class Link:
@@ -65,9 +75,6 @@ class Link:
         """
         listener.set_dim("nO", model.get_dim("nO"), force=True)
         listener.attrs["n_layers"] = get_shim(model).settings["depth"] + 1
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "gradients": None}
 
 
 def get_link(node: Model) -> Link | None:

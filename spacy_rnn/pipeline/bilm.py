@@ -11,6 +11,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from ..layers.bilm_listener import Gradients, get_link
+from ..layers.layer_cache import LayerCache
 from ..layers.lm_weights import load_weights
 from .mixin import RNNPipeMixin
 
@@ -190,7 +191,7 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
         """Encode a batch for the components that listen. Unless the model is frozen, it learns from
-        their gradients, when the update is finished.
+        their gradients.
 
         examples (Iterable[Example]): The batch.
         drop (float): The rate of dropout.
@@ -220,7 +221,9 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         return losses
 
     def finish_update(self, sgd: Optimizer) -> None:
-        """Update the weights, once all components have given their gradients.
+        """Update the weights with the gradients of the components that listen. `nlp.update` with an
+        optimizer calls this before those have learned from the batch: what they give counts in the
+        next update then, as with spaCy's `tok2vec`. `spacy train` calls it afterwards.
 
         sgd (Optimizer): The optimizer.
         """
@@ -237,48 +240,12 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         raise NotImplementedError(f"Component {self.name!r} has no labels.")
 
     def _finish_gradients(self) -> None:
-        if self._gradients is not None:
+        if self._gradients is not None and not self._gradients.is_empty:
             self._gradients.backprop()
             self._gradients = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_gradients": None, "_cache": LayerCache(self.cache_mb)}
 
 
 def set_extension() -> None:
     """Register `doc._.bilm`, unless it is there."""
     if not Doc.has_extension(EXTENSION):
         Doc.set_extension(EXTENSION, default=None)
-
-
-class LayerCache:
-    """Keep what texts were encoded to, until the memory for it is used up.
-
-    megabytes (int): How much memory that is.
-    """
-
-    def __init__(self, megabytes: int):
-        self._free = megabytes * 10**6
-        self._is_on = megabytes > 0
-        self._layers: dict[bytes, Any] = {}
-
-    def get_layers(
-        self, docs: Sequence[Doc], encode: Callable[[Sequence[Doc]], list[Any]]
-    ) -> list[Any]:
-        """Get what was kept, and encode the others.
-
-        docs (Sequence[Doc]): The Docs.
-        encode (Callable[[Sequence[Doc]], List[Floats3d]]): Encodes Docs.
-        RETURNS (List[Floats3d]): The layers of each.
-        """
-        if not self._is_on:
-            return encode(docs)
-        keys = [doc.to_array(["ORTH", "NORM"]).tobytes() for doc in docs]
-        missing = [i for i, key in enumerate(keys) if key not in self._layers]
-        new = dict(zip(missing, encode([docs[i] for i in missing]) if missing else [], strict=True))
-        found = [new[i] if i in new else self._layers[keys[i]] for i in range(len(docs))]
-        for i, layers in new.items():
-            if layers.nbytes <= self._free and keys[i] not in self._layers:
-                self._layers[keys[i]] = layers
-                self._free -= layers.nbytes
-        return found

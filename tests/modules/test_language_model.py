@@ -37,9 +37,7 @@ def test_loss_is_that_of_the_next_word_in_each_direction(softmax):
     sums, _ = lm(ids, inputs, targets, 1)
     readings = Readings.from_lengths([4], 2, torch.device("cpu"))
     H = lm.stack.read(lm.embed(**ids), readings, is_train=True)[-1]
-    expected = [
-        -lm.get_log_probs(H[i])[torch.arange(5), targets[i]].sum() for i in range(2)
-    ]
+    expected = [-lm.get_log_probs(H[i])[torch.arange(5), targets[i]].sum() for i in range(2)]
     torch.testing.assert_close(sums, torch.stack(expected))
 
 
@@ -66,7 +64,14 @@ def test_word_dropout_hides_a_word_everywhere():
     seen = []
     lm.stack.run = lambda X, *args, **kwargs: seen.append(X) or ([X], [])
     inputs = torch.tensor([[1, 2, 3, 1, 2, 3] * 10] * 2)
-    lm({"ids": torch.tensor([5, 7, 2])}, inputs, torch.zeros_like(inputs), 6, None, Dropout(words=0.5))
+    lm(
+        {"ids": torch.tensor([5, 7, 2])},
+        inputs,
+        torch.zeros_like(inputs),
+        6,
+        None,
+        Dropout(words=0.5),
+    )
     hidden = (seen[0] == 0).all(dim=2)
     assert all(len(set(hidden[inputs == word].tolist())) == 1 for word in (1, 2, 3))
 

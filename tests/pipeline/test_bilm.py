@@ -107,6 +107,7 @@ def get_bilm_weights(nlp):
 
 def train(nlp, n=15, **kwargs):
     optimizer = nlp.resume_training()
+    optimizer.learn_rate = 0.02
     for _ in range(n):
         losses = nlp.update(get_examples(nlp), sgd=optimizer, losses={}, **kwargs)
     return losses
@@ -147,9 +148,7 @@ def test_listeners_learn_and_only_a_thawed_model_changes(frozen, cache_mb):
     before = get_bilm_weights(nlp)
     first, last = train(nlp, 1), train(nlp, 40)
     assert last["rnn_tagger"] < 0.5 * first["rnn_tagger"]
-    changed = [
-        not (a == b).all() for a, b in zip(before, get_bilm_weights(nlp), strict=True)
-    ]
+    changed = [not (a == b).all() for a, b in zip(before, get_bilm_weights(nlp), strict=True)]
     assert any(changed) is not frozen
     assert frozen or all(changed)
 
@@ -160,21 +159,20 @@ def test_the_model_runs_once_for_all_listeners(monkeypatch):
     assert bilm.listening_components == ["rnn_tagger", "rnn_ner"]
     assert len(bilm.listeners) == 2
     predict_docs = bilm.predict
-    monkeypatch.setattr(bilm, "predict", lambda docs: n_docs.append(len(docs)) or predict_docs(docs))
+    monkeypatch.setattr(
+        bilm, "predict", lambda docs: n_docs.append(len(docs)) or predict_docs(docs)
+    )
     train(nlp, 3)
     assert n_docs == [2, 2, 2]
 
 
-def test_the_cache_gives_what_was_computed(monkeypatch):
+def test_the_cache_gives_what_was_computed():
     nlp = make_nlp(**{"components.bilm.cache_mb": 1})
     bilm, n_docs = nlp.get_pipe("bilm"), []
-    model_predict = bilm.model.predict
-    monkeypatch.setattr(
-        bilm.model, "predict", lambda docs: n_docs.append(len(docs)) or model_predict(docs)
-    )
+    encode = lambda docs: n_docs.append(len(docs)) or bilm.predict(docs)  # noqa: E731
     docs = [nlp.make_doc(text) for text in ("one", "two words", "", "one")]
-    fresh = bilm._cache.get_layers(docs, bilm.predict)
-    kept = bilm._cache.get_layers(docs, bilm.predict)
+    fresh = bilm._cache.get_layers(docs, encode)
+    kept = bilm._cache.get_layers(docs, encode)
     assert n_docs == [4]
     assert all(numpy.array_equal(a, b) for a, b in zip(fresh, kept, strict=True))
 
@@ -202,7 +200,7 @@ def test_what_is_loaded_predicts_the_same(tmp_path, how, frozen):
     else:
         twin = pickle.loads(pickle.dumps(nlp))
     (doc, *labels), (other, *others) = predict(nlp), predict(twin)
-    assert numpy.array_equal(doc._.bilm, other._.bilm)
+    assert numpy.allclose(doc._.bilm, other._.bilm, atol=1e-6)
     assert labels == others
     assert len(twin.get_pipe("bilm").listeners) == 2
     train(twin, 2)
@@ -211,8 +209,7 @@ def test_what_is_loaded_predicts_the_same(tmp_path, how, frozen):
 def test_frozen_and_annotating_as_spacy_has_it():
     nlp = make_nlp()
     before = get_bilm_weights(nlp)
-    with nlp.select_pipes():
-        losses = train(nlp, 5, exclude=["bilm"], annotates=["bilm"])
+    losses = train(nlp, 5, exclude=["bilm"], annotates=["bilm"])
     assert "bilm" not in losses
     assert all((a == b).all() for a, b in zip(before, get_bilm_weights(nlp), strict=True))
 
@@ -271,8 +268,8 @@ def save_pretrained(path, **overrides):
 
 def test_pretrained_weights_are_loaded(tmp_path):
     weights = save_pretrained(tmp_path / "lm")
-    changes = {"initialize.components.bilm.weights": str(tmp_path / "lm")}
-    nlp = make_nlp(initialize=False, **changes)
+    nlp = make_nlp(initialize=False)
+    nlp.config["initialize"]["components"]["bilm"] = {"weights": str(tmp_path / "lm")}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*no pretrained weights.*")
         nlp.initialize(lambda: get_examples(nlp))
@@ -296,6 +293,8 @@ def test_weights_of_another_configuration_are_refused(tmp_path):
 
 def test_gradients_are_those_of_all_listeners_together():
     nlp = make_nlp(**{"components.bilm.frozen": False})
+    # A new tagger's last layer is zero, and so is its gradient.
+    train(nlp, 3)
     bilm, examples = nlp.get_pipe("bilm"), get_examples(nlp)
     given = []
     for names in (["rnn_tagger"], ["rnn_ner"], ["rnn_tagger", "rnn_ner"]):
@@ -304,8 +303,10 @@ def test_gradients_are_those_of_all_listeners_together():
                 for shim in node.shims:
                     if shim.module is not None:
                         shim.module.zero_grad()
+        fix_random_seed(1)
         bilm.update(examples)
         for name in names:
+            fix_random_seed(1)
             nlp.get_pipe(name).update(examples)
         given.append([dY.copy() for dY in bilm._gradients._sums])
         bilm._gradients = None
@@ -315,10 +316,29 @@ def test_gradients_are_those_of_all_listeners_together():
         assert numpy.allclose(tagger + ner, both, atol=1e-6)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_gradients_arrive_as_spacy_train_has_it(accumulate):
+    nlp = make_nlp(**{"components.bilm.frozen": False})
+    optimizer, bilm = nlp.resume_training(), nlp.get_pipe("bilm")
+    # A new tagger gives no gradient in its first step.
+    for step in range(2):
+        before = get_bilm_weights(nlp)
+        for _ in range(accumulate):
+            nlp.update(get_examples(nlp), sgd=False, losses={})
+        for _, pipe in nlp.pipeline:
+            pipe.finish_update(optimizer)
+        assert bilm._gradients is None
+        changes = [abs(a - b).max() for a, b in zip(before, get_bilm_weights(nlp), strict=True)]
+        # Weight decay by itself changes biases that are zero not at all.
+        assert all(change > 1e-6 for change in changes), step
+
+
 def test_listeners_are_found_by_name():
     nlp = make_nlp(initialize=False)
     link = next(
-        get_link(node) for node in nlp.get_pipe("rnn_ner").model.walk() if get_link(node) is not None
+        get_link(node)
+        for node in nlp.get_pipe("rnn_ner").model.walk()
+        if get_link(node) is not None
     )
     assert link.upstream == "*"
     link.upstream = "other"
