@@ -1,5 +1,6 @@
 """Every config in configs/ fills, trains through `spacy train`, and evaluates."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -11,10 +12,15 @@ from spacy.cli.train import train
 from spacy.tokens import Doc, DocBin
 from spacy.util import load_config
 
+from spacy_rnn.cli.pretrain import pretrain
+from spacy_rnn.training.find_model import load_pipeline
+from spacy_rnn.training.lm_settings import LMSettings
+
 from .conftest import ROOT
 
+PRETRAINING = [ROOT / "configs" / f"{name}.cfg" for name in ("bilm", "lm")]
 CONFIGS = [
-    *sorted((ROOT / "configs").glob("*.cfg")),
+    *sorted(set((ROOT / "configs").glob("*.cfg")) - set(PRETRAINING)),
     ROOT / "projects" / "ud_tagger" / "configs" / "morphologizer.cfg",
 ]
 # word, tag, part of speech, features, lemma, head, dependency label. Nouns are entities; texts are
@@ -89,6 +95,43 @@ def test_config_trains_and_evaluates(config, corpus, tmp_path):
             assert doc.has_annotation(attr.split(".")[1].upper()), attr
         if attr == "doc.cats":
             assert set(doc.cats) == {"SITTING", "ELSE"}
+
+
+@pytest.mark.parametrize("config", PRETRAINING, ids=[config.stem for config in PRETRAINING])
+def test_pretraining_config_is_complete_and_trains(config, tmp_path):
+    before = load_config(config, interpolate=False)
+    nlp = load_pipeline(before)
+    # Nothing that a component or its model has is left out.
+    for name in nlp.component_names:
+        filled = dict(nlp.get_pipe_config(name))
+        assert set(before["components"][name]) == {"factory", *filled} - {
+            "@factories",
+            "nlp",
+            "name",
+        }
+        for part in ("model", "embed"):
+            filled = filled[part]
+            expected = before["components"][name]["model"]
+            expected = expected["embed"] if part == "embed" else expected
+            assert set(filled) == set(expected)
+    settings = {field.name for field in dataclasses.fields(LMSettings)}
+    assert set(before["lm_pretraining"]) == settings
+    texts = tmp_path / "texts.txt"
+    texts.write_text("The old cat sat in the garden , and two dogs saw it .\n" * 60)
+    changes = {
+        "paths.train": str(texts),
+        "paths.dev": str(texts),
+        "lm_pretraining.max_steps": 2,
+        "lm_pretraining.n_rows": 2,
+        "lm_pretraining.n_steps": 8,
+        f"components.{before['nlp']['pipeline'][0]}.model.cutoffs": [4],
+    }
+    pretrain(load_config(config, overrides=changes, interpolate=False), tmp_path / "output")
+    nlp = spacy.load(tmp_path / "output" / "model-best")
+    doc = nlp("The cat sat.")
+    for attr in nlp.get_pipe_meta(nlp.pipe_names[0]).assigns:
+        holder = {"doc": doc, "token": doc[0], "span": doc[:2]}[attr.split(".")[0]]
+        assert holder._.get(attr.split(".")[-1]) is not None, attr
 
 
 @pytest.mark.parametrize("name", ["rnn_textcat", "rnn_textcat_multilabel"])

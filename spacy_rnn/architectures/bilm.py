@@ -36,8 +36,8 @@ def build_bilm(
     `spacy rnn pretrain`. Words come in by their features, so that any can be read; a vocabulary has
     only what the model can predict.
 
-    embed (Model[List[Doc], List[Floats2d]]): The embedding layer: spacy-rnn.LexemeEmbed.v1 of the
-        same width.
+    embed (Model[List[Doc], List[Floats2d]]): The embedding layer: spacy-rnn.LexemeEmbed.v1 or
+        spacy-rnn.CharCNNEmbed.v1, of the same width.
     width (int): The width of the embeddings, and of each layer's output in one direction.
     hidden (Optional[int]): The number of units of a layer, which a linear map projects to the
         width. None: as many as the width, and no projection.
@@ -143,10 +143,10 @@ def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
     settings = getattr(get_shim(embed), "settings", {}) if embed.shims else {}
     if settings.get("width") != width or settings.get("include_static_vectors"):
         raise ValueError(
-            f"Architecture spacy-rnn.BiLM.v1 needs an embedding layer spacy-rnn.LexemeEmbed.v1 of "
-            f"width = {width} without static vectors, but {embed.name!r} has width = "
-            f"{settings.get('width')} and include_static_vectors = "
-            f"{settings.get('include_static_vectors')}."
+            f"Architecture spacy-rnn.BiLM.v1 needs an embedding layer spacy-rnn.LexemeEmbed.v1 or "
+            f"spacy-rnn.CharCNNEmbed.v1 of width = {width} without static vectors, but "
+            f"{embed.name!r} has width = {settings.get('width')} and include_static_vectors = "
+            f"{settings.get('include_static_vectors', False)}."
         )
 
 

@@ -1,13 +1,12 @@
 """The embedding of lexemes as a Thinc layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy
 import torch
 from spacy.tokens import Doc
-from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats2d
 from thinc.util import partial
@@ -61,7 +60,7 @@ def forward(
     tokens = Tokens(docs, shim.settings["attrs"])
     if not is_train:
         return split(to_xp(_predict(shim, tokens)), lengths), no_backprop
-    inputs = _get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout)
+    inputs = get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout)
     Yf, backprop_torch = shim.begin_update(None, **inputs, is_train=True)
 
     def backprop(dYs: OutT) -> InT:
@@ -69,23 +68,6 @@ def forward(
         return []
 
     return split(to_xp(Yf), lengths), backprop
-
-
-def get_features(
-    model: Model[InT, OutT], words: Sequence[str], vocab: Vocab, word_dropout: float = 0.0
-) -> dict[str, torch.Tensor]:
-    """Get what the layer's module embeds words from.
-
-    model (Model[List[Doc], List[Floats2d]]): A layer that `lexeme_embed` made, initialised.
-    words (Sequence[str]): The words, at least one.
-    vocab (Vocab): The vocab that knows their attributes.
-    word_dropout (float): The share of words that are hidden, so that only the rest is seen.
-    RETURNS (Dict[str, Tensor]): The module's arguments, for one row a word.
-    """
-    shim = get_shim(model)
-    shim.require_module()
-    tokens = Tokens([Doc(vocab, words=list(words))], shim.settings["attrs"])
-    return _get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout)
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
@@ -107,7 +89,7 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
 def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
     def embed(which: list[int] | None = None) -> torch.Tensor:
         lexemes = tokens.get_lexemes(None if which is None else numpy.asarray(which))
-        return shim.predict(**_get_inputs(shim, tokens, lexemes, 0.0))
+        return shim.predict(**get_inputs(shim, tokens, lexemes, 0.0))
 
     if shim.settings["include_static_vectors"]:
         # Anybody may change the vocab's vectors at any time, so that nothing can be kept.
@@ -118,9 +100,17 @@ def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
     return _caches[shim.module].get_rows(tokens.keys.tolist(), embed)
 
 
-def _get_inputs(
+def get_inputs(
     shim: TorchShim, tokens: Tokens, lexemes: Lexemes, word_dropout: float
 ) -> dict[str, torch.Tensor]:
+    """Get the arguments of the layer's module, but `is_train`.
+
+    shim (TorchShim): The layer's.
+    tokens (Tokens): The batch.
+    lexemes (Lexemes): Its lexemes.
+    word_dropout (float): The share of tokens whose word is hidden.
+    RETURNS (Dict[str, Tensor]): The arguments.
+    """
     arrays: dict[str, Any] = extract_features(shim.settings, tokens.docs, lexemes, word_dropout)
     if shim.settings["include_static_vectors"]:
         arrays["vectors"] = get_static_vectors(tokens.docs, lexemes, shim.inferred["vectors_width"])

@@ -14,8 +14,8 @@ from ..modules.language_model import BOUNDARY_ID, LanguageModel, Vocabulary
 from ..modules.lm_softmax import AdaptiveSoftmax, TiedSoftmax
 from ..modules.sampling import sample_words
 from .bilm import get_embed, get_output
-from .embed import get_features
 from .torch_shim import get_shim
+from .word_features import get_features
 
 # Layers store their attributes: a vocabulary belongs to the weights.
 _VOCABULARY = "lm_vocabulary"

@@ -1,6 +1,7 @@
 """Number agreement: whether a language model prefers the form of a word that agrees."""
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,10 @@ def read_items(path: Path) -> dict[str, list[Item]]:
     RETURNS (Dict[str, List[Item]]): The items of each task.
     RAISES (ValueError): If there are none, or a file is not what it should be.
     """
-    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    # Links to directories are followed.
+    walk = os.walk(path, followlinks=True)
+    found = sorted(Path(directory, name) for directory, _, names in walk for name in names)
+    files = [path] if path.is_file() else found
     tasks = {}
     for file in files:
         if file.suffix == ".txt" and file.parent.name == "NA_tasks" and file.stem != "readme":

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy
 import srsly
@@ -18,11 +18,10 @@ from thinc.api import Model, fix_random_seed
 from torch import nn
 
 from ..layers.bilm import get_embed
-from ..layers.embed import get_features
 from ..layers.lm import get_language_model, set_vocabulary
 from ..layers.torch_shim import get_shim
+from ..layers.word_features import get_features, learn_words
 from ..modules.language_model import Dropout, Vocabulary
-from ..modules.lexeme import LexemeEmbedding
 from ..modules.time_steps import State
 from .atomic import replace_path
 from .checkpoints import (
@@ -127,9 +126,7 @@ class Pretraining:
         self.model.initialize()
         set_vocabulary(self.model, words)
         self.embed = get_embed(self.model)
-        known = get_features(self.embed, words[2:], self.nlp.vocab)["words"]
-        # Others have rows too, those of frequent words: they are read by what they are made of.
-        cast(LexemeEmbedding, get_shim(self.embed).module).known_words.add(known)
+        learn_words(self.embed, words[2:], self.nlp.vocab)
         self.lm = get_language_model(self.model, self.nlp.vocab)
         self.device = get_shim(self.model).device
         self.optimizer = make_optimizer(self.lm.parameters(), self.settings)

@@ -335,11 +335,8 @@ def test_gradients_arrive_as_spacy_train_has_it(accumulate):
 
 def test_listeners_are_found_by_name():
     nlp = make_nlp(initialize=False)
-    link = next(
-        get_link(node)
-        for node in nlp.get_pipe("rnn_ner").model.walk()
-        if get_link(node) is not None
-    )
+    links = [get_link(node) for node in nlp.get_pipe("rnn_ner").model.walk()]
+    (link,) = [link for link in links if link is not None]
     assert link.upstream == "*"
     link.upstream = "other"
     nlp._link_components()

@@ -1,5 +1,6 @@
 import gzip
 import lzma
+from itertools import pairwise
 
 import pytest
 import spacy
@@ -43,7 +44,7 @@ def test_reading_is_lazy(tmp_path):
     bad.write_bytes(b"\xff\xff")
     texts = read_texts([good, bad])
     assert [next(texts), next(texts)] == ["one", "two"]
-    with pytest.raises(ValueError, match="b.txt"):
+    with pytest.raises(ValueError, match=r"b\.txt"):
         next(texts)
 
 
@@ -130,10 +131,10 @@ def test_every_word_is_predicted_once_after_the_one_before(texts, n_rows, n_step
     for direction, turn in zip(range(n_directions), (1, -1), strict=False):
         read = []
         for pairs in rows[direction]:
-            for (_, target), (word, _) in zip(pairs, pairs[1:], strict=False):
+            for (_, target), (word, _) in pairwise(pairs):
                 assert target == (0 if word == "</s>" else vocabulary.get_ids([word])[0])
             text = []
-            for word, _ in pairs[1:] + [("</s>", 0)] if pairs else []:
+            for word, _ in [*pairs[1:], ("</s>", 0)] if pairs else []:
                 if word == "</s>":
                     read.append(text[::turn])
                     text = []

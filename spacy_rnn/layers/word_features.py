@@ -1,0 +1,48 @@
+"""What embedding layers make of words that are in no Doc: a language model's."""
+
+from collections.abc import Sequence
+
+import torch
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+from thinc.api import Model
+
+from ..modules.lexeme import LexemeEmbedding
+from .char_cnn import get_char_features
+from .embed import get_inputs
+from .lexemes import Tokens
+from .torch_shim import get_shim
+
+
+def get_features(
+    embed: Model, words: Sequence[str], vocab: Vocab, word_dropout: float = 0.0
+) -> dict[str, torch.Tensor]:
+    """Get what an embedding layer's module embeds words from.
+
+    embed (Model[List[Doc], List[Floats2d]]): The layer, initialised: spacy-rnn.LexemeEmbed.v1 or
+        spacy-rnn.CharCNNEmbed.v1.
+    words (Sequence[str]): The words, at least one.
+    vocab (Vocab): The vocab that knows their attributes.
+    word_dropout (float): The share of words that are hidden, so that only the rest is seen. Those
+        that are read by their characters alone are not.
+    RETURNS (Dict[str, Tensor]): The module's arguments, for one row a word.
+    """
+    shim = get_shim(embed)
+    shim.require_module()
+    if not isinstance(shim.module, LexemeEmbedding):
+        return get_char_features(shim, words)
+    tokens = Tokens([Doc(vocab, words=list(words))], shim.settings["attrs"])
+    return get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout)
+
+
+def learn_words(embed: Model, words: Sequence[str], vocab: Vocab) -> None:
+    """Let an embedding layer know words by themselves. Others have rows too, those of words that it
+    knows: they are read by what they are made of.
+
+    embed (Model[List[Doc], List[Floats2d]]): The layer, as above.
+    words (Sequence[str]): The words.
+    vocab (Vocab): The vocab that knows their attributes.
+    """
+    module = get_shim(embed).module
+    if isinstance(module, LexemeEmbedding) and words:
+        module.known_words.add(get_features(embed, words, vocab)["words"])

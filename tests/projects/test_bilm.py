@@ -1,0 +1,70 @@
+import io
+import lzma
+import tarfile
+
+import pytest
+from spacy.util import load_config, load_model_from_config
+
+from ..conftest import ROOT, load_script
+
+SCRIPTS = ROOT / "projects" / "bilm" / "scripts"
+
+
+@pytest.mark.parametrize("name", ["tagger", "ner", "textcat", "pipeline"])
+def test_a_language_model_is_added_to_every_embedding_layer(name):
+    script = load_script(SCRIPTS / "add_bilm.py")
+    config = load_config(ROOT / "configs" / f"{name}.cfg", interpolate=False)
+    n_embeds = config.to_str().count("spacy-rnn.LexemeEmbed.v1")
+    bilm = load_config(script.BILM, interpolate=False)
+    added = script.add_bilm(config, bilm, width=32)
+    assert added["nlp"]["pipeline"] == ["bilm", *config["nlp"]["pipeline"]]
+    nlp = load_model_from_config(added, auto_fill=True)
+    text = added.to_str()
+    assert text.count("spacy-rnn.BiLMListener.v1") == n_embeds > 0
+    assert "LMTok2Vec" not in text
+    assert added["initialize"]["components"]["bilm"] == {"weights": "${paths.bilm}"}
+    listening = nlp.get_pipe("bilm").listening_components
+    assert len(listening) == n_embeds
+
+
+def test_texts_are_made_of_articles(tmp_path):
+    script = load_script(SCRIPTS / "prepare.py")
+    good = "This sentence of the article has more than eight words in it. " * 10
+    articles = "".join(
+        f'<doc id="{i}" url="u" title="T">\nTitle\n\n{good.strip()}\nA heading\n'
+        f"A line of left-over <ref> markup that nobody wants to read.\n</doc>\n"
+        for i in range(300)
+    )
+    articles += '<doc id="999" url="u" title="T">\nTitle\n\nToo short to count.\n</doc>\n'
+    archive = tmp_path / "wiki.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in ("repo/text/AA/wiki_00", "repo/README.md"):
+            member = tarfile.TarInfo(name)
+            data = articles.encode("utf8")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    script.write_texts(archive, tmp_path / "wiki_en")
+    train = sorted((tmp_path / "wiki_en" / "train").iterdir())
+    assert len(train) == 8
+    counts = {}
+    for path in [*train, tmp_path / "wiki_en" / "valid.txt.xz"]:
+        with lzma.open(path, "rt", encoding="utf8") as lines:
+            texts = [line.strip() for line in lines if line.strip()]
+        assert set(texts) <= {good.strip()}
+        counts[path.name] = len(texts)
+    assert 0 < counts["valid.txt.xz"] < 30
+    assert 100 < sum(counts.values()) < 200
+
+
+def test_local_copies_are_linked(tmp_path):
+    script = load_script(SCRIPTS / "prepare.py")
+    data, assets = tmp_path / "data", tmp_path / "assets"
+    for name in ("wiki_en", "colorlessgreen", "lakretz_na"):
+        (data / name).mkdir(parents=True)
+    for name in ("train-00.txt.xz", "valid.txt.xz"):
+        (data / "wiki_en" / name).write_bytes(lzma.compress(b"text"))
+    script.main(assets, str(data))
+    script.main(assets, str(data))
+    assert lzma.open(assets / "wiki_en/train/train-00.txt.xz").read() == b"text"
+    with pytest.raises(SystemExit):
+        script.main(assets, str(tmp_path / "nowhere"))
