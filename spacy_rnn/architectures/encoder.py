@@ -42,7 +42,8 @@ def build_rnn_encoder(
     grad_clip_norm (float): Scale this layer's gradients down where the norm of all of them
         together is larger than this. 0 turns it off.
     grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
-    mixed_precision (bool): Compute in half precision, for speed on a GPU.
+    mixed_precision (bool): Compute in half precision: for wide layers on a GPU, or for an LSTM on
+        a CPU that has instructions for bfloat16. Results then depend on the batch by its rounding.
     max_tokens_in_memory (int): In prediction, longer Docs are computed layer by layer in pieces of
         this many tokens, with the same result: what a layer takes besides input and output is
         for no more tokens than that.

@@ -63,12 +63,12 @@ class CharCNN(nn.Module):
         RETURNS (Tensor): The embeddings. (N, width)
         """
         lengths = (chars != 0).sum(dim=1)
-        missing = self._longest - chars.shape[1]
-        X = self.chars(F.pad(chars, (0, max(missing, 0)))).transpose(1, 2)
+        # Every word has as many windows as characters, however long the others are.
+        chars = F.pad(chars, (0, self._longest - 1))
+        X = self.chars(chars).transpose(1, 2)
         parts = []
         for convolution in self.convolutions:
             Y = convolution(X)
-            # What begins after the last character would make a word depend on longer ones.
             begins = torch.arange(Y.shape[2], device=Y.device)
             is_padding = begins >= lengths.clamp(min=1).unsqueeze(1)
             parts.append(Y.masked_fill(is_padding.unsqueeze(1), -torch.inf).amax(dim=2).relu())
