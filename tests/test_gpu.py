@@ -2,6 +2,7 @@
 
 import numpy
 import pytest
+import srsly
 import torch
 from thinc.api import Adam, fix_random_seed, get_array_module, require_cpu, require_gpu, to_numpy
 
@@ -152,3 +153,31 @@ def _predict(nlp):
     for eg in examples:
         eg.predicted = nlp(eg.predicted)
     return examples
+
+
+def test_language_models_agree():
+    from .pipeline import test_bilm as bilm
+
+    on_cpu = bilm.make_nlp()
+    expected = [doc._.bilm for doc in on_cpu.pipe(["The cat sat .", "", "Hi  there"])]
+    require_gpu()
+    on_gpu = bilm.make_nlp(initialize=False)
+    on_gpu.from_bytes(on_cpu.to_bytes())
+    for doc, layers in zip(on_gpu.pipe(["The cat sat .", "", "Hi  there"]), expected, strict=True):
+        numpy.testing.assert_allclose(to_numpy(doc._.bilm), layers, atol=1e-4)
+    for frozen in (True, False):
+        on_gpu.get_pipe("bilm").frozen = frozen
+        bilm.train(on_gpu, 2)
+
+
+@pytest.mark.parametrize("mixed_precision", [False, True])
+def test_pretraining_on_a_gpu(tmp_path, mixed_precision):
+    from .training import test_pretrain as pretraining
+
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(pretraining.SENTENCES * 12))
+    config = pretraining.make_config(texts, mixed_precision=mixed_precision, max_epochs=6)
+    pretraining.pretrain(config, tmp_path / "output", use_gpu=0)
+    log = list(srsly.read_jsonl(tmp_path / "output" / "log.jsonl"))
+    assert log[-1]["dev_perplexity"][0] < 0.7 * log[0]["dev_perplexity"][0]
+    pretraining.pretrain(config, tmp_path / "output", use_gpu=0, resume=True)

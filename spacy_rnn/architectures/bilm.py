@@ -11,8 +11,11 @@ from ..layers.torch_shim import TorchShim, get_shim
 from ..modules.cells import CELLS
 from ..modules.directed import DirectedStack
 from ..modules.lm_softmax import AdaptiveSoftmax, TiedSoftmax
+from .embed import EMBEDDABLE
 
 DEFAULT_CUTOFFS = [2000, 10000]
+# Attributes that say the same of a word in every text.
+OF_THE_STRING = EMBEDDABLE - {"SPACY", "TAG", "POS", "LEMMA", "MORPH", "DEP", "ENT_TYPE", "ENT_IOB"}
 
 
 @registry.architectures("spacy-rnn.BiLM.v1")
@@ -147,6 +150,13 @@ def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
             f"spacy-rnn.CharCNNEmbed.v1 of width = {width} without static vectors, but "
             f"{embed.name!r} has width = {settings.get('width')} and include_static_vectors = "
             f"{settings.get('include_static_vectors', False)}."
+        )
+    contextual = set(settings.get("attrs", ())) - OF_THE_STRING
+    if contextual:
+        raise ValueError(
+            "Architecture spacy-rnn.BiLM.v1 is pretrained on words by themselves, but its "
+            f"embedding layer reads attributes {sorted(contextual)}, which depend on the text: "
+            "remove them."
         )
 
 

@@ -45,7 +45,7 @@ def agreement_cli(
         if draw_accuracies(results, chart):
             msg.good(f"Drew the chart: {chart}")
         else:
-            msg.warn("Install matplotlib to have the chart drawn.")
+            msg.warn("There is no chart: it needs matplotlib, and an item that was not skipped")
 
 
 def _make_row(task: str, condition: str, result: Accuracy) -> tuple[str, ...]:

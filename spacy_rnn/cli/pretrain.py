@@ -1,11 +1,17 @@
 import logging
+import os
 from pathlib import Path
 
 import torch
 import typer
-from spacy.cli._util import parse_config_overrides, setup_gpu, show_validation_error
+from spacy.cli._util import (
+    import_code,
+    parse_config_overrides,
+    setup_gpu,
+    show_validation_error,
+)
 from spacy.util import load_config
-from thinc.api import Config
+from thinc.api import Config, set_gpu_allocator
 from wasabi import msg
 
 from ..training.find_model import find_language_model, load_pipeline
@@ -24,6 +30,9 @@ def pretrain_cli(
     ),
     output: Path = typer.Argument(..., help="Directory for checkpoints, log and pipelines"),
     resume: bool = typer.Option(False, "--resume", "-r", help="Go on from the last checkpoint"),
+    code_path: Path | None = typer.Option(
+        None, "--code", "-c", help="Python file with code to import (registered functions)"
+    ),
     use_gpu: int = typer.Option(-1, "--gpu-id", "-g", help="GPU ID or -1 for CPU"),
 ) -> None:
     """Pretrain a language model on raw text: the component "bilm" or "rnn_lm" of a pipeline. The
@@ -33,6 +42,7 @@ def pretrain_cli(
     processes, start this through torchrun: torchrun --nproc-per-node 2 -m spacy rnn pretrain ...
     """
     logging.captureWarnings(True)
+    import_code(code_path)
     overrides = parse_config_overrides(ctx.args)
     with show_validation_error(config_path):
         config = load_config(config_path, overrides=overrides, interpolate=False)
@@ -48,9 +58,15 @@ def pretrain(config: Config, output: Path, *, resume: bool = False, use_gpu: int
     config (Config): The config.
     output (Path): The directory for what comes out.
     resume (bool): Whether to go on from the last checkpoint.
-    use_gpu (int): The number of the GPU; -1 is the CPU.
+    use_gpu (int): The number of the GPU; -1 is the CPU. Of several processes each takes the one of
+        its own number.
     RAISES (ValueError): If something in config, texts or output directory is wrong.
     """
+    if use_gpu >= 0:
+        use_gpu = int(os.environ.get("LOCAL_RANK", use_gpu))
+    allocator = config.get("system", {}).get("gpu_allocator")
+    if use_gpu >= 0 and allocator:
+        set_gpu_allocator(allocator)
     setup_gpu(use_gpu)
     section = config.interpolate().get(SECTION)
     if not section:

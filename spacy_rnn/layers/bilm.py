@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy
 import torch
 from spacy.tokens import Doc
 from thinc.api import Model
@@ -50,6 +51,12 @@ def get_output(model: Model) -> Model:
     return model.layers[1]
 
 
+def get_weights(model: Model) -> list[torch.Tensor]:
+    """RETURNS (List[Tensor]): What the layers' outputs depend on, besides the Docs."""
+    modules = [get_shim(layer).module for layer in (model, get_embed(model))]
+    return [tensor for module in modules if module is not None for tensor in module.parameters()]
+
+
 def replace_listener_config(bilm_config: dict[str, Any], tok2vec_config: dict[str, Any]) -> Any:
     """Find the config that takes the place of a listener's, where `replace_listeners` puts a copy
     of the language model.
@@ -57,45 +64,62 @@ def replace_listener_config(bilm_config: dict[str, Any], tok2vec_config: dict[st
     bilm_config (Dict[str, Any]): The config of the language model.
     tok2vec_config (Dict[str, Any]): The config around the listener.
     RETURNS (Dict[str, Any]): The config of a spacy-rnn.ScalarMix.v1.
+    RAISES (ValueError): If there are listeners with other settings beside it.
     """
-    listener = _find_listener(tok2vec_config) or {}
+    listener, *others = _find_listeners(tok2vec_config) or [{}]
+    if any(other != listener for other in others):
+        raise ValueError(
+            "Can't replace listeners of different settings beside each other: spaCy does not say "
+            "which of them is meant."
+        )
     kept = {key: value for key, value in listener.items() if key in ("width", "dropout")}
     return {"@architectures": "spacy-rnn.ScalarMix.v1", **kept, "bilm": bilm_config}
 
 
-def _find_listener(config: Any) -> dict[str, Any] | None:
+def _find_listeners(config: Any) -> list[dict[str, Any]]:
     if not isinstance(config, dict):
-        return None
+        return []
     if config.get("@architectures") == "spacy-rnn.BiLMListener.v1":
-        return config
-    found = (_find_listener(value) for value in config.values())
-    return next((listener for listener in found if listener is not None), None)
+        return [config]
+    return [listener for value in config.values() for listener in _find_listeners(value)]
 
 
 def forward(
     dropout: float | None, model: Model[InT, OutT], docs: InT, is_train: bool
 ) -> tuple[OutT, Callable]:
-    """Run the model. Docs may be empty."""
+    """Run the model. Docs may be empty. White space is not read, as it is not in pretraining; its
+    layers are zero.
+    """
     shim = get_shim(model)
     shim.require_module()
     lengths = [len(doc) for doc in docs]
-    if not any(lengths):
-        shape = (shim.settings["depth"] + 1, 0, model.get_dim("nO"))
-        return [model.ops.alloc(shape) for _ in docs], lambda dYs: []
+    is_word = [not token.is_space for doc in docs for token in doc]
+    shape = (shim.settings["depth"] + 1, model.get_dim("nO"))
+    if not any(is_word):
+        return [model.ops.alloc((shape[0], n, shape[1])) for n in lengths], lambda dYs: []
     vectors, backprop_embed = get_embed(model)(docs, is_train)
     Xf = flatten(model.ops, vectors, shim.device)
+    words = torch.tensor(is_word, device=shim.device).nonzero().squeeze(1)
+    ends = numpy.cumsum([0, *lengths])
+    n_words = numpy.diff(numpy.cumsum([0, *is_word])[ends]).tolist()
+    has_space = len(words) < len(Xf)
+    read = Xf.index_select(0, words) if has_space else Xf
+
+    def spread(Y: torch.Tensor, width: tuple[int, ...]) -> torch.Tensor:
+        return Y.new_zeros(len(Xf), *width).index_copy(0, words, Y) if has_space else Y
+
     if not is_train:
-        return _split_layers(shim.predict(Xf, lengths), lengths), no_backprop
+        return _split_layers(spread(shim.predict(read, n_words), shape), lengths), no_backprop
     rate = model.attrs["dropout_rate"] if dropout is None else dropout
-    Yf, backprop_torch = shim.begin_update(Xf, lengths, dropout=rate, is_train=True)
+    Yf, backprop_torch = shim.begin_update(read, n_words, dropout=rate, is_train=True)
 
     def backprop(dYs: OutT) -> InT:
         dYf = torch.cat([to_torch(dY, shim.device).transpose(0, 1) for dY in dYs])
-        dXf = backprop_torch(dYf)
+        dXf = backprop_torch(dYf.index_select(0, words) if has_space else dYf)
         assert dXf is not None
-        return backprop_embed(split(to_xp(dXf), lengths))
+        return backprop_embed(split(to_xp(spread(dXf, dXf.shape[1:])), lengths))
 
-    return _split_layers(Yf, lengths), backprop
+    return _split_layers(spread(Yf, shape), lengths), backprop
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
@@ -105,5 +129,8 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
 
 
 def _split_layers(Yf: torch.Tensor, lengths: list[int]) -> OutT:
-    """Cut (tokens, layers, width) into sequences of (layers, tokens, width), each in one piece."""
-    return [to_xp(part.transpose(0, 1).contiguous()) for part in Yf.split(lengths)]
+    """Cut (tokens, layers, width) into sequences of (layers, tokens, width), each in memory of its
+    own, so that whoever keeps one does not keep them all.
+    """
+    layers = (part.transpose(0, 1) for part in Yf.split(lengths))
+    return [to_xp(part.clone(memory_format=torch.contiguous_format)) for part in layers]

@@ -64,8 +64,11 @@ class Link:
     def __init__(self, upstream: str):
         self.upstream = upstream
         self.gradients: Gradients | None = None
-        # While sizes are inferred, Docs have not been through the pipeline.
-        self.is_initializing = False
+        # Docs that sizes are inferred from, which have not been through the pipeline.
+        self.samples: InT = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "gradients": None, "samples": []}
 
     def connect(self, listener: Model, model: Model) -> None:
         """Take over the sizes of the language model.
@@ -116,15 +119,15 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
     """Be ready for Docs that have not been through the pipeline."""
     link = get_link(model)
     assert link is not None
-    link.is_initializing = True
+    link.samples = list(X or [])
 
 
 def _get_layers(model: Model[InT, OutT], link: Link, doc: Doc) -> Any:
     layers = doc._.bilm if Doc.has_extension("bilm") else None
     if layers is not None and layers.shape[1] == len(doc):
-        link.is_initializing = False
+        link.samples = []
         return model.ops.asarray(layers)
-    if not len(doc) or link.is_initializing:
+    if not len(doc) or any(doc is sample for sample in link.samples):
         return model.ops.alloc((model.attrs["n_layers"], len(doc), model.get_dim("nO")))
     raise ValueError(
         f"A layer that listens to the component {link.upstream!r} found no layers of a language "

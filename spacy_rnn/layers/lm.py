@@ -1,8 +1,10 @@
 """The language model inside a `BiLM` layer, for what predicts words: pretraining and `rnn_lm`."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import numpy
 import torch
@@ -19,6 +21,10 @@ from .word_features import get_features
 
 # Layers store their attributes: a vocabulary belongs to the weights.
 _VOCABULARY = "lm_vocabulary"
+# To look the whole vocabulary up takes longer than to read a short text: what is known of it is
+# kept for each softmax.
+_vocabularies: "WeakKeyDictionary[torch.nn.Module, Vocabulary]" = WeakKeyDictionary()
+_features: "WeakKeyDictionary[torch.nn.Module, dict[str, torch.Tensor]]" = WeakKeyDictionary()
 
 
 def set_vocabulary(model: Model, words: Sequence[str]) -> None:
@@ -42,7 +48,8 @@ def set_vocabulary(model: Model, words: Sequence[str]) -> None:
 
 def get_vocabulary(model: Model) -> list[str]:
     """RETURNS (List[str]): The words that the model can predict; none before it was pretrained."""
-    return list(get_output(model).attrs.get(_VOCABULARY, []))
+    words: list[str] = get_output(model).attrs.get(_VOCABULARY, [])
+    return words
 
 
 def get_language_model(model: Model, vocab: Vocab) -> LanguageModel:
@@ -58,7 +65,9 @@ def get_language_model(model: Model, vocab: Vocab) -> LanguageModel:
     softmax = cast(AdaptiveSoftmax | TiedSoftmax, get_shim(output).module)
     features = None
     if isinstance(softmax, TiedSoftmax):
-        features = get_features(embed, get_vocabulary(model), vocab)
+        if softmax not in _features:
+            _features[softmax] = get_features(embed, get_vocabulary(model), vocab)
+        features = _features[softmax]
     modules = (get_shim(layer).module for layer in (embed, model))
     embedding, stack = cast(tuple[torch.nn.Module, DirectedStack], tuple(modules))
     return LanguageModel(embedding, stack, softmax, features)
@@ -75,7 +84,9 @@ class Scorer:
         self.model = model
         self.vocab = vocab
         self.lm = get_language_model(model, vocab)
-        self.vocabulary = Vocabulary(get_vocabulary(model))
+        if self.lm.softmax not in _vocabularies:
+            _vocabularies[self.lm.softmax] = Vocabulary(get_vocabulary(model))
+        self.vocabulary = _vocabularies[self.lm.softmax]
         self.device = get_shim(model).device
 
     @property
@@ -96,7 +107,7 @@ class Scorer:
         """
         if not texts:
             return []
-        with torch.inference_mode():
+        with torch.inference_mode(), self._precision():
             H, readings = self._read(texts, direction)
             # What is predicted at each place is what is read at the next.
             targets = [
@@ -118,7 +129,7 @@ class Scorer:
         words (Sequence[Sequence[str]]): The words that might come next.
         RETURNS (List[List[float]]): Natural logarithms.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), self._precision():
             H, readings = self._read(prefixes, 0)
             last = torch.from_numpy(numpy.cumsum(readings.lengths) - 1)
             counts = [len(choices) for choices in words]
@@ -148,7 +159,7 @@ class Scorer:
         """
         generator = torch.Generator().manual_seed(seed)
         options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        with torch.inference_mode():
+        with torch.inference_mode(), self._precision():
             words = sample_words(
                 self.lm,
                 [self._embed(word) for word in prompt],
@@ -157,6 +168,9 @@ class Scorer:
                 **options,
             )
             return [self.vocabulary.words[word] for word in islice(words, max_words)]
+
+    def _precision(self) -> AbstractContextManager:
+        return get_shim(self.model).autocast()
 
     def _embed(self, word: str) -> torch.Tensor:
         return self.lm.embed(**get_features(get_embed(self.model), [word], self.vocab))

@@ -103,7 +103,7 @@ class TorchShim(Shim):
         RETURNS (Tensor): What it returns, in float32.
         """
         assert self._model is not None
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self.autocast():
             return self._model(*args, **kwargs).float()
 
     def begin_update(  # type: ignore[override]
@@ -117,7 +117,7 @@ class TorchShim(Shim):
             the gradient of that, adds to the parameters' gradients and returns that of X.
         """
         assert self._model is not None
-        with torch.inference_mode(False), torch.enable_grad(), self._autocast():
+        with torch.inference_mode(False), torch.enable_grad(), self.autocast():
             if X is not None:
                 X = (X.clone() if X.is_inference() else X.detach()).requires_grad_()
                 args = (X, *args)
@@ -263,7 +263,8 @@ class TorchShim(Shim):
         scaler.to_(self._device)
         return scaler
 
-    def _autocast(self) -> contextlib.AbstractContextManager:
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """RETURNS (AbstractContextManager): In it, torch has the precision of the setting."""
         if not self.mixed_precision:
             return contextlib.nullcontext()
         dtype = torch.float16 if self._device.type == "cuda" else torch.bfloat16

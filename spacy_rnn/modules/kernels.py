@@ -77,7 +77,7 @@ def has_rectangle_kernel(mode: str, X: torch.Tensor, steps: Steps) -> bool:
     if mode != "LSTM" or X.device.type != "cpu" or not _HAS_PACKING:
         return False
     dtype = get_product_dtype(X)
-    is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and _has_bfloat16())
+    is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and has_bfloat16())
     return is_known and steps[0][1] * len(steps) == steps[-1][1]
 
 
@@ -137,13 +137,14 @@ def get_kernel_dtype(layers: Iterable[nn.Module], X: torch.Tensor) -> torch.dtyp
     """
     dtype = get_product_dtype(X)
     is_known = dtype in _DTYPES and all(getattr(layer, "mode", "") == "LSTM" for layer in layers)
-    if dtype is torch.bfloat16 and not (is_known and _HAS_PACKING and _has_bfloat16()):
+    if dtype is torch.bfloat16 and not (is_known and _HAS_PACKING and has_bfloat16()):
         return X.dtype
     return dtype
 
 
 @lru_cache(maxsize=1)
-def _has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
+    """RETURNS (bool): Whether the processor has instructions for bfloat16."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -11,12 +12,19 @@ from torch.nn import functional as F
 from .directed import DirectedStack
 from .lm_softmax import AdaptiveSoftmax, TiedSoftmax
 from .time_steps import State
+from .versions import Version, get_version
 
 # Places in every vocabulary: the beginning and the end of a text, and all words that it lacks.
 BOUNDARY, UNKNOWN = "</s>", "<unk>"
 BOUNDARY_ID, UNKNOWN_ID = 0, 1
 # The target of a position that does not count.
 NO_TARGET = -1
+
+
+# In prediction, the embeddings of a tied softmax's words, and the versions of the weights that they
+# are of.
+_tables: "WeakKeyDictionary[nn.Module, tuple[tuple[Version, ...], torch.Tensor]]"
+_tables = WeakKeyDictionary()
 
 
 class Vocabulary:
@@ -137,4 +145,9 @@ class LanguageModel(nn.Module):
             return []
         if self._vocabulary is None:
             raise ValueError("A tied softmax needs the features of the vocabulary's words.")
-        return [self.embed(**self._vocabulary)]
+        if not torch.is_inference_mode_enabled():
+            return [self.embed(**self._vocabulary)]
+        versions = tuple(map(get_version, self.embed.parameters()))
+        if self.softmax not in _tables or _tables[self.softmax][0] != versions:
+            _tables[self.softmax] = versions, self.embed(**self._vocabulary)
+        return [_tables[self.softmax][1]]

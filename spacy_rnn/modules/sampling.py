@@ -14,12 +14,15 @@ def filter_scores(
     """Make what is unlikely impossible.
 
     scores (Tensor): The logarithms of probabilities, up to a constant. (words,)
-    temperature (float): What they are divided by: below 1 likely words become likelier.
+    temperature (float): What they are divided by: below 1 likely words become likelier. 0 leaves
+        the likeliest word.
     top_k (int): How many words stay possible. 0 is all.
     top_p (float): Of the likeliest words, the fewest that have this probability together stay
         possible (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration").
     RETURNS (Tensor): Scores, minus infinity for what is impossible. (words,)
     """
+    if not temperature:
+        temperature, top_k = 1.0, 1
     scores = scores / temperature
     if top_k and top_k < len(scores):
         # Not those that are as likely as the last: there may be many.
@@ -28,7 +31,9 @@ def filter_scores(
     if top_p < 1.0:
         ordered, order = scores.sort(descending=True)
         before = ordered.softmax(dim=0).cumsum(dim=0) - ordered.softmax(dim=0)
-        scores = scores.index_fill(0, order[before >= top_p], -torch.inf)
+        dropped = before >= top_p
+        dropped[0] = False
+        scores = scores.index_fill(0, order[dropped], -torch.inf)
     return scores
 
 

@@ -10,6 +10,7 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
+from ..layers.bilm import get_weights
 from ..layers.bilm_listener import Gradients, get_link
 from ..layers.layer_cache import LayerCache
 from ..layers.lm_weights import load_weights
@@ -87,7 +88,6 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         self.listener_map: dict[str, list[Model]] = {}
         self._gradients: Gradients | None = None
         self._cache = LayerCache(cache_mb)
-        set_extension()
 
     @property
     def listeners(self) -> list[Model]:
@@ -131,6 +131,11 @@ class BiLM(RNNPipeMixin, TrainablePipe):
 
         component (Callable): A component that comes later in the pipeline.
         """
+        if isinstance(component, BiLM):
+            raise ValueError(
+                f"Components {self.name!r} and {component.name!r} would both write to "
+                f"doc._.{EXTENSION}: a pipeline can have one language model for listeners."
+            )
         model = getattr(component, "model", None)
         if not isinstance(model, Model):
             return
@@ -205,7 +210,8 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         validate_examples(examples, "BiLM.update")
         docs = [eg.predicted for eg in examples]
         if self.frozen:
-            self.set_annotations(docs, self._cache.get_layers(docs, self.predict))
+            weights = get_weights(self.model)
+            self.set_annotations(docs, self._cache.get_layers(docs, self.predict, weights))
             return losses
         self._finish_gradients()
         set_dropout_rate(self.model, drop)
@@ -245,7 +251,6 @@ class BiLM(RNNPipeMixin, TrainablePipe):
             self._gradients = None
 
 
-def set_extension() -> None:
-    """Register `doc._.bilm`, unless it is there."""
-    if not Doc.has_extension(EXTENSION):
-        Doc.set_extension(EXTENSION, default=None)
+# When the module is imported, as a component may come out of a pickle.
+if not Doc.has_extension(EXTENSION):
+    Doc.set_extension(EXTENSION, default=None)

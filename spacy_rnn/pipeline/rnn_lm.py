@@ -52,7 +52,6 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         self.model = model
         self.name = name
         self.cfg: dict[str, Any] = {}
-        set_extensions()
 
     @property
     def vocabulary(self) -> list[str]:
@@ -146,25 +145,23 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         raise NotImplementedError(f"Component {self.name!r} has no labels.")
 
 
-def set_extensions() -> None:
-    """Register the attributes, unless they are there."""
-    if Doc.has_extension(EXTENSION):
-        return
-    Doc.set_extension(EXTENSION, default=None)
-    Doc.set_extension("perplexity", getter=get_perplexity)
-    Token.set_extension("surprisal", getter=get_token_surprisal)
-    Span.set_extension("surprisal", getter=get_span_surprisal)
+def get_surprisals(doc: Doc) -> Any:
+    """RETURNS (Optional[ndarray]): A Doc's surprisals, None if it has none, or if its tokens are
+    no longer those that were read.
+    """
+    surprisals = doc._.get(EXTENSION)
+    return surprisals if surprisals is not None and len(surprisals) == len(doc) else None
 
 
 def get_token_surprisal(token: Token) -> float | None:
     """RETURNS (Optional[float]): A token's surprisal in bits, None if its Doc has none."""
-    surprisals = token.doc._.get(EXTENSION)
+    surprisals = get_surprisals(token.doc)
     return None if surprisals is None else float(surprisals[token.i])
 
 
 def get_span_surprisal(span: Span) -> float | None:
     """RETURNS (Optional[float]): The surprisal of all tokens of a span together, in bits."""
-    surprisals = span.doc._.get(EXTENSION)
+    surprisals = get_surprisals(span.doc)
     return None if surprisals is None else float(surprisals[span.start : span.end].sum())
 
 
@@ -172,8 +169,19 @@ def get_perplexity(doc: Doc) -> float | None:
     """RETURNS (Optional[float]): 2 to the power of the mean surprisal of a Doc's words, None if it
     has no words or no surprisals.
     """
-    surprisals = doc._.get(EXTENSION)
+    surprisals = get_surprisals(doc)
     n_words = sum(not token.is_space for token in doc)
     if surprisals is None or not n_words:
         return None
     return float(2.0 ** (surprisals.sum(dtype="d") / n_words))
+
+
+# When the module is imported, as a component may come out of a pickle.
+for _holder, _name, _options in (
+    (Doc, EXTENSION, {"default": None}),
+    (Doc, "perplexity", {"getter": get_perplexity}),
+    (Token, "surprisal", {"getter": get_token_surprisal}),
+    (Span, "surprisal", {"getter": get_span_surprisal}),
+):
+    if not _holder.has_extension(_name):
+        _holder.set_extension(_name, **_options)

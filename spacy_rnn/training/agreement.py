@@ -108,7 +108,7 @@ def draw_accuracies(results: dict[str, dict[str, Accuracy]], path: Path) -> bool
 
     results (Dict[str, Dict[str, Accuracy]]): What `measure` returned for each task.
     path (Path): Where to put the picture.
-    RETURNS (bool): Whether it was drawn, which needs matplotlib.
+    RETURNS (bool): Whether it was drawn, which needs matplotlib and an item.
     """
     try:
         from matplotlib.figure import Figure
@@ -120,6 +120,8 @@ def draw_accuracies(results: dict[str, dict[str, Accuracy]], path: Path) -> bool
         for condition, result in conditions.items()
         if result.accuracy is not None
     ]
+    if not bars:
+        return False
     figure = Figure(figsize=(7, 1 + 0.25 * len(bars)), layout="constrained")
     axes = figure.subplots()
     names, values = zip(*reversed(bars), strict=True)
@@ -156,7 +158,7 @@ def _read_lakretz(file: Path) -> list[Item]:
 def _read_gulordava(file: Path) -> list[Item]:
     with open(file, encoding="utf8", newline="") as lines:
         rows = list(csv.DictReader(lines, delimiter="\t"))
-    wanted = {"constr_id", "sent_id", "form", "class", "type", "prefix"}
+    wanted = {"pattern", "constr_id", "sent_id", "form", "class", "type", "prefix"}
     if not rows or not wanted <= set(rows[0]):
         raise _unreadable(file, 1, f"the columns {', '.join(sorted(wanted))}")
     pairs: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}

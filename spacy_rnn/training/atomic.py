@@ -11,13 +11,17 @@ from pathlib import Path
 def replace_path(path: Path) -> Iterator[Path]:
     """Write to a temporary path beside the one wanted, which takes its place at the end.
 
-    path (Path): The file or directory to be. One that is there is replaced.
+    path (Path): The file or directory to be. One that is there is replaced. One process at a time
+        may write it.
     YIELDS (Path): Where to write. If that fails, it is removed, and what was there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    temporary, old = (path.with_name(f".{path.name}.{kind}") for kind in ("tmp", "old"))
+    # Of a process that was killed.
     _remove(temporary)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    _remove(old)
     try:
         yield temporary
         _sync(temporary)
@@ -43,5 +47,5 @@ def _remove(path: Path) -> None:
 def _sync(path: Path) -> None:
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
-            with open(file, "rb") as handle:
+            with open(file, "r+b") as handle:
                 os.fsync(handle.fileno())

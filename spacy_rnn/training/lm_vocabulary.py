@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..modules.language_model import BOUNDARY, UNKNOWN
 
@@ -18,18 +19,29 @@ class Counts:
         first, equally frequent ones by the alphabet.
     n_texts (int): The number of texts that have words.
     n_words (int): The number of words.
+    source (List[Any]): What says where they are from, for JSON.
+    size (int): The size of the vocabulary that was asked for.
     """
 
     vocabulary: list[str]
     n_texts: int
     n_words: int
+    source: list[Any]
+    size: int
+
+    def is_of(self, source: list[Any], size: int) -> bool:
+        """RETURNS (bool): Whether these are the counts of those texts, for that size."""
+        return (self.source, self.size) == (source, size)
 
 
-def count_words(texts: Iterable[Sequence[str]], size: int) -> Counts:
+def count_words(
+    texts: Iterable[Sequence[str]], size: int, source: list[Any] | None = None
+) -> Counts:
     """Find the most frequent words.
 
     texts (Iterable[Sequence[str]]): The words of each text.
     size (int): The number of words, with the boundary of texts and the unknown word.
+    source (Optional[List[Any]]): What says where the texts are from.
     RETURNS (Counts): The vocabulary, and how much text there is.
     """
     counts: Counter[str] = Counter()
@@ -44,4 +56,4 @@ def count_words(texts: Iterable[Sequence[str]], size: int) -> Counts:
     counts.pop(UNKNOWN, None)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     vocabulary = [BOUNDARY, UNKNOWN, *(word for word, _ in ranked[: max(size - 2, 0)])]
-    return Counts(vocabulary, n_texts, n_words)
+    return Counts(vocabulary, n_texts, n_words, source or [], size)

@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy
 import srsly
 import torch
 from spacy.language import Language
@@ -21,18 +20,13 @@ from ..layers.bilm import get_embed
 from ..layers.lm import get_language_model, set_vocabulary
 from ..layers.torch_shim import get_shim
 from ..layers.word_features import get_features, learn_words
+from ..modules.kernels import has_bfloat16
 from ..modules.language_model import Dropout, Vocabulary
 from ..modules.time_steps import State
 from .atomic import replace_path
-from .checkpoints import (
-    Checkpoint,
-    add_prefix,
-    find_checkpoints,
-    pack_optimizer,
-    take_prefix,
-    unpack_optimizer,
-)
+from .checkpoints import find_checkpoints
 from .lm_batches import LMBatch, LMBatcher
+from .lm_checkpoint import Position, load_run, save_run
 from .lm_optimizer import get_rate, make_optimizer
 from .lm_settings import LMSettings
 from .lm_vocabulary import Counts, count_words
@@ -53,7 +47,7 @@ class Pretraining:
     settings (LMSettings): What to do.
     output (Path): Where checkpoints, log and pipelines go.
     progress (Progress): Shows how far it is.
-    processes (Processes): With which others it shares the work.
+    processes (Processes): With which others it shares the work. They have one file system.
     """
 
     def __init__(
@@ -78,19 +72,15 @@ class Pretraining:
         self.processes = processes
         self.train_files = find_files(settings.train)
         self.dev_files = find_files(settings.dev)
-        self.step, self.epoch, self.n_words, self.seconds = 0, 0, 0, 0.0
-        # Texts that were read before this epoch began.
-        self.epoch_start = 0
-        self.best: float | None = None
-        self.n_worse = 0
+        self.position = Position()
         self.states: list[State] | None = None
 
     def run(self, *, resume: bool = False) -> None:
         """Train until the end.
 
         resume (bool): Whether to go on from the last checkpoint. Without one, the run begins.
-        RAISES (ValueError): If there is a run already and it is not to go on, or if it had other
-            settings.
+        RAISES (ValueError): If there is a run already and it is not to go on, if it had other
+            settings, or if the loss is no number any more.
         """
         checkpoints = find_checkpoints(self.output / CHECKPOINTS)
         if checkpoints and not resume:
@@ -98,25 +88,46 @@ class Pretraining:
                 f"Directory '{self.output}' has checkpoints of a run already: go on with --resume, "
                 "or choose another directory."
             )
-        self.counts = self._count()
-        self._initialize()
+        self.prepare(is_new=not checkpoints)
         if checkpoints:
-            self._load(checkpoints[-1])
-        self.progress.start(self.step, self._get_last_step(), self.counts, self.settings)
-        self._train()
+            load_run(self, checkpoints[-1])
+        if self.processes.is_first:
+            self._cut_log()
+        self.progress.start(self.position.step, self._get_last_step(), self.counts, self.settings)
+        if not self.position.is_over:
+            self._train()
+            self.position.is_over = True
+            self._save()
         if self.processes.is_first:
             self._save_pipeline(LAST)
         self.progress.finish(self.output / LOG)
 
-    def _count(self) -> Counts:
+    def prepare(self, *, is_new: bool = True) -> None:
+        """Count words and make a new model.
+
+        is_new (bool): Whether the words may be counted anew.
+        RAISES (ValueError): If they may not, but the texts or the size of the vocabulary changed.
+        """
+        self.counts = self._count(is_new=is_new)
+        self._initialize()
+
+    def _count(self, *, is_new: bool) -> Counts:
         path = self.output / COUNTS
         size = self.settings.vocabulary_size
-        if self.processes.is_first and not path.is_file():
-            counts = count_words(self.progress.show_counting(self._tokenize(0)), size)
-            if len(counts.vocabulary) <= 2:
-                raise ValueError(f"The texts in '{self.settings.train}' have no words.")
-            with replace_path(path) as temporary:
-                srsly.write_json(temporary, asdict(counts))
+        if self.processes.is_first:
+            stored = Counts(**srsly.read_json(path)) if path.is_file() else None
+            source = [[file.name, file.stat().st_size] for file in self.train_files]
+            if stored is None or not stored.is_of(source, size):
+                if not is_new:
+                    raise ValueError(
+                        f"Can't go on in '{self.output}': the run began with other texts, or "
+                        "another vocabulary_size."
+                    )
+                counts = count_words(self.progress.show_counting(self._tokenize(0)), size, source)
+                if not counts.n_words:
+                    raise ValueError(f"The texts in '{self.settings.train}' have no words.")
+                with replace_path(path) as temporary:
+                    srsly.write_json(temporary, asdict(counts))
         self.processes.wait()
         return Counts(**srsly.read_json(path))
 
@@ -133,6 +144,11 @@ class Pretraining:
         self.wrapped = self.processes.wrap(self.lm)
         self.vocabulary = Vocabulary(words)
         self.batcher = self._make_batcher()
+        self.position.losses = [0.0] * self.lm.stack.n_directions
+        self.is_half = self.settings.mixed_precision
+        if self.is_half and self.device.type == "cpu" and not has_bfloat16():
+            self.is_half = False
+            self.progress.warn("This processor has no instructions for bfloat16: computing without")
         if not self.processes.is_first:
             fix_random_seed(self.settings.seed + self.processes.rank)
 
@@ -144,13 +160,14 @@ class Pretraining:
         texts = islice(read_texts(self.train_files), first, None)
         return tokenize(texts, self.nlp.tokenizer, self.settings.n_process)
 
-    def _get_batches(self) -> Iterator[LMBatch]:
-        while not self.settings.max_epochs or self.epoch < self.settings.max_epochs:
-            yield from self.batcher.get_batches(
-                self._tokenize(self.batcher.n_texts - self.epoch_start)
-            )
-            self.epoch_start = self.batcher.n_texts
-            self.epoch += 1
+    def get_batches(self) -> Iterator[LMBatch]:
+        """YIELDS (LMBatch): What is left to train on."""
+        position, max_epochs = self.position, self.settings.max_epochs
+        while not max_epochs or position.epoch < max_epochs:
+            texts = self._tokenize(self.batcher.n_texts - position.epoch_start)
+            yield from self.batcher.get_batches(texts)
+            position.epoch_start = self.batcher.n_texts
+            position.epoch += 1
 
     def _get_last_step(self) -> int | None:
         settings = self.settings
@@ -160,39 +177,46 @@ class Pretraining:
         return min((limit for limit in limits if limit), default=None)
 
     def _train(self) -> None:
-        settings = self.settings
-        if settings.max_steps and self.step >= settings.max_steps:
+        settings, position = self.settings, self.position
+        if settings.max_steps and position.step >= settings.max_steps:
             return
-        losses, began, words_before = torch.zeros(self.lm.stack.n_directions), time.time(), 0
-        for batch in self._get_batches():
-            losses += self._update(batch)
-            self.step += 1
-            self.n_words += batch.n_targets
+        self._start_clock()
+        for batch in self.get_batches():
+            position.losses = [
+                total + loss
+                for total, loss in zip(position.losses, self.update(batch), strict=True)
+            ]
+            position.step += 1
+            position.n_words += batch.n_targets
             self.progress.update(batch.n_targets)
-            is_last = self.step == settings.max_steps
-            if self.step % settings.eval_frequency == 0 or is_last:
-                n_words = self.n_words - words_before
-                speed = n_words / (time.time() - began)
-                is_over = self._evaluate(losses.tolist(), n_words, speed)
-                losses.zero_()
-                began, words_before = time.time(), self.n_words
-                if is_over:
-                    return
-            if self.step % settings.checkpoint_frequency == 0 and self.processes.is_first:
-                self._save()
+            is_last = position.step == settings.max_steps
+            if (position.step % settings.eval_frequency == 0 or is_last) and self._evaluate():
+                return
             if is_last:
                 return
-        if self.step % settings.eval_frequency:
-            n_words = self.n_words - words_before
-            self._evaluate(losses.tolist(), n_words, n_words / (time.time() - began))
+            if position.step % settings.checkpoint_frequency == 0:
+                self._save()
+        if not position.step:
+            raise ValueError(
+                f"The texts in '{settings.train}' have {self.counts.n_words} words in "
+                f"{self.counts.n_texts} texts, which is not enough for one update of n_rows = "
+                f"{settings.n_rows} and n_steps = {settings.n_steps}: make these smaller."
+            )
+        if position.n_words > position.n_logged:
+            self._evaluate()
 
-    def _update(self, batch: LMBatch) -> torch.Tensor:
+    def update(self, batch: LMBatch) -> list[float]:
+        """Train on a batch.
+
+        batch (LMBatch): The batch, of all processes.
+        RETURNS (List[float]): The loss of all its words, for each direction.
+        RAISES (ValueError): If that is no number.
+        """
         settings = self.settings
         part = batch.take_rows(self.processes.rank, self.processes.n_processes)
         dropout = Dropout(settings.dropout, settings.embed_dropout, settings.weight_drop)
         for group in self.optimizer.param_groups:
-            n_steps = settings.decay_steps or self._get_last_step()
-            group["lr"] = get_rate(settings, self.step, n_steps)
+            group["lr"] = self._get_rate()
         states = self.states if settings.carry_state else None
         with self._autocast():
             sums, self.states = self._run(self.wrapped, part, states, dropout)
@@ -201,7 +225,18 @@ class Pretraining:
             nn.utils.clip_grad_norm_(self.lm.parameters(), settings.grad_clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return self.processes.add(sums.detach()).cpu()
+        losses = self.processes.add(sums.detach()).tolist()
+        if not all(map(math.isfinite, losses)):
+            raise ValueError(
+                f"The loss is {losses} in step {self.position.step}: lower learn_rate or "
+                "grad_clip_norm, and go on with --resume from the last checkpoint's settings, or "
+                "begin anew."
+            )
+        return losses
+
+    def _get_rate(self) -> float:
+        n_steps = self.settings.decay_steps or self._get_last_step()
+        return get_rate(self.settings, self.position.step, n_steps)
 
     def _run(
         self, module: Any, batch: LMBatch, states: list[State] | None, dropout: Dropout | None
@@ -217,117 +252,82 @@ class Pretraining:
         return module(features, inputs, targets, n_rows, states, dropout or Dropout())
 
     def _autocast(self) -> Any:
-        if not self.settings.mixed_precision:
+        if not self.is_half:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def _evaluate(self, losses: list[float], n_words: int, speed: float) -> bool:
+    def _start_clock(self) -> None:
+        self._clock = time.perf_counter(), self.position.n_words
+
+    def _evaluate(self) -> bool:
         """Log, and save the pipeline if it is the best so far. RETURNS whether training is over."""
+        position, settings = self.position, self.settings
+        seconds, n_timed = time.perf_counter() - self._clock[0], position.n_words - self._clock[1]
         dev_losses = self.compute_loss()
         score = sum(dev_losses)
-        is_best = self.best is None or score < self.best
-        self.n_worse = 0 if is_best else self.n_worse + 1
+        is_best = position.best is None or score < position.best
+        position.n_worse = 0 if is_best else position.n_worse + 1
         if is_best:
-            self.best = score
-            if self.processes.is_first:
-                self._save_pipeline(BEST)
+            position.best = score
+        n_words = position.n_words - position.n_logged
         record = {
-            "step": self.step,
-            "epoch": self.epoch,
-            "words": self.n_words,
-            "train_perplexity": [math.exp(min(loss / n_words, 99.0)) for loss in losses],
-            "dev_perplexity": [math.exp(min(loss, 99.0)) for loss in dev_losses],
-            "learn_rate": get_rate(
-                self.settings, self.step, self.settings.decay_steps or self._get_last_step()
-            ),
-            "words_per_second": round(speed),
+            "step": position.step,
+            "epoch": position.epoch,
+            "words": position.n_words,
+            "train_perplexity": [_get_perplexity(loss / n_words) for loss in position.losses],
+            "dev_perplexity": [_get_perplexity(loss) for loss in dev_losses],
+            "learn_rate": self._get_rate(),
+            "words_per_second": round(n_timed / seconds),
         }
+        position.n_logged = position.n_words
+        position.losses = [0.0] * len(position.losses)
         if self.processes.is_first:
+            if is_best:
+                self._save_pipeline(BEST)
             with open(self.output / LOG, "a", encoding="utf8") as log:
                 log.write(json.dumps(record) + "\n")
         self.progress.show(record)
-        return bool(self.settings.patience) and self.n_worse >= self.settings.patience
+        self._start_clock()
+        return bool(settings.patience) and position.n_worse >= settings.patience
 
     def compute_loss(self) -> list[float]:
         """RETURNS (List[float]): The mean negative logarithm of the probability of the words of
-        the texts to evaluate on, for each direction.
+        the texts to evaluate on, for each direction. The first process computes it for all.
         """
-        batcher = self._make_batcher()
-        texts = tokenize(read_texts(self.dev_files), self.nlp.tokenizer, 0)
-        totals, n_words, states = torch.zeros(self.lm.stack.n_directions), 0, None
-        with torch.no_grad():
-            for batch in batcher.get_batches(texts, to_end=True):
-                sums, states = self._run(self.lm, batch, states, None)
-                totals += sums.cpu()
-                n_words += batch.n_targets
-                if self.settings.dev_words and n_words >= self.settings.dev_words:
-                    break
-        return (totals / n_words).tolist()
+        n_directions = self.lm.stack.n_directions
+        losses = torch.zeros(n_directions, dtype=torch.double)
+        if self.processes.is_first:
+            batcher = self._make_batcher()
+            texts = tokenize(read_texts(self.dev_files), self.nlp.tokenizer, 0)
+            n_words, states = 0, None
+            with torch.no_grad():
+                for batch in batcher.get_batches(texts, to_end=True):
+                    sums, states = self._run(self.lm, batch, states, None)
+                    losses += sums.cpu().double()
+                    n_words += batch.n_targets
+                    if self.settings.dev_words and n_words >= self.settings.dev_words:
+                        break
+            if not n_words:
+                raise ValueError(f"The texts in '{self.settings.dev}' have no words.")
+            losses /= n_words
+        return self.processes.share(losses).tolist()
+
+    def _cut_log(self) -> None:
+        """Leave out what was logged after the checkpoint, or by a run that has none."""
+        path, last = self.output / LOG, self.position.step
+        if path.is_file():
+            records = [record for record in srsly.read_jsonl(path) if record["step"] <= last]
+            with replace_path(path) as temporary:
+                srsly.write_jsonl(temporary, records)
 
     def _save_pipeline(self, name: str) -> None:
         with replace_path(self.output / name) as path:
             self.nlp.to_disk(path)
 
     def _save(self) -> None:
-        kind, keys, position, *rest = numpy.random.get_state()
-        state = {
-            "settings": asdict(self.settings),
-            "step": self.step,
-            "epoch": self.epoch,
-            "epoch_start": self.epoch_start,
-            "n_words": self.n_words,
-            "best": self.best,
-            "n_worse": self.n_worse,
-            "batcher": self.batcher.get_state(),
-            "numpy": [kind, numpy.asarray(keys).tolist(), position, *rest],
-        }
-        tensors = {
-            **add_prefix("model", self.lm.state_dict()),
-            **add_prefix("optimizer", pack_optimizer(self.optimizer)),
-            "torch": torch.get_rng_state(),
-        }
-        if self.device.type == "cuda":
-            tensors["cuda"] = torch.cuda.get_rng_state(self.device)
-        for i, parts in enumerate(self.states or []):
-            tensors.update(add_prefix(f"state.{i}", {str(j): x for j, x in enumerate(parts)}))
-        Checkpoint(state, tensors).save(
-            self.output / CHECKPOINTS, self.step, self.settings.max_checkpoints
-        )
+        save_run(self, self.output / CHECKPOINTS)
 
-    def _load(self, path: Path) -> None:
-        checkpoint = Checkpoint.load(path)
-        state, tensors = checkpoint.state, checkpoint.tensors
-        stored, wanted = state["settings"], json.loads(json.dumps(asdict(self.settings)))
-        for name in sorted({*stored, *wanted}):
-            if stored.get(name) != wanted.get(name):
-                raise ValueError(
-                    f"Can't go on from '{path}': it was made with {name} = {stored.get(name)!r}, "
-                    f"but the config says {wanted.get(name)!r}."
-                )
-        try:
-            self.lm.load_state_dict(take_prefix("model", tensors))
-        except RuntimeError as err:
-            raise ValueError(
-                f"Can't go on from '{path}': its model has other settings than the config. {err}"
-            ) from err
-        unpack_optimizer(self.optimizer, take_prefix("optimizer", tensors))
-        self.step, self.epoch, self.epoch_start = (
-            state["step"],
-            state["epoch"],
-            state["epoch_start"],
-        )
-        self.n_words, self.best, self.n_worse = state["n_words"], state["best"], state["n_worse"]
-        self.batcher.set_state(state["batcher"])
-        self.states = [
-            tuple(
-                part.to(self.device)
-                for _, part in sorted(take_prefix(f"state.{i}", tensors).items())
-            )
-            for i in range(len(self.lm.stack.layers))
-        ]
-        if self.processes.is_first:
-            kind, keys, *rest = state["numpy"]
-            numpy.random.set_state((kind, numpy.asarray(keys, dtype="uint32"), *rest))
-            torch.set_rng_state(tensors["torch"])
-            if self.device.type == "cuda":
-                torch.cuda.set_rng_state(tensors["cuda"], self.device)
+
+def _get_perplexity(loss: float) -> float:
+    # Of a model that has learned nothing yet, more than a number can hold.
+    return math.exp(min(loss, 99.0))

@@ -1,6 +1,7 @@
 """Several processes that train one model, each on its part of every batch."""
 
 import os
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -19,7 +20,9 @@ class Processes:
         self.n_processes = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if self.n_processes > 1:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            # The first process counts words while the others wait.
+            dist.init_process_group(backend, timeout=timedelta(days=7))
 
     @property
     def is_first(self) -> bool:
@@ -43,9 +46,18 @@ class Processes:
         """RETURNS (List[Tensor]): What all processes have, in their order."""
         if self.n_processes == 1:
             return [X]
-        parts = [torch.empty_like(X) for _ in range(self.n_processes)]
-        dist.all_gather(parts, X.contiguous())
-        return parts
+        own = X.to(self.device).contiguous()
+        parts = [torch.empty_like(own) for _ in range(self.n_processes)]
+        dist.all_gather(parts, own)
+        return [part.to(X.device) for part in parts]
+
+    def share(self, X: torch.Tensor) -> torch.Tensor:
+        """RETURNS (Tensor): What the first process has."""
+        if self.n_processes == 1:
+            return X
+        shared = X.to(self.device)
+        dist.broadcast(shared, 0)
+        return shared.to(X.device)
 
     def wait(self) -> None:
         """Wait for all processes."""

@@ -32,6 +32,11 @@ class Progress:
                 bar.update(len(words))
                 yield words
 
+    def warn(self, text: str) -> None:
+        """Show a warning."""
+        if not self._silent:
+            msg.warn(text)
+
     def start(self, step: int, last_step: int | None, counts: Counts, settings: LMSettings) -> None:
         """Show what is going to be done.
 

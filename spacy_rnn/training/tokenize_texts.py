@@ -4,7 +4,9 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import nullcontext
 from itertools import islice
+from typing import Any
 
 from spacy.tokens import Doc
 
@@ -26,18 +28,19 @@ def tokenize(texts: Iterable[str], tokenizer: Tokenizer, n_process: int) -> Iter
     n_process (int): The number of worker processes; 0 does it in this one.
     YIELDS (List[str]): The words of each text, white space left out.
     """
-    if not n_process:
-        yield from (_get_words(tokenizer, text) for text in texts)
-        return
     texts = iter(texts)
     parcels = iter(lambda: list(islice(texts, PARCEL_TEXTS)), [])
+    if not n_process:
+        for parcel in parcels:
+            yield from _tokenize_parcel(tokenizer, parcel)
+        return
     # Forked processes would inherit locks of torch's threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_process, context, _start, (tokenizer,)) as pool:
         waiting: deque[Future[list[Words]]] = deque()
         try:
             for parcel in parcels:
-                waiting.append(pool.submit(_tokenize_parcel, parcel))
+                waiting.append(pool.submit(_tokenize_in_process, parcel))
                 if len(waiting) > n_process * PARCELS_PER_PROCESS:
                     yield from waiting.popleft().result()
             while waiting:
@@ -52,10 +55,13 @@ def _start(tokenizer: Tokenizer) -> None:
     _tokenizer = tokenizer
 
 
-def _tokenize_parcel(texts: list[str]) -> list[Words]:
+def _tokenize_in_process(texts: list[str]) -> list[Words]:
     assert _tokenizer is not None
-    return [_get_words(_tokenizer, text) for text in texts]
+    return _tokenize_parcel(_tokenizer, texts)
 
 
-def _get_words(tokenizer: Tokenizer, text: str) -> Words:
-    return [token.text for token in tokenizer(text) if not token.is_space]
+def _tokenize_parcel(tokenizer: Tokenizer, texts: list[str]) -> list[Words]:
+    vocab: Any = getattr(tokenizer, "vocab", None)
+    # Texts may have any number of words: the vocab forgets them.
+    with vocab.memory_zone() if hasattr(vocab, "memory_zone") else nullcontext():
+        return [[token.text for token in tokenizer(text) if not token.is_space] for text in texts]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_rnn.modules.cells import CELLS
-from spacy_rnn.modules.kernels import _has_bfloat16
+from spacy_rnn.modules.kernels import has_bfloat16
 from spacy_rnn.modules.recurrent import RecurrentStack, choose_path
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any)
@@ -172,7 +172,7 @@ def test_mixed_precision_is_close_to_single(cell, is_train):
     for single, half in zip(*results, strict=True):
         assert half.dtype == torch.float32
         assert_close(half, single, tolerance=0.05 * max(1.0, float(single.abs().max())))
-    if is_train or (cell == "lstm" and _has_bfloat16()):
+    if is_train or (cell == "lstm" and has_bfloat16()):
         assert not torch.equal(results[0][0], results[1][0])
 
 

@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy
@@ -356,3 +358,73 @@ def test_wrong_settings_are_named(setting, value):
 
 def test_assigns_is_known_to_spacy():
     assert "doc._.bilm" in Language.get_factory_meta("bilm").assigns
+
+
+def test_white_space_is_not_read():
+    nlp = make_nlp()
+    plain, spaced = nlp("The cat sat ."), nlp("The  cat sat .\n\n")
+    is_space = [token.is_space for token in spaced]
+    assert is_space == [False, True, False, False, False, True]
+    assert not spaced._.bilm[:, is_space].any()
+    words = [not space for space in is_space]
+    assert numpy.allclose(spaced._.bilm[:, words], plain._.bilm, atol=1e-5)
+    assert not nlp(" ")._.bilm.any()
+    # In training as well.
+    nlp.get_pipe("bilm").frozen = False
+    model = nlp.get_pipe("bilm").model
+    (Y, empty), backprop = model.begin_update([spaced, nlp.make_doc("")])
+    assert not Y[:, is_space].any()
+    backprop([Y, empty])
+
+
+def test_every_doc_has_memory_of_its_own():
+    nlp = make_nlp()
+    docs = list(nlp.pipe(["Hi", "The cat sat in Paris ."] * 3))
+    assert not any(
+        numpy.shares_memory(a._.bilm, b._.bilm) for i, a in enumerate(docs) for b in docs[:i]
+    )
+
+
+def test_the_cache_forgets_when_weights_change():
+    nlp, other = (make_nlp(**{"components.bilm.cache_mb": 1}) for _ in range(2))
+    for param in other.get_pipe("bilm").model.shims[0].module.parameters():
+        param.data.mul_(2)
+    bilm, examples = nlp.get_pipe("bilm"), get_examples(nlp)[:1]
+    bilm.update(examples)
+    before = examples[0].predicted._.bilm
+    bilm.from_bytes(other.get_pipe("bilm").to_bytes())
+    bilm.update(examples)
+    after = examples[0].predicted._.bilm
+    assert not numpy.allclose(before[1:], after[1:], atol=1e-3)
+    assert numpy.allclose(after, bilm.predict([examples[0].reference])[0], atol=1e-6)
+
+
+def test_two_language_models_are_refused():
+    nlp = make_nlp()
+    with pytest.raises(ValueError, match="both write"):
+        nlp.add_pipe("bilm", name="other", last=True)
+
+
+def test_attributes_that_depend_on_the_text_are_refused():
+    with pytest.raises(ValueError, match="TAG"):
+        make_nlp(initialize=False, **{"components.bilm.model.embed.attrs": ["LOWER", "TAG"]})
+
+
+def test_only_samples_may_lack_layers():
+    nlp = make_nlp()
+    optimizer = nlp.resume_training()
+    with pytest.raises(ValueError, match="annotating_components"):
+        nlp.update(get_examples(nlp), sgd=optimizer, exclude=["bilm"])
+
+
+def test_a_pickle_is_read_by_another_process(tmp_path):
+    nlp = make_nlp()
+    (tmp_path / "nlp.pickle").write_bytes(pickle.dumps(nlp))
+    code = (
+        "import pickle, sys; nlp = pickle.loads(open(sys.argv[1], 'rb').read()); "
+        "print(nlp('The cat')._.bilm.shape)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "nlp.pickle")], capture_output=True, text=True
+    )
+    assert run.stdout.strip() == "(3, 2, 24)", run.stderr

@@ -10,6 +10,8 @@ from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.lm import Scorer, set_vocabulary
+from spacy_rnn.layers.torch_shim import get_shim
+from spacy_rnn.modules.kernels import has_bfloat16
 from spacy_rnn.training.agreement import Item, measure, read_items
 from spacy_rnn.training.evaluate_lm import evaluate_language_model
 
@@ -234,3 +236,23 @@ def test_agreement_data_are_read(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ValueError, match="no number agreement data"):
         read_items(tmp_path / "nothing")
+
+
+def test_surprisals_of_other_tokens_are_none():
+    nlp = make_nlp()
+    doc = nlp("the old cat is here")
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[:2])
+    assert doc[0]._.surprisal is None
+    assert doc[:]._.surprisal is None
+    assert doc._.perplexity is None
+
+
+def test_half_precision_is_for_scores_too():
+    nlp = make_nlp()
+    single = nlp("the old cat is here")._.surprisals
+    get_shim(nlp.get_pipe("rnn_lm").model).mixed_precision = True
+    half = nlp("the old cat is here")._.surprisals
+    assert numpy.allclose(half, single, atol=0.2)
+    if has_bfloat16():
+        assert not numpy.array_equal(half, single)

@@ -1,5 +1,6 @@
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from spacy_rnn.training.atomic import replace_path
 from spacy_rnn.training.checkpoints import Checkpoint, find_checkpoints
 from spacy_rnn.training.lm_optimizer import get_rate
 from spacy_rnn.training.lm_settings import LMSettings
+from spacy_rnn.training.pretrain import Pretraining
 
 CONFIG = """
 [nlp]
@@ -125,10 +127,7 @@ def test_going_on_is_as_good_as_not_stopping(texts, tmp_path, optimizer, carry_s
     stopped = tmp_path / "stopped"
     stopper = pytest.MonkeyPatch()
     n_updates = 0
-
-    from spacy_rnn.training.pretrain import Pretraining
-
-    update = Pretraining._update
+    update = Pretraining.update
 
     def stop_later(self, batch):
         nonlocal n_updates
@@ -138,7 +137,7 @@ def test_going_on_is_as_good_as_not_stopping(texts, tmp_path, optimizer, carry_s
         return update(self, batch)
 
     with stopper.context() as patch:
-        patch.setattr(Pretraining, "_update", stop_later)
+        patch.setattr(Pretraining, "update", stop_later)
         with pytest.raises(KeyboardInterrupt):
             pretrain(config, stopped)
     assert [path.name for path in find_checkpoints(stopped / "checkpoints")] == [
@@ -157,10 +156,101 @@ def test_other_settings_are_refused(texts, tmp_path):
         pretrain(make_config(texts, max_steps=8), output)
     with pytest.raises(ValueError, match=r"learn_rate = 0.01.*0.5"):
         pretrain(make_config(texts, max_steps=8, learn_rate=0.5), output, resume=True)
-    wider = make_config(texts, max_steps=8)
-    wider["components"]["bilm"]["model"]["depth"] = 1
-    with pytest.raises(ValueError, match="other settings"):
-        pretrain(wider, output, resume=True)
+    other = make_config(texts, max_steps=8)
+    other["components"]["bilm"]["model"]["residual"] = False
+    with pytest.raises(ValueError, match=r"model.residual = True.*False"):
+        pretrain(other, output, resume=True)
+    texts.write_text("Other texts are here now .")
+    with pytest.raises(ValueError, match="other texts"):
+        pretrain(make_config(texts, max_steps=8), output, resume=True)
+
+
+def test_what_has_no_influence_may_change(texts, tmp_path):
+    pretrain(make_config(texts, max_steps=8), tmp_path / "output")
+    pretrain(make_config(texts, max_steps=8, max_checkpoints=1), tmp_path / "output", resume=True)
+
+
+def test_a_finished_run_stays_as_it_is(texts, tmp_path):
+    output, config = tmp_path / "output", make_config(texts)
+    pretrain(config, output)
+    weights, log = get_weights(output / "model-last"), (output / "log.jsonl").read_text()
+    pretrain(config, output, resume=True)
+    assert_same(get_weights(output / "model-last"), weights)
+    assert (output / "log.jsonl").read_text() == log
+
+
+def test_words_are_counted_anew_for_other_texts(texts, tmp_path, monkeypatch):
+    output = tmp_path / "output"
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretraining, "_train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(make_config(texts), output)
+    texts.write_text("Some other words altogether, once more .\n" * 50)
+    pretrain(make_config(texts, vocabulary_size=12, max_steps=2), output)
+    vocabulary = srsly.read_json(output / "vocabulary.json")["vocabulary"]
+    assert "altogether" in vocabulary
+    assert "dog" not in vocabulary
+
+
+def stop(*args):
+    raise KeyboardInterrupt
+
+
+def test_texts_for_less_than_an_update_are_refused(texts, tmp_path):
+    with pytest.raises(ValueError, match="n_rows"):
+        pretrain(make_config(texts, n_rows=500), tmp_path / "output")
+
+
+def test_a_loss_that_is_no_number_stops_training(texts, tmp_path, monkeypatch):
+    output, update = tmp_path / "output", Pretraining.update
+
+    def break_later(self, batch):
+        if self.position.step == 9:
+            next(self.lm.parameters()).data.fill_(math.nan)
+        return update(self, batch)
+
+    monkeypatch.setattr(Pretraining, "update", break_later)
+    with pytest.raises(ValueError, match="step 9"):
+        pretrain(make_config(texts), output)
+    assert [path.name for path in find_checkpoints(output / "checkpoints")] == ["step-000000007"]
+
+
+def test_a_tied_softmax_and_a_character_cnn_are_trained(texts, tmp_path):
+    config = make_config(texts, max_epochs=4, dropout=0.0)
+    model = config["components"]["bilm"]["model"]
+    model["softmax"] = "tied"
+    model["embed"] = {"@architectures": "spacy-rnn.CharCNNEmbed.v1", "width": 16}
+    pretrain(config, tmp_path / "output")
+    log = list(srsly.read_jsonl(tmp_path / "output/log.jsonl"))
+    assert log[-1]["dev_perplexity"][0] < 0.8 * log[0]["dev_perplexity"][0]
+    assert spacy.load(tmp_path / "output/model-last")("The dog")._.bilm.shape == (3, 2, 32)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_log_of_a_stopped_run_is_that_of_a_whole_one(texts, tmp_path, processes):
+    config = tmp_path / "config.cfg"
+    make_config(texts, eval_frequency=5).to_disk(config)
+    outputs = [tmp_path / "whole", tmp_path / "stopped"]
+    for output in outputs:
+        run = run_command(config, output, processes=processes)
+        text, _ = run.communicate(timeout=300)
+        assert run.returncode == 0, text
+    # As if it had been killed after the second evaluation.
+    for path in find_checkpoints(outputs[1] / "checkpoints")[1:]:
+        shutil.rmtree(path)
+    run = run_command(config, outputs[1], "--resume", processes=processes)
+    text, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, text
+    logs = [list(srsly.read_jsonl(output / "log.jsonl")) for output in outputs]
+    for record in [*logs[0], *logs[1]]:
+        del record["words_per_second"]
+    assert logs[0] == logs[1]
+    whole, stopped = (get_weights(output / "model-last") for output in outputs)
+    assert_same(whole, stopped)
+    run = run_command(config, outputs[1], "--resume", processes=3 - processes)
+    text, _ = run.communicate(timeout=300)
+    assert run.returncode != 0
+    assert "processes" in text
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_there(texts, tmp_path):
@@ -197,7 +287,7 @@ def test_a_full_disk_leaves_earlier_checkpoints(texts, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         pretrain(make_config(texts), output)
     assert [path.name for path in (output / "checkpoints").iterdir()] == ["step-000000007"]
-    assert Checkpoint.load(output / "checkpoints/step-000000007").state["step"] == 7
+    assert Checkpoint.load(output / "checkpoints/step-000000007").state["position"]["step"] == 7
 
 
 def test_bad_texts_and_settings_are_explained(texts, tmp_path):

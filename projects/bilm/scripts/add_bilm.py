@@ -65,7 +65,7 @@ def _add_listener(block: dict[str, Any], listener: dict[str, Any]) -> None:
     for key, value in block.items():
         if not isinstance(value, dict):
             continue
-        if key == "embed":
+        if key == "embed" and str(value.get("@architectures")).startswith("spacy-rnn."):
             parts = {"lexemes": value, "context": dict(listener)}
             block[key] = {"@layers": "concatenate.v1", "*": parts}
             if block.get("@architectures") == "spacy-rnn.LMTok2Vec.v1":

@@ -82,7 +82,7 @@ def train(
                 continue
             config = load_config(config_path, interpolate=False)
             if bilm is not None:
-                pretraining = load_config(BILM, interpolate=False)
+                pretraining = load_config(bilm / "config.cfg", interpolate=False)
                 config = add_bilm(config, pretraining, width=width or None, dropout=dropout)
                 config["paths"]["bilm"] = str(bilm.resolve())
             output = PROJECT / "training" / path.stem
