@@ -70,6 +70,7 @@ def train(
     name: Annotated[str, typer.Option(help="What the language model is called")] = "bilm",
     width: Annotated[int, typer.Option(help="Width to map its layers to; 0: as they are")] = 0,
     dropout: Annotated[float, typer.Option(help="Dropout of its layers")] = 0.5,
+    cache_mb: Annotated[int, typer.Option(help="Memory for its layers in training, MB")] = 2000,
     results: Annotated[Path, typer.Option(help="Directory of results")] = PROJECT / "metrics",
 ) -> None:
     """Train and evaluate."""
@@ -85,6 +86,7 @@ def train(
                 pretraining = load_config(bilm / "config.cfg", interpolate=False)
                 config = add_bilm(config, pretraining, width=width or None, dropout=dropout)
                 config["paths"]["bilm"] = str(bilm.resolve())
+                config["components"]["bilm"]["cache_mb"] = cache_mb
             output = PROJECT / "training" / path.stem
             result = _train(config, chosen, number, corpora / chosen, output, score)
             result.bilm = name if bilm else ""

@@ -1,5 +1,5 @@
-"""Measure how fast a language model is pretrained, in words a second and beside what the machine can
-multiply.
+"""Measure how fast a language model is pretrained, in words a second and beside what the machine
+can multiply.
 """
 
 import statistics
