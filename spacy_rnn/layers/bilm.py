@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy
 import torch
+from spacy.attrs import IS_SPACE
 from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats3d
@@ -93,15 +94,16 @@ def forward(
     shim = get_shim(model)
     shim.require_module()
     lengths = [len(doc) for doc in docs]
-    is_word = [not token.is_space for doc in docs for token in doc]
+    is_space = numpy.concatenate([doc.to_array([IS_SPACE]).ravel() for doc in docs])
+    is_word = is_space == 0
     shape = (shim.settings["depth"] + 1, model.get_dim("nO"))
-    if not any(is_word):
+    if not is_word.any():
         return [model.ops.alloc((shape[0], n, shape[1])) for n in lengths], lambda dYs: []
     vectors, backprop_embed = get_embed(model)(docs, is_train)
     Xf = flatten(model.ops, vectors, shim.device)
-    words = torch.tensor(is_word, device=shim.device).nonzero().squeeze(1)
-    ends = numpy.cumsum([0, *lengths])
-    n_words = numpy.diff(numpy.cumsum([0, *is_word])[ends]).tolist()
+    words = torch.from_numpy(numpy.flatnonzero(is_word)).to(shim.device)
+    words_before = numpy.concatenate([[0], numpy.cumsum(is_word)])
+    n_words = numpy.diff(words_before[numpy.cumsum([0, *lengths])]).tolist()
     has_space = len(words) < len(Xf)
     read = Xf.index_select(0, words) if has_space else Xf
 
