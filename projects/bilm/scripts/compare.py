@@ -71,7 +71,7 @@ def train(
     width: Annotated[int, typer.Option(help="Width to map its layers to; 0: as they are")] = 0,
     dropout: Annotated[float, typer.Option(help="Dropout of its layers")] = 0.5,
     cache_mb: Annotated[int, typer.Option(help="Memory for its layers in training, MB")] = 2000,
-    results: Annotated[Path, typer.Option(help="Directory of results")] = PROJECT / "metrics",
+    results: Annotated[Path, typer.Option(help="Directory of results")] = PROJECT / "results",
 ) -> None:
     """Train and evaluate."""
     for number in seed or [0, 1, 2]:
@@ -99,7 +99,7 @@ def train(
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Option(help="Directory of results")] = PROJECT / "metrics",
+    results: Annotated[Path, typer.Option(help="Directory of results")] = PROJECT / "results",
 ) -> None:
     """Print a table of all that is stored."""
     stored = [Result(**srsly.read_json(path)) for path in sorted(results.glob("*__seed*.json"))]
