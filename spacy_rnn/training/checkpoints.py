@@ -1,5 +1,6 @@
 """Checkpoints of pretraining: everything that a run needs to go on as if it had not stopped."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import srsly
 import torch
 from safetensors import SafetensorError
 
@@ -38,7 +38,8 @@ class Checkpoint:
         with replace_path(directory / f"{_PREFIX}{step:09d}") as path:
             path.mkdir()
             safetensors.torch.save_file(self.tensors, path / _TENSORS)
-            srsly.write_json(path / _STATE, self.state)
+            # Not by srsly, which rounds numbers.
+            (path / _STATE).write_text(json.dumps(self.state), encoding="utf8")
         for old in find_checkpoints(directory)[:-keep]:
             shutil.rmtree(old)
 
@@ -51,7 +52,7 @@ class Checkpoint:
         RAISES (ValueError): If it is damaged.
         """
         try:
-            state = srsly.read_json(path / _STATE)
+            state = json.loads((path / _STATE).read_text(encoding="utf8"))
             return cls(dict(state), safetensors.torch.load_file(path / _TENSORS))
         except (OSError, ValueError, TypeError, SafetensorError) as err:
             raise ValueError(

@@ -316,9 +316,11 @@ class Pretraining:
         """Leave out what was logged after the checkpoint, or by a run that has none."""
         path, last = self.output / LOG, self.position.step
         if path.is_file():
-            records = [record for record in srsly.read_jsonl(path) if record["step"] <= last]
-            with replace_path(path) as temporary:
-                srsly.write_jsonl(temporary, records)
+            lines = path.read_text(encoding="utf8").splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["step"] <= last]
+            if len(kept) < len(lines):
+                with replace_path(path) as temporary:
+                    temporary.write_text("".join(kept), encoding="utf8")
 
     def _save_pipeline(self, name: str) -> None:
         with replace_path(self.output / name) as path:

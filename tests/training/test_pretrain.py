@@ -185,7 +185,7 @@ def test_words_are_counted_anew_for_other_texts(texts, tmp_path, monkeypatch):
         patch.setattr(Pretraining, "_train", stop)
         with pytest.raises(KeyboardInterrupt):
             pretrain(make_config(texts), output)
-    texts.write_text("Some other words altogether, once more .\n" * 50)
+    texts.write_text("Some other words altogether , once more , that nobody has read .\n" * 50)
     pretrain(make_config(texts, vocabulary_size=12, max_steps=2), output)
     vocabulary = srsly.read_json(output / "vocabulary.json")["vocabulary"]
     assert "altogether" in vocabulary
