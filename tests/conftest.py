@@ -52,6 +52,29 @@ depth = 2
 """
 
 
+SMALL_BILM = """
+[components.bilm]
+factory = "bilm"
+
+[components.bilm.model]
+@architectures = "spacy-rnn.BiLM.v1"
+width = 16
+depth = 2
+cutoffs = [10]
+
+[components.bilm.model.embed]
+@architectures = "spacy-rnn.LexemeEmbed.v1"
+width = 16
+attrs = ["LOWER", "SHAPE"]
+rows = [50, 50]
+attr_widths = [16, 4]
+affix_rows = 20
+affix_width = 4
+ngram_rows = 100
+ngram_width = 8
+"""
+
+
 def load_script(path):
     """Import a project's script, which is no module of the package."""
     spec = importlib.util.spec_from_file_location(f"{path.parts[-3]}_{path.stem}", path)

@@ -159,6 +159,7 @@ class DirectedStack(nn.Module):
         *,
         dropout: float = 0.0,
         weight_drop: float = 0.0,
+        is_usual_shape: bool = False,
     ) -> tuple[list[torch.Tensor], list[State]]:
         """Run all layers over time steps.
 
@@ -171,10 +172,16 @@ class DirectedStack(nn.Module):
         dropout (float): The rate of locked dropout at the input of each layer and after the last.
         weight_drop (float): The rate of dropout of recurrent weights (Merity et al. 2018,
             "Regularizing and Optimizing LSTM Language Models").
+        is_usual_shape (bool): Whether time steps of this number and these sizes come again and
+            again: there are kernels for that, which are compiled for each shape and kept.
         RETURNS (Tuple[List[Tensor], List[State]]): Each layer's output, (directions, N, width), and
             the layers' states after the last step.
         """
         n_rows = steps[0][1]
+        kernel: RunSteps = run_steps if X.device.type == "cpu" else run_fused_steps
+        mode = cast(nn.RNNBase, self.layers[0]).mode
+        if is_usual_shape and has_rectangle_kernel(mode, X, steps):
+            kernel = run_rectangle
         outputs, last = [], []
         for i in range(len(self.layers)):
             layer = cast(nn.RNNBase, self.layers[i])
@@ -182,18 +189,18 @@ class DirectedStack(nn.Module):
             weights[1] = F.dropout(weights[1], weight_drop)
             dropped = locked_dropout(X, rows, n_rows, dropout)
             state = None if states is None else states[i]
-            Y, state = _choose_kernel(layer.mode, X, steps)(
-                layer.mode, dropped, weights, steps, state
-            )
+            Y, state = kernel(layer.mode, dropped, weights, steps, state)
             X = self._finish_layer(i, X, Y)
             outputs.append(X)
             last.append(state)
         outputs[-1] = locked_dropout(X, rows, n_rows, dropout)
         return outputs, last
 
-    def _finish_layer(self, i: int, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
+    def _finish_layer(
+        self, i: int, X: torch.Tensor, Y: torch.Tensor, directions: slice | int = slice(None)
+    ) -> torch.Tensor:
         if self.projections:
-            Y = torch.matmul(Y, self.projections[i].to(Y.dtype)).to(X.dtype)
+            Y = torch.matmul(Y, self.projections[i][directions].to(Y.dtype)).to(X.dtype)
         return X + Y if self.residual and i else Y
 
     def _read_buckets(self, inputs: torch.Tensor, readings: Readings) -> list[torch.Tensor]:
@@ -222,14 +229,5 @@ class DirectedStack(nn.Module):
         for i, layer in enumerate(self.layers):
             rectangle = X.view(-1, bucket.rows, X.shape[1])
             Y, _ = run_direction(cast(nn.RNNBase, layer), direction, rectangle, bucket.pieces)
-            Y = Y.view(len(X), -1)
-            if self.projections:
-                Y = Y @ self.projections[i][direction].to(Y.dtype)
-            X = X + Y if self.residual and i else Y
+            X = self._finish_layer(i, X, Y.view(len(X), -1), direction)
             outputs[i][direction].index_copy_(0, bucket.target, X)
-
-
-def _choose_kernel(mode: str, X: torch.Tensor, steps: Steps) -> RunSteps:
-    if X.device.type != "cpu":
-        return run_fused_steps
-    return run_rectangle if has_rectangle_kernel(mode, X, steps) else run_steps

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,7 +21,6 @@ _PLAIN: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {
 _HAS_PACKING = torch.backends.mkldnn.is_available() and hasattr(
     torch.ops.mkldnn, "_reorder_mkldnn_rnn_layer_weight"
 )
-_DTYPES = (torch.float32, torch.bfloat16)
 # Number of torch's mode for its LSTM kernels (at::RNN modes, as cuDNN counts them).
 _LSTM_MODE = 2
 # oneDNN wants weights in an order of its own and sorts them at each call: a tenth of the time
@@ -54,7 +53,7 @@ def run_direction(
         zeros = X.new_zeros(1, X.shape[1], layer.hidden_size)
         # What is added up over time stays in single precision.
         state = (zeros, zeros.float()) if layer.mode == "LSTM" else (zeros,)
-    if not _can_pack(layer, X):
+    if not _has_onednn(layer.mode, X.device, X.dtype):
         # Arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first.
         plain_options = (True, 1, 0.0, False, False, False)
         first = state if layer.mode == "LSTM" else state[0]
@@ -74,11 +73,8 @@ def has_rectangle_kernel(mode: str, X: torch.Tensor, steps: Steps) -> bool:
     """RETURNS (bool): Whether `run_rectangle` can run time steps: those of an LSTM on a CPU, of
     sequences that have all of them.
     """
-    if mode != "LSTM" or X.device.type != "cpu" or not _HAS_PACKING:
-        return False
-    dtype = get_product_dtype(X)
-    is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and has_bfloat16())
-    return is_known and steps[0][1] * len(steps) == steps[-1][1]
+    is_rectangle = steps[0][1] * len(steps) == steps[-1][1]
+    return is_rectangle and _has_onednn(mode, X.device, get_product_dtype(X))
 
 
 def run_rectangle(
@@ -120,11 +116,12 @@ def _get_weights(layer: nn.RNNBase, direction: int) -> list[torch.Tensor]:
     return weights[4 * direction : 4 * direction + 4]
 
 
-def _can_pack(layer: nn.RNNBase, X: torch.Tensor) -> bool:
+def _has_onednn(mode: str, device: torch.device, dtype: torch.dtype) -> bool:
     # Torch falls back to other kernels where any of this does not hold.
-    if layer.mode != "LSTM" or X.device.type != "cpu" or X.dtype not in _DTYPES:
+    if mode != "LSTM" or device.type != "cpu" or not _HAS_PACKING:
         return False
-    return _HAS_PACKING and bool(torch.backends.mkldnn.enabled)
+    is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and has_bfloat16())
+    return is_known and bool(torch.backends.mkldnn.enabled)
 
 
 def get_kernel_dtype(layers: Iterable[nn.Module], X: torch.Tensor) -> torch.dtype:
@@ -136,10 +133,8 @@ def get_kernel_dtype(layers: Iterable[nn.Module], X: torch.Tensor) -> torch.dtyp
         has instructions for them; else that of the input.
     """
     dtype = get_product_dtype(X)
-    is_known = dtype in _DTYPES and all(getattr(layer, "mode", "") == "LSTM" for layer in layers)
-    if dtype is torch.bfloat16 and not (is_known and _HAS_PACKING and has_bfloat16()):
-        return X.dtype
-    return dtype
+    modes = [cast(nn.RNNBase, layer).mode for layer in layers]
+    return dtype if all(_has_onednn(mode, X.device, dtype) for mode in modes) else X.dtype
 
 
 @lru_cache(maxsize=1)

@@ -119,7 +119,13 @@ class LanguageModel(nn.Module):
         steps = [(step * n_rows, (step + 1) * n_rows) for step in range(n_steps)]
         rows = torch.arange(n_rows, device=X.device).repeat(n_steps)
         outputs, states = self.stack.run(
-            X, steps, rows, states, dropout=dropout.layers, weight_drop=dropout.weights
+            X,
+            steps,
+            rows,
+            states,
+            dropout=dropout.layers,
+            weight_drop=dropout.weights,
+            is_usual_shape=True,
         )
         counted, H = targets != NO_TARGET, outputs[-1]
         if bool(counted.all()):

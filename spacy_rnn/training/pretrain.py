@@ -228,9 +228,8 @@ class Pretraining:
         losses = self.processes.add(sums.detach()).tolist()
         if not all(map(math.isfinite, losses)):
             raise ValueError(
-                f"The loss is {losses} in step {self.position.step}: lower learn_rate or "
-                "grad_clip_norm, and go on with --resume from the last checkpoint's settings, or "
-                "begin anew."
+                f"The loss is {losses} in step {self.position.step}: begin anew, in another "
+                "directory, with a lower learn_rate or grad_clip_norm. Checkpoints are from before."
             )
         return losses
 

@@ -161,3 +161,17 @@ def test_readings_of_an_empty_sequence_are_a_boundary():
     assert readings.places.tolist() == [[1, 2, 5], [2, 1, 5]]
     assert readings.lengths == [3, 1, 2]
     assert numpy.prod(Readings.from_lengths([0], 1, torch.device("cpu")).places.shape) == 0
+
+
+def test_kernels_that_are_compiled_for_a_shape_are_for_usual_shapes(monkeypatch):
+    stack, calls = make_stack(), []
+    X, steps, rows = torch.zeros(2, 6, 5), [(0, 3), (3, 6)], torch.arange(3).repeat(2)
+    if not has_rectangle_kernel("LSTM", X, steps):
+        pytest.skip("torch has no such kernel on this machine")
+    count = lambda *args: calls.append(1) or run_rectangle(*args)  # noqa: E731
+    monkeypatch.setattr("spacy_rnn.modules.directed.run_rectangle", count)
+    stack.run(X, steps, rows)
+    stack(torch.zeros(6, 5), [3, 3], is_train=True)
+    assert not calls
+    stack.run(X, steps, rows, is_usual_shape=True)
+    assert len(calls) == 2

@@ -14,6 +14,8 @@ from thinc.api import Config, fix_random_seed
 from spacy_rnn.layers.bilm_listener import get_link
 from spacy_rnn.layers.lm import set_vocabulary
 
+from ..conftest import SMALL_BILM
+
 LISTENER = """
 [nlp]
 lang = "en"
@@ -21,25 +23,7 @@ pipeline = ["bilm", "rnn_tagger", "rnn_ner"]
 
 [components]
 
-[components.bilm]
-factory = "bilm"
-
-[components.bilm.model]
-@architectures = "spacy-rnn.BiLM.v1"
-width = 12
-depth = 2
-cutoffs = [10]
-
-[components.bilm.model.embed]
-@architectures = "spacy-rnn.LexemeEmbed.v1"
-width = 12
-attrs = ["LOWER", "SHAPE"]
-rows = [50, 50]
-attr_widths = [16, 4]
-affix_rows = 20
-affix_width = 4
-ngram_rows = 100
-ngram_width = 8
+SMALL_BILM
 
 [components.rnn_tagger]
 factory = "rnn_tagger"
@@ -75,7 +59,7 @@ factory = "rnn_ner"
 [components.rnn_ner.model.tok2vec]
 @architectures = "spacy-rnn.BiLMListener.v1"
 width = 16
-"""
+""".replace("SMALL_BILM", SMALL_BILM)
 LAYERS = ["model.tok2vec.embed.*.context"]
 DATA = [
     ("The cat sat in Paris .", "DT NN VBD IN NNP .", [(15, 20, "GPE")]),
@@ -123,14 +107,14 @@ def predict(nlp, text="The cat sat with Anna in Paris ."):
 def test_layers_are_on_the_doc():
     nlp = make_nlp()
     doc = nlp("The cat sat .")
-    assert doc._.bilm.shape == (3, 4, 24)
+    assert doc._.bilm.shape == (3, 4, 32)
     assert doc._.bilm.dtype == numpy.float32
-    assert numpy.array_equal(doc._.bilm[0, :, :12], doc._.bilm[0, :, 12:])
+    assert numpy.array_equal(doc._.bilm[0, :, :16], doc._.bilm[0, :, 16:])
     assert doc.tensor.size == 0
     other = nlp("The cat slept .")
     assert numpy.array_equal(doc._.bilm[0, 1], other._.bilm[0, 1])
-    assert numpy.allclose(doc._.bilm[1:, 1, :12], other._.bilm[1:, 1, :12], atol=1e-6)
-    assert not numpy.allclose(doc._.bilm[1:, 1, 12:], other._.bilm[1:, 1, 12:])
+    assert numpy.allclose(doc._.bilm[1:, 1, :16], other._.bilm[1:, 1, :16], atol=1e-6)
+    assert not numpy.allclose(doc._.bilm[1:, 1, 16:], other._.bilm[1:, 1, 16:])
 
 
 def test_layers_do_not_depend_on_the_batch():
@@ -138,7 +122,7 @@ def test_layers_do_not_depend_on_the_batch():
     texts = ["The cat sat .", "", "Dogs bark at Anna all day long , and cats sleep .", "Hi", " "]
     for doc, text in zip(nlp.pipe(texts), texts, strict=True):
         alone = nlp(text)._.bilm
-        assert doc._.bilm.shape == alone.shape == (3, len(doc), 24)
+        assert doc._.bilm.shape == alone.shape == (3, len(doc), 32)
         assert numpy.allclose(doc._.bilm, alone, atol=1e-5)
 
 
@@ -427,4 +411,4 @@ def test_a_pickle_is_read_by_another_process(tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "nlp.pickle")], capture_output=True, text=True
     )
-    assert run.stdout.strip() == "(3, 2, 24)", run.stderr
+    assert run.stdout.strip() == "(3, 2, 32)", run.stderr

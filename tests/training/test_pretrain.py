@@ -20,6 +20,8 @@ from spacy_rnn.training.lm_optimizer import get_rate
 from spacy_rnn.training.lm_settings import LMSettings
 from spacy_rnn.training.pretrain import Pretraining
 
+from ..conftest import SMALL_BILM
+
 CONFIG = """
 [nlp]
 lang = "en"
@@ -27,25 +29,7 @@ pipeline = ["bilm"]
 
 [components]
 
-[components.bilm]
-factory = "bilm"
-
-[components.bilm.model]
-@architectures = "spacy-rnn.BiLM.v1"
-width = 16
-depth = 2
-cutoffs = [10]
-
-[components.bilm.model.embed]
-@architectures = "spacy-rnn.LexemeEmbed.v1"
-width = 16
-attrs = ["LOWER", "SHAPE"]
-rows = [50, 50]
-attr_widths = [16, 4]
-affix_rows = 20
-affix_width = 4
-ngram_rows = 100
-ngram_width = 8
+SMALL_BILM
 
 [lm_pretraining]
 train = "TRAIN"
@@ -63,7 +47,7 @@ word_dropout = 0.1
 eval_frequency = 20
 checkpoint_frequency = 7
 n_process = 0
-"""
+""".replace("SMALL_BILM", SMALL_BILM)
 SENTENCES = [
     "The old dog sleeps in the garden .",
     "A young cat watches the old dog .",
@@ -166,8 +150,13 @@ def test_other_settings_are_refused(texts, tmp_path):
 
 
 def test_what_has_no_influence_may_change(texts, tmp_path):
-    pretrain(make_config(texts, max_steps=8), tmp_path / "output")
-    pretrain(make_config(texts, max_steps=8, max_checkpoints=1), tmp_path / "output", resume=True)
+    pretrain(make_config(texts), tmp_path / "whole")
+    output = tmp_path / "output"
+    pretrain(make_config(texts), output)
+    shutil.rmtree(find_checkpoints(output / "checkpoints")[-1])
+    pretrain(make_config(texts, max_checkpoints=1, checkpoint_frequency=2), output, resume=True)
+    assert len(find_checkpoints(output / "checkpoints")) == 1
+    assert_same(get_weights(output / "model-last"), get_weights(tmp_path / "whole/model-last"))
 
 
 def test_a_finished_run_stays_as_it_is(texts, tmp_path):
@@ -350,8 +339,8 @@ def test_what_failed_is_not_there(tmp_path):
 def run_command(config, output, *options, processes=1):
     python = [sys.executable]
     if processes > 1:
-        python += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-        python += ["--master-port", "29611"]
+        # Standalone: on a port that is free.
+        python += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [*python, "-m", "spacy", "rnn", "pretrain", str(config), str(output), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
