@@ -7,6 +7,8 @@ from thinc.api import Model
 from thinc.types import Floats2d, Floats3d
 from thinc.util import partial
 
+from .ragged import no_backprop
+
 InT = list[Floats3d]
 OutT = list[Floats2d]
 
@@ -37,10 +39,12 @@ def forward(
     weights: Any = model.get_param("weights")
     scale: Any = model.get_param("scale")
     shares: Any = ops.softmax(weights)
-    mixed = [ops.xp.tensordot(shares, X, axes=1) for X in Xs]
+    if not is_train:
+        return [_mix(scale * shares, X) for X in Xs], no_backprop
+    mixed = [_mix(shares, X) for X in Xs]
     rate = model.attrs["dropout_rate"] if dropout is None else dropout
     masks: list[Any] = []
-    if is_train and rate:
+    if rate:
         masks = [ops.get_dropout_mask(Y.shape, rate) for Y in mixed]
 
     def drop(Ys: OutT) -> OutT:
@@ -59,6 +63,11 @@ def forward(
         return [factors * dY for dY in dYs]
 
     return drop([scale * Y for Y in mixed]), backprop
+
+
+def _mix(shares: Any, X: Any) -> Any:
+    # One product, as tensordot would bring the axes into another order first.
+    return (shares @ X.reshape(len(shares), -1)).reshape(X.shape[1:])
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import cast
 
 import numpy as np
@@ -13,7 +14,12 @@ from torch.nn import functional as F
 from .batching import Bucket, StepMajor, make_buckets
 from .cells import make_layer
 from .dropout import locked_dropout
-from .kernels import get_kernel_dtype, has_rectangle_kernel, run_direction, run_rectangle
+from .kernels import (
+    get_kernel_dtype,
+    has_rectangle_kernel,
+    run_direction,
+    run_rectangle,
+)
 from .long_sequences import RunSteps, run_fused_steps
 from .recurrence import run_steps, stack_weights
 from .time_steps import State, Steps
@@ -117,6 +123,8 @@ class DirectedStack(nn.Module):
             (N, depth + 1, directions x width)
         """
         readings = Readings.from_lengths(lengths, self.n_directions, X.device)
+        if X.device.type == "cpu" and not is_train:
+            return self._predict(X, readings)
         outputs = self.read(X, readings, dropout=dropout, is_train=is_train)
         halves = [
             torch.stack([Y[i].index_select(0, readings.places[i]) for Y in outputs], dim=1)
@@ -124,6 +132,22 @@ class DirectedStack(nn.Module):
         ]
         context_free = X.to(halves[0].dtype).unsqueeze(1)
         return torch.cat([torch.cat([context_free, half], dim=1) for half in halves], dim=2)
+
+    def _predict(self, X: torch.Tensor, readings: Readings) -> torch.Tensor:
+        # Every layer is written where it belongs at once: the time otherwise goes into memory.
+        n_directions, n_layers = self.n_directions, len(self.layers) + 1
+        n_rows = len(X) * n_layers * n_directions
+        # The last row is for boundaries and padding.
+        Y = X.new_empty(n_rows + 1, self.width)
+        tokens = Y[:-1].view(len(X), n_layers, n_directions, self.width)
+        tokens[:, 0] = X.unsqueeze(1)
+        places = torch.arange(n_rows).view(len(X), n_layers, n_directions)
+        n_positions = sum(readings.lengths)
+        rows = torch.full((len(self.layers), n_directions, n_positions + 1), n_rows)
+        for i in range(n_directions):
+            rows[:, i, readings.places[i]] = places[:, 1:, i].T
+        self._read_buckets(X, readings, Y, rows)
+        return tokens.flatten(2)
 
     def read(
         self,
@@ -141,11 +165,14 @@ class DirectedStack(nn.Module):
         is_train (bool): Whether gradients will be asked for.
         RETURNS (List[Tensor]): Each layer's output. (directions, N + sequences, width)
         """
-        inputs = torch.cat([X, self.boundary.to(X.dtype)])
         if X.device.type == "cpu" and not is_train:
-            return self._read_buckets(inputs, readings)
+            shape = (len(self.layers), self.n_directions, sum(readings.lengths) + 1)
+            rows = torch.arange(prod(shape)).view(shape)
+            Y = X.new_empty(prod(shape), self.width)
+            self._read_buckets(X, readings, Y, rows)
+            return list(Y.view(*shape, self.width)[:, :, :-1])
         layout = StepMajor.from_lengths(readings.lengths, X.device)
-        inputs = inputs[readings.sources.index_select(1, layout.order)]
+        inputs = self._add_boundary(X)[readings.sources.index_select(1, layout.order)]
         rate = dropout if is_train else 0.0
         outputs, _ = self.run(inputs, layout.get_steps(), layout.rows, dropout=rate)
         return [Y.index_select(1, layout.inverse) for Y in outputs]
@@ -203,19 +230,25 @@ class DirectedStack(nn.Module):
             Y = torch.matmul(Y, self.projections[i][directions].to(Y.dtype)).to(X.dtype)
         return X + Y if self.residual and i else Y
 
-    def _read_buckets(self, inputs: torch.Tensor, readings: Readings) -> list[torch.Tensor]:
+    def _add_boundary(self, X: torch.Tensor) -> torch.Tensor:
+        return torch.cat([X, self.boundary.to(X.dtype)])
+
+    def _read_buckets(
+        self, X: torch.Tensor, readings: Readings, Y: torch.Tensor, rows: torch.Tensor
+    ) -> None:
+        """Write each layer's outputs to rows of Y. (layers, directions, positions + 1), the last
+        of them for padding.
+        """
+        inputs = self._add_boundary(X)
         inputs = inputs.to(get_kernel_dtype(self.layers, inputs))
-        shape = (self.n_directions, sum(readings.lengths) + 1, self.width)
-        outputs = [inputs.new_empty(shape) for _ in self.layers]
         tasks = [
-            partial(self._read_bucket, inputs, readings, bucket, direction, outputs)
+            partial(self._read_bucket, inputs, readings, bucket, direction, Y, rows[:, direction])
             for bucket in make_buckets(readings.lengths)
             for direction in range(self.n_directions)
         ]
         # Autocast belongs to a thread: the precision was chosen above for all of them.
         with torch.autocast("cpu", enabled=False):
             run_tasks(tasks)
-        return [Y[:, :-1] for Y in outputs]
 
     def _read_bucket(
         self,
@@ -223,11 +256,12 @@ class DirectedStack(nn.Module):
         readings: Readings,
         bucket: Bucket,
         direction: int,
-        outputs: list[torch.Tensor],
+        Y: torch.Tensor,
+        rows: torch.Tensor,
     ) -> None:
         X = inputs.index_select(0, readings.sources[direction].index_select(0, bucket.gather))
         for i, layer in enumerate(self.layers):
             rectangle = X.view(-1, bucket.rows, X.shape[1])
-            Y, _ = run_direction(cast(nn.RNNBase, layer), direction, rectangle, bucket.pieces)
-            X = self._finish_layer(i, X, Y.view(len(X), -1), direction)
-            outputs[i][direction].index_copy_(0, bucket.target, X)
+            H, _ = run_direction(cast(nn.RNNBase, layer), direction, rectangle, bucket.pieces)
+            X = self._finish_layer(i, X, H.view(len(X), -1), direction)
+            Y.index_copy_(0, rows[i].index_select(0, bucket.target), X.to(Y.dtype))

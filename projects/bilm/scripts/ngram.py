@@ -1,0 +1,125 @@
+"""Make an n-gram model of the words that a language model was pretrained on, and find out how well
+it predicts the texts to validate on: what the language model has to be better than.
+
+The n-gram model is KenLM's, with interpolated modified Kneser-Ney smoothing and nothing pruned
+(Heafield et al. 2013, "Scalable Modified Kneser-Ney Language Model Estimation"). KenLM is not
+installed with spacy-rnn: its programs `lmplz` and `query` come from github.com/kpu/kenlm.
+"""
+
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import spacy
+import srsly
+import typer
+from wasabi import msg
+
+from spacy_rnn.training.evaluate_lm import LMScore
+from spacy_rnn.training.text_files import find_files, read_texts
+from spacy_rnn.training.tokenize_texts import tokenize
+
+# A word of its own for KenLM, whose <unk> stands for what it never saw.
+RARE = "<rare>"
+LN_10 = 2.302585092994046
+
+
+def main(
+    texts: Annotated[Path, typer.Argument(help="Text file or directory, as in pretraining")],
+    valid: Annotated[Path, typer.Argument(help="Texts to validate on")],
+    vocabulary: Annotated[Path, typer.Option(help="vocabulary.json of the pretraining")],
+    kenlm: Annotated[Path, typer.Option(help="Directory of KenLM's programs")],
+    directory: Annotated[Path, typer.Option(help="Where to put the n-gram models")],
+    order: Annotated[int, typer.Option(help="Words that are counted together")] = 5,
+    limit: Annotated[int, typer.Option(help="Lines to validate on; 0: all")] = 0,
+    lang: Annotated[str, typer.Option(help="Language of the tokenizer")] = "en",
+    n_process: Annotated[int, typer.Option(help="Processes that tokenize")] = 2,
+    memory: Annotated[str, typer.Option(help="Memory for counting, as KenLM wants it")] = "40%",
+    output: Annotated[Path | None, typer.Option(help="JSON file for the figures")] = None,
+) -> None:
+    """Count, estimate, and evaluate, reading from the left and from the right."""
+    directory.mkdir(parents=True, exist_ok=True)
+    words = srsly.read_json(vocabulary)["vocabulary"]
+    known = {word for word in words[2:] if word.split() == [word]}
+    tokenizer = spacy.blank(lang).tokenizer
+    validated = list(
+        tokenize(islice(read_texts(find_files(valid)), limit or None), tokenizer, n_process)
+    )
+    figures = {}
+    for name, step in (("forward", 1), ("backward", -1)):
+        text, model = directory / f"{name}.txt", directory / f"{name}.arpa"
+        if not model.is_file():
+            msg.info(f"Tokenizing and counting, {name}")
+            lines = tokenize(read_texts(find_files(texts)), tokenizer, n_process)
+            write_lines(text, lines, known, step)
+            temporary = model.with_suffix(".tmp")
+            command = [kenlm / "lmplz", "-o", str(order), "-S", memory, "-T", directory]
+            subprocess.run([*command, "--text", text, "--arpa", temporary], check=True)
+            temporary.rename(model)
+        write_lines(text, validated, known, step)
+        command = [kenlm / "query", "-v", "word", model]
+        with open(text, encoding="utf8") as lines_file:
+            run = subprocess.run(command, stdin=lines_file, stdout=subprocess.PIPE, check=True)
+        score = read_score(run.stdout.decode("utf8").splitlines())
+        figures[name] = {
+            "perplexity": score.perplexity,
+            "known_perplexity": score.known_perplexity,
+            "texts": score.n_texts,
+            "words": score.n_words,
+            "unknown_words": score.n_unknown,
+            "unknown_rate": score.unknown_rate,
+            "vocabulary": len(words),
+            "order": order,
+        }
+        msg.good(f"{name}: perplexity {score.perplexity:.1f}")
+    if output is not None:
+        srsly.write_json(output, figures)
+
+
+def write_lines(path: Path, texts: Iterable[Sequence[str]], known: set[str], step: int) -> None:
+    """Write texts as KenLM reads them, a text a line.
+
+    path (Path): The file.
+    texts (Iterable[Sequence[str]]): The words of each text. Texts without words are left out.
+    known (Set[str]): The vocabulary; other words become one.
+    step (int): 1 for the words as they are, -1 for the last word first.
+    """
+    with open(path, "w", encoding="utf8") as file:
+        for words in texts:
+            if words:
+                kept = [word if word in known else RARE for word in words[::step]]
+                file.write(" ".join(kept) + "\n")
+
+
+def read_score(lines: Iterable[str]) -> LMScore:
+    """Read what KenLM's `query -v word` says of each word: the word, its number, how much of the
+    context was used, and the logarithm of its probability to base 10.
+
+    lines (Iterable[str]): Its output.
+    RETURNS (LMScore): The result.
+    """
+    score = LMScore()
+    for line in lines:
+        if "=" not in line or "\t" not in line:
+            continue
+        score.n_texts += 1
+        for word, log in _read_words(line):
+            score.total += log
+            score.n_words += word != "</s>"
+            if word == RARE:
+                score.n_unknown += 1
+                score.unknown += log
+    return score
+
+
+def _read_words(line: str) -> Iterator[tuple[str, float]]:
+    for field in line.split("\t"):
+        if "=" in field:
+            word, numbers = field.rsplit("=", 1)
+            yield word, LN_10 * float(numbers.split()[2])
+
+
+if __name__ == "__main__":
+    typer.run(main)
