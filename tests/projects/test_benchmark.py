@@ -9,10 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
+from spacy.util import load_model_from_config
 from spacy.vocab import Vocab
+from thinc.api import Config
 from weasel.util import load_project_config
+
+from ..conftest import SMALL_BILM
 
 PROJECT = Path(__file__).parents[2] / "projects" / "benchmark"
 MODULES = ("tasks", "systems", "results", "data", "timing", "encoder", "memory", "report")
@@ -22,11 +27,12 @@ TAGGERS = (
     "ours-lstm-1x128",
     "ours-gru-2x128",
     "ours-gru-1x128",
+    "ours-lstm-2x128-bilm",
     "spacy-torch-bilstm-2x128",
     "spacy-torch-bilstm-64",
     "spacy-cnn",
 )
-RECOGNISERS = ("ours-ner", "spacy-ner-torch-bilstm", "spacy-ner-cnn")
+RECOGNISERS = ("ours-ner", "ours-ner-bilm", "spacy-ner-torch-bilstm", "spacy-ner-cnn")
 CLASSIFIERS = (
     "ours-textcat",
     "ours-textcat-torch-bilstm",
@@ -43,15 +49,26 @@ BINS = [{"n": 0, "mean": 0.0, "right": 0.0}, {"n": 10, "mean": 0.9, "right": 0.8
 
 
 @pytest.fixture(scope="module")
-def scripts() -> Iterator[SimpleNamespace]:
-    """The project's modules, which are not on the path for other tests."""
-    before = set(sys.modules)
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The project's modules, which are not on the path for other tests, and a language model that
+    is small.
+    """
+    before, path = set(sys.modules), list(sys.path)
     sys.path.insert(0, str(PROJECT / "scripts"))
     try:
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
+        modules = SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
+        bilm = tmp_path_factory.mktemp("bilm")
+        config = Config().from_str(
+            f'[nlp]\nlang = "en"\npipeline = ["bilm"]\n[components]\n{SMALL_BILM}'
+        )
+        nlp = load_model_from_config(config, auto_fill=True)
+        nlp.get_pipe("bilm").model.initialize()  # type: ignore[attr-defined]
+        nlp.to_disk(bilm)
+        modules.systems.BILM = bilm
+        yield modules
     finally:
-        sys.path.remove(str(PROJECT / "scripts"))
-        for name in {*MODULES, "chart"} & (set(sys.modules) - before):
+        sys.path[:] = path
+        for name in {*MODULES, "chart", "add_bilm"} & (set(sys.modules) - before):
             del sys.modules[name]
 
 
@@ -140,6 +157,35 @@ def test_benchmark_has_the_systems(scripts: SimpleNamespace) -> None:
     assert tok2vec["encode"]["@architectures"] == "spacy.TorchBiLSTMEncoder.v1"
 
 
+def test_benchmark_leaves_out_what_was_not_pretrained(
+    scripts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ["ours-ner", "ours-ner-bilm"]
+    assert scripts.systems.select_available(names) == names
+    monkeypatch.setattr(scripts.systems, "BILM", tmp_path / "lm" / "model-best")
+    assert scripts.systems.select_available(names) == ["ours-ner"]
+
+
+def test_benchmark_chooses_a_setting_on_dev(scripts: SimpleNamespace, tmp_path: Path) -> None:
+    for name, is_chosen in (("ours-ner", True), ("spacy-ner-cnn", False)):
+        nlp = scripts.systems.build_pipeline(name, ["PER"], get_ner_examples)
+        nlp.to_disk(tmp_path / name)
+        dev = DocBin(docs=[eg.reference for eg in get_ner_examples(nlp)])
+        dev.to_disk(tmp_path / "dev.spacy")
+        task = scripts.tasks.TASKS["ner"]
+        value = scripts.accuracy.choose_on_dev(task, tmp_path / name, tmp_path / "dev.spacy")
+        assert (value is not None) == is_chosen
+        if is_chosen:
+            component = spacy.load(tmp_path / name).get_pipe("rnn_ner")
+            assert component.cfg["recall_bias"] == value
+
+
+def get_ner_examples(nlp: Any) -> list[Example]:
+    words, ents = ["We", "saw", "Anna", "."], ["O", "O", "B-PER", "O"]
+    reference = Doc(nlp.vocab, words=words, ents=ents)
+    return [Example(Doc(nlp.vocab, words=words), reference) for _ in range(3)]
+
+
 def test_benchmark_folds(scripts: SimpleNamespace) -> None:
     task = scripts.tasks.TASKS["textcat"]
     assert task.get_directory(Path("c"), "mr", 3) == Path("c/mr/fold_3")
@@ -186,7 +232,7 @@ def test_benchmark_system_runs(scripts: SimpleNamespace, name: str) -> None:
         return [Example(Doc(nlp.vocab, words=words), reference) for _ in range(2)]
 
     nlp = scripts.systems.build_pipeline(name, labels, get_examples)
-    assert sorted(nlp.get_pipe(nlp.pipe_names[0]).labels) == labels
+    assert sorted(nlp.get_pipe(nlp.pipe_names[-1]).labels) == labels
     scripts.timing.update(nlp, get_examples(nlp), scripts.timing.Adam(0.001))
     doc = nlp("We saw Rome.")
     assert all(token.tag_ in labels for token in doc if is_tagger)
@@ -215,6 +261,7 @@ def test_benchmark_accuracy_round_trip(scripts: SimpleNamespace, tmp_path: Path)
         ({}, True, True),
         ({"seed": 1}, True, False),
         ({"corpus": "wnut17"}, True, False),
+        ({"bilm": "x"}, True, False),
         ({"system": "spacy-cnn"}, True, False),
         # The same commit
         ({"config": "x", "code": "x"}, True, True),

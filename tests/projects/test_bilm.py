@@ -10,17 +10,20 @@ from ..conftest import ROOT, load_script
 SCRIPTS = ROOT / "projects" / "bilm" / "scripts"
 
 
+@pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("name", ["tagger", "ner", "textcat", "pipeline"])
-def test_a_language_model_is_added_to_every_embedding_layer(name):
+def test_a_language_model_is_added_to_every_embedding_layer(name, alone):
     script = load_script(SCRIPTS / "add_bilm.py")
     config = load_config(ROOT / "configs" / f"{name}.cfg", interpolate=False)
     n_embeds = config.to_str().count("spacy-rnn.LexemeEmbed.v1")
     bilm = load_config(script.BILM, interpolate=False)
-    added = script.add_bilm(config, bilm, width=32)
+    added = script.add_bilm(config, bilm, width=32, alone=alone)
     assert added["nlp"]["pipeline"] == ["bilm", *config["nlp"]["pipeline"]]
     nlp = load_model_from_config(added, auto_fill=True)
     text = added.to_str()
     assert text.count("spacy-rnn.BiLMListener.v1") == n_embeds > 0
+    # The language model has one of its own.
+    assert text.count("spacy-rnn.LexemeEmbed.v1") == 1 + (0 if alone else n_embeds)
     assert "LMTok2Vec" not in text
     assert added["initialize"]["components"]["bilm"] == {"weights": "${paths.bilm}"}
     listening = nlp.get_pipe("bilm").listening_components
@@ -68,3 +71,23 @@ def test_local_copies_are_linked(tmp_path):
     assert lzma.decompress((assets / "wiki_en/train/train-00.txt.xz").read_bytes()) == b"text"
     with pytest.raises(SystemExit):
         script.main(assets, str(tmp_path / "nowhere"))
+
+
+def test_texts_are_written_as_kenlm_reads_them(tmp_path):
+    script = load_script(SCRIPTS / "ngram.py")
+    path = tmp_path / "lines.txt"
+    script.write_lines(path, [["a", "dog", "a"], [], ["cat"]], {"a", "cat"})
+    assert path.read_text(encoding="utf8") == "a <rare> a\ncat\n"
+
+
+def test_scores_are_read_from_kenlms_output():
+    script = load_script(SCRIPTS / "ngram.py")
+    lines = [
+        "a=5 2 -1.5\t<rare>=7 1 -2\t==9 1 -0.5\t</s>=2 2 -1\tTotal: -5 OOV: 0",
+        "</s>=2 1 -3\tTotal: -3 OOV: 0",
+        "Perplexity including OOVs:\t12.3",
+    ]
+    score = script.read_score(lines)
+    assert (score.n_texts, score.n_words, score.n_unknown) == (2, 3, 1)
+    assert score.perplexity == pytest.approx(10 ** (8 / 5))
+    assert score.known_perplexity == pytest.approx(10 ** (6 / 4))

@@ -20,13 +20,14 @@ from results import (
     get_commit,
     hash_code,
     hash_config,
+    hash_file,
     read_json,
     save_accuracy,
 )
 from spacy.cli.find_threshold import find_threshold
 from spacy.training import Corpus
-from systems import SYSTEMS, get_config
-from tasks import PROJECT
+from systems import SYSTEMS, get_config, select_available
+from tasks import BILM, PROJECT, Task
 from thinc.api import Config
 from wasabi import msg
 
@@ -56,7 +57,7 @@ def accuracy_cli(
         msg.fail(f"Unknown systems: {', '.join(unknown)}", f"Known: {', '.join(SYSTEMS)}", exits=1)
     trainings = [
         (number, name, chosen)
-        for name in system or SYSTEMS
+        for name in select_available(system or SYSTEMS)
         for task in [SYSTEMS[name].task]
         for chosen in task.corpora
         if not corpus or chosen in corpus
@@ -106,6 +107,8 @@ def run_training(
         config = override(config, {f"training.{key}": value for key, value in changes.items()})
     commit, dirty = get_commit()
     result = Accuracy(name, corpus, seed, commit, dirty, hash_config(config), hash_code())
+    if SYSTEMS[name].has_bilm:
+        result.bilm = hash_file(BILM / "bilm" / "model")
     title = f"{name}, {corpus}, seed {seed}"
     stored = find_accuracy(result, SYSTEMS[name].is_ours, results)
     if stored and not force:
@@ -121,13 +124,9 @@ def run_training(
     result.epochs, result.steps = log[-1]["epoch"] + 1, log[-1]["step"]
     result.best_step = best["step"]
     task, model = SYSTEMS[name].task, output / "model-best"
-    if task.find_threshold:
-        (component,) = config["nlp"]["pipeline"]
-        result.threshold, *_ = find_threshold(
-            str(model), data / "dev.spacy", component, "threshold", task.score
-        )
+    result.threshold = choose_on_dev(task, model, data / "dev.spacy")
     for part in ("dev", "test"):
-        scores = evaluate(model, data / f"{part}.spacy", result.threshold)
+        scores = evaluate(model, data / f"{part}.spacy")
         result.scores[part] = scores[task.score]
     if task.calibration and SYSTEMS[name].is_ours:
         result.calibration = calibrate(task.calibration, model, data / "test.spacy")
@@ -169,13 +168,29 @@ def train(
     return time.perf_counter() - start, list(srsly.read_jsonl(log_path))
 
 
-def evaluate(model: Path, data: Path, threshold: float | None = None) -> dict[str, Any]:
-    """Get a model's scores on gold tokens, as `spacy evaluate` does, with the threshold if there
-    is one.
+def choose_on_dev(task: Task, model: Path, dev: Path) -> float | None:
+    """Choose the setting that a task has for that, if the component has it, and store it with the
+    model.
+
+    task (Task): The task.
+    model (Path): The trained pipeline.
+    dev (Path): The data.
+    RETURNS (float | None): The value.
     """
     nlp = spacy.load(model)
-    if threshold is not None:
-        nlp.get_pipe(nlp.pipe_names[0]).cfg["threshold"] = threshold  # type: ignore[attr-defined]
+    component = nlp.pipe_names[-1]
+    settings = nlp.get_pipe(component).cfg  # type: ignore[attr-defined]
+    if task.chosen_on_dev not in settings:
+        return None
+    value, *_ = find_threshold(str(model), dev, component, task.chosen_on_dev, task.score)
+    settings[task.chosen_on_dev] = value
+    nlp.to_disk(model)
+    return value
+
+
+def evaluate(model: Path, data: Path) -> dict[str, Any]:
+    """Get a model's scores on gold tokens, as `spacy evaluate` does."""
+    nlp = spacy.load(model)
     return nlp.evaluate(list(Corpus(data)(nlp)))
 
 

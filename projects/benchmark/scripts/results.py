@@ -37,7 +37,8 @@ class Accuracy:
     config (str): A hash of the training config without seed and paths.
     code (str): A hash of the package's code.
     scores (dict[str, float]): The task's score on "dev" and "test", gold tokens.
-    threshold (float | None): The threshold that was chosen on dev, if there is one.
+    threshold (float | None): What `spacy find-threshold` chose on dev, if there is something.
+    bilm (str): A hash of the pretrained language model's weights, if there is one.
     calibration (dict[str, Any] | None): How right probabilities are on test, where there are any.
     epochs (int): Passes over the training data that were begun.
     steps (int): The last step that was evaluated.
@@ -54,6 +55,7 @@ class Accuracy:
     code: str
     scores: dict[str, float] = field(default_factory=dict)
     threshold: float | None = None
+    bilm: str = ""
     calibration: dict[str, Any] | None = None
     epochs: int = 0
     steps: int = 0
@@ -122,6 +124,11 @@ def hash_config(config: dict[str, Any]) -> str:
     return hashlib.md5(json.dumps(config, sort_keys=True).encode("utf8")).hexdigest()[:10]
 
 
+def hash_file(path: Path) -> str:
+    """Hash a file."""
+    return hashlib.md5(path.read_bytes()).hexdigest()[:10]
+
+
 def hash_code() -> str:
     """Hash the package's code."""
     code = hashlib.md5()
@@ -159,7 +166,8 @@ def find_accuracy(new: Accuracy, is_ours: bool, results: Path = RESULTS) -> Accu
     RETURNS (Accuracy | None): The newest such training.
     """
     for old in reversed(load_accuracies(results)):
-        if (old.system, old.corpus, old.seed) != (new.system, new.corpus, new.seed):
+        keys = [(each.system, each.corpus, each.seed, each.bilm) for each in (old, new)]
+        if keys[0] != keys[1]:
             continue
         same_commit = old.commit == new.commit and not (old.dirty or new.dirty)
         same_code = old.code == new.code or not is_ours

@@ -10,7 +10,7 @@ from data import read_lengths, read_texts, read_training_data
 from encoder import time_encoders
 from results import RESULTS, get_commit, get_machine, get_versions, now, save_speed
 from spacy.language import Language
-from systems import build_pipeline, get_systems
+from systems import build_pipeline, get_systems, select_available
 from tasks import TASKS
 from timing import (
     BLOCK,
@@ -92,7 +92,7 @@ def measure(
     texts = read_texts(files)[: limit or None]
     data = read_training_data(corpus / "train.spacy", words, TASKS[task].get_labels)
     pipelines: dict[str, Language] = {}
-    for name in get_systems(task, timed=True):
+    for name in select_available(get_systems(task, timed=True)):
         msg.text(f"Initialising {name}")
         pipelines[name] = build_pipeline(
             name, data.labels, lambda nlp: data.make_examples(nlp)[:INIT_EXAMPLES]

@@ -1,6 +1,7 @@
 """The systems that are compared: for each name, what is changed in the config of the model."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,8 +9,15 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
-from tasks import SPACY, TASKS, Task
+from tasks import BILM, SPACY, TASKS, Task
 from thinc.api import Config, fix_random_seed
+from wasabi import msg
+
+sys.path.append(str(BILM.parents[2] / "scripts"))
+from add_bilm import add_bilm
+
+# Memory for the language model's layers in training
+CACHE_MB = 2000
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,8 @@ class System:
         other `@architectures` replaces the whole one.
     seeds (int): How many trainings its accuracy comes from.
     timed (bool): Whether its speed is measured.
+    bilm (dict[str, Any] | None): How its component listens to the language model that the project
+        `bilm` pretrained: the arguments of `add_bilm`. None if it does not.
     """
 
     title: str
@@ -31,6 +41,11 @@ class System:
     model: dict[str, Any] = field(default_factory=dict)
     seeds: int = 1
     timed: bool = True
+    bilm: dict[str, Any] | None = None
+
+    @property
+    def has_bilm(self) -> bool:
+        return self.bilm is not None
 
     @property
     def task(self) -> Task:
@@ -113,12 +128,16 @@ SYSTEMS = {
     "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", "tagger", True, _ours("lstm", 1)),
     "ours-gru-2x128": System("spacy-rnn GRU 2x128", "tagger", True, _ours("gru", 2)),
     "ours-gru-1x128": System("spacy-rnn GRU 1x128", "tagger", True, _ours("gru", 1)),
+    "ours-lstm-2x128-bilm": System(
+        "the same with bilm", "tagger", True, _ours("lstm", 2), seeds=3, bilm={"width": 128}
+    ),
     "spacy-torch-bilstm-2x128": System("TorchBiLSTMEncoder 2x128", "tagger", False, _bilstm(256)),
     "spacy-torch-bilstm-64": System(
         "TorchBiLSTMEncoder 2x64", "tagger", False, _bilstm(128), timed=False
     ),
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
     "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, seeds=3),
+    "ours-ner-bilm": System("the same with bilm", "ner", True, seeds=3, bilm={}),
     "spacy-ner-torch-bilstm": System(
         "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
     ),
@@ -149,6 +168,19 @@ SYSTEMS = {
 }
 
 
+def select_available(names: Iterable[str]) -> list[str]:
+    """Leave out the systems whose language model was not pretrained yet, and say so.
+
+    names (Iterable[str]): Names in SYSTEMS.
+    RETURNS (list[str]): Those that can be run.
+    """
+    names = list(names)
+    left = [name for name in names if SYSTEMS[name].has_bilm and not BILM.exists()]
+    if left:
+        msg.warn(f"Left out: {', '.join(left)}", f"Pretrain first, in {BILM.parents[2]}.")
+    return [name for name in names if name not in left]
+
+
 def get_systems(task_name: str, *, timed: bool = False) -> list[str]:
     """Get the names of a task's systems.
 
@@ -167,7 +199,8 @@ def get_config(name: str) -> Config:
     """Get the complete training config of a system, spaCy's defaults filled in.
 
     name (str): A name in SYSTEMS.
-    RETURNS (Config): The config, with its variables and one component.
+    RETURNS (Config): The config, with its variables, one component, and the language model that
+        it listens to, if there is one.
     """
     system = SYSTEMS[name]
     config = load_config(system.task.ours if system.is_ours else SPACY, interpolate=False)
@@ -177,13 +210,23 @@ def get_config(name: str) -> Config:
         config["components"] = {component: config["components"][component]}
     component = config["components"][get_component(config)]
     component["model"] = _change(component["model"], system.model)
+    if system.bilm is not None:
+        config = _add_bilm(config, system.bilm)
     return load_model_from_config(config, auto_fill=True).config
 
 
+def _add_bilm(config: Config, arguments: dict[str, Any]) -> Config:
+    config = add_bilm(config, load_config(BILM / "config.cfg", interpolate=False), **arguments)
+    config["paths"]["bilm"] = str(BILM)
+    bilm = config["components"]["bilm"]
+    bilm["cache_mb"] = CACHE_MB
+    bilm["model"]["mixed_precision"] = True
+    return config
+
+
 def get_component(config: Config) -> str:
-    """Get the name of the one component a system's config has."""
-    (component,) = config["nlp"]["pipeline"]
-    return component
+    """Get the name of the component that a system is: the last of its config."""
+    return config["nlp"]["pipeline"][-1]
 
 
 def _change(block: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -211,9 +254,13 @@ def build_pipeline(
     """
     config = get_config(name)
     component = get_component(config)
-    settings = dict(config["components"][component])
     nlp = spacy.blank("en")
-    pipe = nlp.add_pipe(settings.pop("factory"), name=component, config=settings)
+    for pipe_name in config["nlp"]["pipeline"]:
+        settings = dict(config["components"][pipe_name])
+        nlp.add_pipe(settings.pop("factory"), name=pipe_name, config=settings)
+    pipe: Any = nlp.get_pipe(component)
+    if SYSTEMS[name].has_bilm:
+        nlp.config["initialize"]["components"]["bilm"] = {"weights": str(BILM)}
     if component == "ner":
         # Its label data are counts of actions.
         for label in labels:

@@ -12,6 +12,8 @@ CONFIGS = PROJECT.parents[1] / "configs"
 # The projects beside this one, where the data are
 UD = PROJECT.parent / "ud_tagger"
 NER = PROJECT.parent / "ner"
+# What the project `bilm` pretrained
+BILM = PROJECT.parent / "bilm" / "training" / "lm" / "model-best"
 # What the data were converted to
 CORPUS = PROJECT / "corpus"
 # The training config of all systems of spaCy's
@@ -38,7 +40,8 @@ class Task:
     folds (dict[str, int]): The corpora for cross-validation, and into how many folds they are
         divided. Training number n is on fold n, with seed n.
     training (dict[str, dict[str, Any]]): What is changed in our [training] for a corpus.
-    find_threshold (bool): Whether the component has a threshold, to be chosen on dev.
+    chosen_on_dev (str): A setting that `spacy find-threshold` chooses on dev for the components
+        that have it.
     note (str): What else there is to say about the accuracies.
     """
 
@@ -54,7 +57,7 @@ class Task:
     calibration: Path | None = None
     folds: dict[str, int] = field(default_factory=dict)
     training: dict[str, dict[str, Any]] = field(default_factory=dict)
-    find_threshold: bool = False
+    chosen_on_dev: str = ""
     note: str = ""
 
     def get_directory(self, corpora: Path, corpus: str, number: int) -> Path:
@@ -116,6 +119,9 @@ TASKS = {
         references={"spacy-ner-cnn": "HashEmbedCNN", "spacy-ner-torch-bilstm": "TorchBiLSTM 2x128"},
         get_labels=get_entity_labels,
         calibration=NER / "scripts" / "calibration.py",
+        chosen_on_dev="recall_bias",
+        note="The recall_bias of each of our trainings is what `spacy find-threshold` picks on "
+        "dev.",
     ),
     "textcat": Task(
         title="Texts with one label each",
@@ -148,7 +154,7 @@ TASKS = {
         component="textcat_multilabel",
         references={"spacy-textcat-multilabel-ensemble": "TextCatEnsemble"},
         get_labels=get_categories,
-        find_threshold=True,
+        chosen_on_dev="threshold",
         note="The threshold of each training is what `spacy find-threshold` picks on dev.",
     ),
 }

@@ -19,6 +19,7 @@ def main(
     bilm: Path = typer.Option(BILM, help="The config it was pretrained with", exists=True),
     width: int = typer.Option(0, help="Width to map the mix of layers to; 0 leaves it as it is"),
     dropout: float = typer.Option(0.5, help="Dropout of the mix of layers"),
+    alone: bool = typer.Option(False, help="Without the embedding layer that was there"),
 ) -> None:
     """Write the config."""
     config = add_bilm(
@@ -26,13 +27,19 @@ def main(
         load_config(bilm, interpolate=False),
         width=width or None,
         dropout=dropout,
+        alone=alone,
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     config.to_disk(output)
 
 
 def add_bilm(
-    config: Config, bilm: Config, *, width: int | None = None, dropout: float | None = 0.5
+    config: Config,
+    bilm: Config,
+    *,
+    width: int | None = None,
+    dropout: float | None = 0.5,
+    alone: bool = False,
 ) -> Config:
     """Add a language model to a config.
 
@@ -41,6 +48,7 @@ def add_bilm(
         `paths.bilm`.
     width (int | None): The width to map the mix of layers to. None: as wide as they are.
     dropout (float | None): The rate of dropout of the mix.
+    alone (bool): Whether the mix takes the place of the embedding layer, and is not beside it.
     RETURNS (Config): The new config.
     """
     config = config.copy()
@@ -51,7 +59,7 @@ def add_bilm(
         "upstream": "*",
     }
     for component in config["components"].values():
-        _add_listener(component, listener)
+        _add_listener(component, listener, alone=alone)
     config["paths"]["bilm"] = None
     config["nlp"]["pipeline"] = ["bilm", *config["nlp"]["pipeline"]]
     component = dict(bilm["components"]["bilm"])
@@ -61,13 +69,15 @@ def add_bilm(
     return config
 
 
-def _add_listener(block: dict[str, Any], listener: dict[str, Any]) -> None:
+def _add_listener(block: dict[str, Any], listener: dict[str, Any], *, alone: bool) -> None:
     for key, value in block.items():
         if not isinstance(value, dict):
             continue
         if key == "embed" and str(value.get("@architectures")).startswith("spacy-rnn."):
-            parts = {"lexemes": value, "context": dict(listener)}
-            block[key] = {"@layers": "concatenate.v1", "*": parts}
+            block[key] = dict(listener)
+            if not alone:
+                parts = {"lexemes": value, "context": dict(listener)}
+                block[key] = {"@layers": "concatenate.v1", "*": parts}
             if block.get("@architectures") == "spacy-rnn.LMTok2Vec.v1":
                 # Nothing is left to learn where the next word is already known.
                 for name in [name for name in block if name.startswith("lm_")]:
@@ -75,7 +85,7 @@ def _add_listener(block: dict[str, Any], listener: dict[str, Any]) -> None:
                 block["@architectures"] = "spacy.Tok2Vec.v2"
                 return
         else:
-            _add_listener(value, listener)
+            _add_listener(value, listener, alone=alone)
 
 
 if __name__ == "__main__":

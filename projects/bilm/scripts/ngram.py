@@ -17,6 +17,7 @@ import srsly
 import typer
 from wasabi import msg
 
+from spacy_rnn.training.atomic import replace_path
 from spacy_rnn.training.evaluate_lm import LMScore
 from spacy_rnn.training.text_files import find_files, read_texts
 from spacy_rnn.training.tokenize_texts import tokenize
@@ -48,21 +49,28 @@ def main(
         tokenize(islice(read_texts(find_files(valid)), limit or None), tokenizer, n_process)
     )
     figures = {}
+    forward = directory / "train.txt"
+    if not forward.is_file():
+        msg.info("Tokenizing")
+        with replace_path(forward) as path:
+            write_lines(path, tokenize(read_texts(find_files(texts)), tokenizer, n_process), known)
     for name, step in (("forward", 1), ("backward", -1)):
         text, model = directory / f"{name}.txt", directory / f"{name}.arpa"
         if not model.is_file():
-            msg.info(f"Tokenizing and counting, {name}")
-            lines = tokenize(read_texts(find_files(texts)), tokenizer, n_process)
-            write_lines(text, lines, known, step)
-            temporary = model.with_suffix(".tmp")
-            command = [kenlm / "lmplz", "-o", str(order), "-S", memory, "-T", directory]
-            subprocess.run([*command, "--text", text, "--arpa", temporary], check=True)
-            temporary.rename(model)
-        write_lines(text, validated, known, step)
+            msg.info(f"Counting, {name}")
+            with replace_path(model) as path, open(forward, encoding="utf8") as lines:
+                command = [kenlm / "lmplz", "-o", str(order), "-S", memory, "-T", directory]
+                command += ["--arpa", path]
+                with subprocess.Popen(command, stdin=subprocess.PIPE, encoding="utf8") as run:
+                    assert run.stdin is not None
+                    run.stdin.writelines(" ".join(line.split()[::step]) + "\n" for line in lines)
+                if run.returncode:
+                    raise subprocess.CalledProcessError(run.returncode, command)
+        write_lines(text, (words[::step] for words in validated), known)
         command = [kenlm / "query", "-v", "word", model]
-        with open(text, encoding="utf8") as lines_file:
-            run = subprocess.run(command, stdin=lines_file, stdout=subprocess.PIPE, check=True)
-        score = read_score(run.stdout.decode("utf8").splitlines())
+        with open(text, encoding="utf8") as lines:
+            query = subprocess.run(command, stdin=lines, stdout=subprocess.PIPE, check=True)
+        score = read_score(query.stdout.decode("utf8").splitlines())
         figures[name] = {
             "perplexity": score.perplexity,
             "known_perplexity": score.known_perplexity,
@@ -78,18 +86,17 @@ def main(
         srsly.write_json(output, figures)
 
 
-def write_lines(path: Path, texts: Iterable[Sequence[str]], known: set[str], step: int) -> None:
+def write_lines(path: Path, texts: Iterable[Sequence[str]], known: set[str]) -> None:
     """Write texts as KenLM reads them, a text a line.
 
     path (Path): The file.
     texts (Iterable[Sequence[str]]): The words of each text. Texts without words are left out.
     known (Set[str]): The vocabulary; other words become one.
-    step (int): 1 for the words as they are, -1 for the last word first.
     """
     with open(path, "w", encoding="utf8") as file:
         for words in texts:
             if words:
-                kept = [word if word in known else RARE for word in words[::step]]
+                kept = [word if word in known else RARE for word in words]
                 file.write(" ".join(kept) + "\n")
 
 
