@@ -52,9 +52,9 @@ class System:
         return TASKS[self.task_name]
 
 
-def _ours(cell: str, depth: int) -> dict[str, Any]:
-    """Change no more than the cell and the depth, so that the benchmark follows our config."""
-    return {"tok2vec": {"encode": {"cell": cell, "depth": depth}}}
+def _ours(cell: str, depth: int, **changes: Any) -> dict[str, Any]:
+    """Change little more than the cell and the depth, so that the benchmark follows our config."""
+    return {"tok2vec": {"encode": {"cell": cell, "depth": depth, **changes}}}
 
 
 def _bilstm(width: int) -> dict[str, Any]:
@@ -129,7 +129,12 @@ SYSTEMS = {
     "ours-gru-2x128": System("spacy-rnn GRU 2x128", "tagger", True, _ours("gru", 2)),
     "ours-gru-1x128": System("spacy-rnn GRU 1x128", "tagger", True, _ours("gru", 1)),
     "ours-lstm-2x128-bilm": System(
-        "the same with bilm", "tagger", True, _ours("lstm", 2), seeds=3, bilm={"width": 128}
+        "LSTM 2x128 with bilm",
+        "tagger",
+        True,
+        _ours("lstm", 2, mixed_precision=True),
+        seeds=3,
+        bilm={"width": 128},
     ),
     "spacy-torch-bilstm-2x128": System("TorchBiLSTMEncoder 2x128", "tagger", False, _bilstm(256)),
     "spacy-torch-bilstm-64": System(
@@ -137,7 +142,7 @@ SYSTEMS = {
     ),
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
     "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, seeds=3),
-    "ours-ner-bilm": System("the same with bilm", "ner", True, seeds=3, bilm={}),
+    "ours-ner-bilm": System("BiLSTM-CRF 1x128 with bilm", "ner", True, seeds=3, bilm={}),
     "spacy-ner-torch-bilstm": System(
         "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
     ),
