@@ -14,12 +14,7 @@ from torch.nn import functional as F
 from .batching import Bucket, StepMajor, make_buckets
 from .cells import make_layer
 from .dropout import locked_dropout
-from .kernels import (
-    get_kernel_dtype,
-    has_rectangle_kernel,
-    run_direction,
-    run_rectangle,
-)
+from .kernels import get_kernel_dtype, has_rectangle_kernel, run_direction, run_rectangle
 from .long_sequences import RunSteps, run_fused_steps
 from .recurrence import run_steps, stack_weights
 from .time_steps import State, Steps
