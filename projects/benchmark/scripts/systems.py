@@ -142,7 +142,7 @@ SYSTEMS = {
     ),
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
     "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, seeds=3),
-    "ours-ner-bilm": System("BiLSTM-CRF 1x128 with bilm", "ner", True, seeds=3, bilm={}),
+    "ours-ner-bilm": System("BiLSTM-CRF 1x128 with bilm", "ner", True, seeds=3, bilm={"alone": True}),
     "spacy-ner-torch-bilstm": System(
         "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
     ),
