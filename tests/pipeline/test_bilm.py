@@ -117,6 +117,14 @@ def test_layers_are_on_the_doc():
     assert not numpy.allclose(doc._.bilm[1:, 1, 16:], other._.bilm[1:, 1, 16:])
 
 
+def test_a_cleaner_frees_the_layers():
+    nlp = make_nlp()
+    expected = predict(nlp)[1:]
+    nlp.add_pipe("doc_cleaner", config={"attrs": {"_.bilm": None}})
+    assert predict(nlp)[1:] == expected
+    assert all(doc._.bilm is None for doc in nlp.pipe(["The cat sat .", "Hi"]))
+
+
 def test_layers_do_not_depend_on_the_batch():
     nlp = make_nlp()
     texts = ["The cat sat .", "", "Dogs bark at Anna all day long , and cats sleep .", "Hi", " "]

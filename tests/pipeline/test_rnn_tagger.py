@@ -83,6 +83,15 @@ def test_serialization_into_a_fresh_pipeline(tmp_path, via, steps):
     assert pipe.model.to_bytes() == nlp.get_pipe("rnn_tagger").model.to_bytes()
 
 
+def test_a_trained_pipeline_is_loaded_in_half_precision(tmp_path, trained_nlp):
+    trained_nlp.to_disk(tmp_path)
+    name = "components.rnn_tagger.model.tok2vec.encode.mixed_precision"
+    half = spacy.load(tmp_path, config={name: True})
+    shims = [shim for node in half.get_pipe("rnn_tagger").model.walk() for shim in node.shims]
+    assert any(shim.mixed_precision for shim in shims)
+    assert get_tags(half, blank_docs(half)) == get_tags(trained_nlp, blank_docs(trained_nlp))
+
+
 def test_no_file_of_a_pipeline_is_a_pickle(tmp_path, nlp):
     nlp.to_disk(tmp_path)
     for path in tmp_path.rglob("*"):

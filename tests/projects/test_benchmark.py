@@ -24,6 +24,7 @@ MODULES = ("tasks", "systems", "results", "data", "timing", "encoder", "memory",
 MODULES += ("accuracy", "speed")
 TAGGERS = (
     "ours-lstm-2x128",
+    "ours-lstm-2x128-bfloat16",
     "ours-lstm-1x128",
     "ours-gru-2x128",
     "ours-gru-1x128",

@@ -125,6 +125,9 @@ def _bow(*, exclusive: bool) -> dict[str, Any]:
 
 SYSTEMS = {
     "ours-lstm-2x128": System("spacy-rnn LSTM 2x128", "tagger", True, _ours("lstm", 2), seeds=3),
+    "ours-lstm-2x128-bfloat16": System(
+        "LSTM 2x128 in bfloat16", "tagger", True, _ours("lstm", 2, mixed_precision=True)
+    ),
     "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", "tagger", True, _ours("lstm", 1)),
     "ours-gru-2x128": System("spacy-rnn GRU 2x128", "tagger", True, _ours("gru", 2)),
     "ours-gru-1x128": System("spacy-rnn GRU 1x128", "tagger", True, _ours("gru", 1)),
@@ -142,7 +145,9 @@ SYSTEMS = {
     ),
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
     "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, seeds=3),
-    "ours-ner-bilm": System("BiLSTM-CRF 1x128 with bilm", "ner", True, seeds=3, bilm={"alone": True}),
+    "ours-ner-bilm": System(
+        "BiLSTM-CRF 1x128 with bilm", "ner", True, seeds=3, bilm={"alone": True}
+    ),
     "spacy-ner-torch-bilstm": System(
         "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
     ),
