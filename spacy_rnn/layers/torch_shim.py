@@ -11,6 +11,7 @@ from thinc.types import FloatsXd
 from thinc.util import get_torch_default_device
 from torch import nn
 
+from ..modules.kernels import has_bfloat16
 from ..modules.versions import mark_changed
 from .settings import check_limit
 from .storage import StoredModule
@@ -265,7 +266,9 @@ class TorchShim(Shim):
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """RETURNS (AbstractContextManager): In it, torch has the precision of the setting."""
-        if not self.mixed_precision:
+        is_cpu = self._device.type == "cpu"
+        # Without instructions it would be emulated.
+        if not self.mixed_precision or (is_cpu and not has_bfloat16()):
             return contextlib.nullcontext()
         dtype = torch.float16 if self._device.type == "cuda" else torch.bfloat16
         return torch.autocast(self._device.type, dtype=dtype)

@@ -1,5 +1,6 @@
 """Recurrent layers over rectangles of sequences, with the kernels that torch has for them."""
 
+import platform
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -127,20 +128,23 @@ def _has_onednn(mode: str, device: torch.device, dtype: torch.dtype) -> bool:
 def get_kernel_dtype(layers: Iterable[nn.Module], X: torch.Tensor) -> torch.dtype:
     """Find the precision to compute in without gradients.
 
-    layers (Iterable[nn.Module]): The layers.
+    layers (Iterable[nn.Module]): The layers, all of one kind.
     X (Tensor): Their input.
     RETURNS (torch.dtype): What autocast asks for, if there are kernels for it and the processor
-        has instructions for them; else that of the input.
+        has instructions for them; else that of the weights.
     """
-    dtype = get_product_dtype(X)
-    modes = [cast(nn.RNNBase, layer).mode for layer in layers]
-    return dtype if all(_has_onednn(mode, X.device, dtype) for mode in modes) else X.dtype
+    dtype, layer = get_product_dtype(X), cast(nn.RNNBase, next(iter(layers)))
+    return dtype if _has_onednn(layer.mode, X.device, dtype) else _get_weights(layer, 0)[0].dtype
 
 
 @lru_cache(maxsize=1)
 def has_bfloat16() -> bool:
     """RETURNS (bool): Whether the processor has instructions for bfloat16."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # On x86 oneDNN can do without them, more slowly than in single precision.
+    has_avx512_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    is_supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return bool(is_supported and (not is_x86 or has_avx512_bf16()))
 
 
 def _pack(

@@ -65,7 +65,7 @@ def sample_words(
         for X in waiting:
             # The backward direction reads along, and nobody looks at what it says.
             inputs = X.unsqueeze(0).expand(n_directions, 1, -1)
-            outputs, states = lm.stack.run(inputs, [(0, 1)], rows, states)
+            outputs, states = lm.stack.run(inputs, [(0, 1)], rows, states, is_usual_shape=True)
         scores = lm.get_log_probs(outputs[-1][0].float())[0].cpu()
         scores[UNKNOWN_ID] = -torch.inf
         scores = filter_scores(scores, temperature=temperature, top_k=top_k, top_p=top_p)

@@ -242,19 +242,27 @@ def test_overflown_gradients_are_left_out():
     assert all(p.grad is None for p in model.shims[0].module.parameters())
 
 
-def test_mixed_precision_follows_the_device():
+@pytest.mark.parametrize("has_instructions", [True, False])
+def test_mixed_precision_follows_the_device(monkeypatch, has_instructions):
+    for module in ("modules.kernels", "layers.torch_shim"):
+        monkeypatch.setattr(f"spacy_rnn.{module}.has_bfloat16", lambda: has_instructions)
     model = make_encoder(mixed_precision=True)
     plain = make_encoder()
     with pytest.MonkeyPatch.context() as patch:
         devices = []
         autocast = torch.autocast
         patch.setattr(
-            torch, "autocast", lambda device, **kw: devices.append(device) or autocast(device, **kw)
+            torch,
+            "autocast",
+            lambda device, enabled=True, **kw: (
+                devices.append((device, enabled)) or autocast(device, enabled=enabled, **kw)
+            ),
         )
-        Ys = model.predict(make_batch())
-    assert set(devices) == {"cpu"}
-    assert Ys[0].dtype == numpy.float32
-    assert 0 < abs(Ys[0] - plain.predict(make_batch())[0]).max() < 0.05
+        Y, _ = model.begin_update(make_batch())
+    assert (("cpu", True) in devices) == has_instructions
+    assert Y[0].dtype == numpy.float32
+    difference = abs(Y[0] - plain.begin_update(make_batch())[0][0]).max()
+    assert difference < 0.05 and (difference > 0) == has_instructions
     _, grads = gradients(model)
     assert all(grad.dtype == torch.float32 for grad in grads)
 

@@ -11,6 +11,7 @@ from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.lm import Scorer, set_vocabulary
 from spacy_rnn.layers.torch_shim import get_shim
+from spacy_rnn.modules.cells import CELLS
 from spacy_rnn.modules.kernels import has_bfloat16
 from spacy_rnn.training.agreement import Item, measure, read_items
 from spacy_rnn.training.evaluate_lm import evaluate_language_model
@@ -41,10 +42,11 @@ rows = [50, 50, 50, 50]
 VOCABULARY = ["</s>", "<unk>", "the", "cat", "cats", "is", "are", "here", "old", "."]
 
 
-def make_nlp(softmax="adaptive", directions="forward", with_vocabulary=True):
+def make_nlp(softmax="adaptive", directions="forward", with_vocabulary=True, cell="lstm"):
     fix_random_seed(0)
     text = CONFIG.replace("DIRECTIONS", directions).replace("SOFTMAX", softmax)
-    nlp = spacy.util.load_model_from_config(Config().from_str(text), auto_fill=True)
+    config = Config().from_str(text, overrides={"components.rnn_lm.model.cell": cell})
+    nlp = spacy.util.load_model_from_config(config, auto_fill=True)
     model = nlp.get_pipe("rnn_lm").model
     model.initialize()
     if with_vocabulary:
@@ -248,11 +250,18 @@ def test_surprisals_of_other_tokens_are_none():
     assert doc._.perplexity is None
 
 
-def test_half_precision_is_for_scores_too():
-    nlp = make_nlp()
+@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("has_instructions", [True, False])
+def test_half_precision_is_for_scores_too(monkeypatch, cell, has_instructions):
+    if not has_instructions:
+        for module in ("modules.kernels", "layers.torch_shim"):
+            monkeypatch.setattr(f"spacy_rnn.{module}.has_bfloat16", lambda: False)
+    nlp = make_nlp(cell=cell)
     single = nlp("the old cat is here")._.surprisals
     get_shim(nlp.get_pipe("rnn_lm").model).mixed_precision = True
     half = nlp("the old cat is here")._.surprisals
     assert numpy.allclose(half, single, atol=0.2)
-    if has_bfloat16():
+    if not has_instructions:
+        assert numpy.array_equal(half, single)
+    elif has_bfloat16():
         assert not numpy.array_equal(half, single)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin
@@ -167,7 +168,20 @@ def test_benchmark_leaves_out_what_was_not_pretrained(
     assert scripts.systems.select_available(names) == ["ours-ner"]
 
 
-def test_benchmark_chooses_a_setting_on_dev(scripts: SimpleNamespace, tmp_path: Path) -> None:
+def test_benchmark_times_encoders_without_a_language_model(
+    scripts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scripts.systems, "BILM", tmp_path / "lm" / "model-best")
+    encoders = scripts.encoder.make_encoders([numpy.zeros((3, 8), dtype="f")], 8)
+    titles = [title for title, *_ in encoders]
+    assert titles[0] == "spacy-rnn LSTM 2x128"
+    assert not any("bilm" in title or "bfloat16" in title for title in titles)
+
+
+def test_benchmark_chooses_a_setting_on_dev(
+    scripts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(scripts.accuracy, "find_threshold", lambda *args: (0.3, 0.5, {}))
     for name, is_chosen in (("ours-ner", True), ("spacy-ner-cnn", False)):
         nlp = scripts.systems.build_pipeline(name, ["PER"], get_ner_examples)
         nlp.to_disk(tmp_path / name)
@@ -175,10 +189,10 @@ def test_benchmark_chooses_a_setting_on_dev(scripts: SimpleNamespace, tmp_path: 
         dev.to_disk(tmp_path / "dev.spacy")
         task = scripts.tasks.TASKS["ner"]
         value = scripts.accuracy.choose_on_dev(task, tmp_path / name, tmp_path / "dev.spacy")
-        assert (value is not None) == is_chosen
+        assert value == (0.3 if is_chosen else None)
         if is_chosen:
             component = spacy.load(tmp_path / name).get_pipe("rnn_ner")
-            assert component.cfg["recall_bias"] == value
+            assert component.cfg["recall_bias"] == pytest.approx(0.3)
 
 
 def get_ner_examples(nlp: Any) -> list[Example]:
@@ -284,6 +298,18 @@ def test_benchmark_skips_what_is_stored(
     assert found == (old if is_found else None)
 
 
+def test_benchmark_keeps_language_models_apart(scripts: SimpleNamespace, tmp_path: Path) -> None:
+    for seed, bilm, date in ((0, "a", "1"), (1, "a", "2"), (0, "b", "3")):
+        result = make_accuracy(
+            scripts, system="ours-ner-bilm", corpus="wnut17", seed=seed, bilm=bilm, date=date
+        )
+        scripts.results.save_accuracy(result, tmp_path)
+    stored = scripts.results.load_accuracies(tmp_path)
+    assert len(stored) == 3
+    (row,) = scripts.report.make_report("ner", stored, None)["systems"]
+    assert row["accuracy"]["wnut17"]["seeds"] == [0]
+
+
 def test_benchmark_newest_speed(scripts: SimpleNamespace, tmp_path: Path) -> None:
     assert scripts.results.load_newest_speed("tagger", tmp_path) is None
     newest = make_speed(scripts, commit="aaa", date="20250102T000000")
@@ -314,7 +340,7 @@ def test_benchmark_report(scripts: SimpleNamespace, tmp_path: Path) -> None:
         scripts.results.save_speed(make_speed(scripts, task=task), tmp_path)
     scripts.report.report_cli(tmp_path)
 
-    for chart in ("tagger", "ner", "ner_calibration"):
+    for chart in ("tagger", "ner", "ours-ner_calibration"):
         assert (tmp_path / f"{chart}.png").read_bytes().startswith(b"\x89PNG")
     report = scripts.results.read_json(tmp_path / "table.json")
     rows = {row["system"]: row for part in report.values() for row in part["systems"]}

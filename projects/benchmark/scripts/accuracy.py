@@ -20,14 +20,13 @@ from results import (
     get_commit,
     hash_code,
     hash_config,
-    hash_file,
     read_json,
     save_accuracy,
 )
 from spacy.cli.find_threshold import find_threshold
 from spacy.training import Corpus
-from systems import SYSTEMS, get_config, select_available
-from tasks import BILM, PROJECT, Task
+from systems import SYSTEMS, get_config, hash_bilm, select_available
+from tasks import PROJECT, Task
 from thinc.api import Config
 from wasabi import msg
 
@@ -69,8 +68,10 @@ def accuracy_cli(
         for part in PARTS
         if not (path := get_data(name, chosen, number, corpora) / f"{part}.spacy").exists()
     }
-    if missing or not trainings:
-        names = ", ".join(map(str, sorted(missing))) or "corpus of these systems"
+    if not trainings:
+        msg.fail("There is nothing to train", "See --system, --corpus and --seed.", exits=1)
+    if missing:
+        names = ", ".join(map(str, sorted(missing)))
         msg.fail(f"There is no {names}", "Run `spacy project run fetch` and `convert`.", exits=1)
     # The first seed of every system before the second of any.
     for number, name, chosen in sorted(trainings, key=lambda training: training[0]):
@@ -107,8 +108,7 @@ def run_training(
         config = override(config, {f"training.{key}": value for key, value in changes.items()})
     commit, dirty = get_commit()
     result = Accuracy(name, corpus, seed, commit, dirty, hash_config(config), hash_code())
-    if SYSTEMS[name].has_bilm:
-        result.bilm = hash_file(BILM / "bilm" / "model")
+    result.bilm = hash_bilm(name)
     title = f"{name}, {corpus}, seed {seed}"
     stored = find_accuracy(result, SYSTEMS[name].is_ours, results)
     if stored and not force:

@@ -101,7 +101,8 @@ def make_input(lengths: list[int], width: int) -> ListT:
 
 
 def make_encoders(Xs: ListT, input_width: int) -> list[tuple[str, int, Callable[[ListT], ListT]]]:
-    """Make our encoders as the taggers have them, and torch's LSTM padded and packed.
+    """Make our encoders as the taggers have them, in single precision, and torch's LSTM padded and
+    packed.
 
     Xs (ListT): Input, to initialise them with.
     input_width (int): Its width.
@@ -109,10 +110,12 @@ def make_encoders(Xs: ListT, input_width: int) -> list[tuple[str, int, Callable[
     """
     encoders = []
     for name in get_systems("tagger", timed=True):
-        if not SYSTEMS[name].is_ours:
+        if not SYSTEMS[name].is_ours or SYSTEMS[name].has_bilm:
             continue
         config = get_config(name)
         settings = config["components"][get_component(config)]["model"]["tok2vec"]["encode"]
+        if settings["mixed_precision"]:
+            continue
         layer = registry.resolve({"encode": settings})["encode"]
         layer.initialize(X=Xs)
         flops = count_flops(settings["cell"], settings["depth"], settings["width"], input_width)

@@ -49,7 +49,7 @@ def report_cli(
                 if accuracy["calibration"]
             }
             if curves:
-                draw_calibration(row["title"], curves, results / f"{name}_calibration.png")
+                draw_calibration(row["title"], curves, results / f"{row['system']}_calibration.png")
     msg.good(f"table.md, table.json and the charts are in {results.name}/")
 
 
@@ -60,13 +60,19 @@ def make_report(
 
     task (str): The name of the task.
     accuracies (list[Accuracy]): The trainings of all tasks, the oldest first: of several with the
-        same system, corpus and seed the last one counts.
+        same system, corpus and seed the last one counts, and only those with the last one's
+        language model.
     speed (dict[str, Any] | None): What speed.py measured.
     RETURNS (dict[str, Any]): The rows ("systems"), of those systems that there are results of, and
         besides them what holds for all.
     """
     timed = speed["systems"] if speed else {}
-    newest = {(each.system, each.corpus, each.seed): each for each in accuracies}
+    bilms = {(each.system, each.corpus): each.bilm for each in accuracies}
+    newest = {
+        (each.system, each.corpus, each.seed): each
+        for each in accuracies
+        if each.bilm == bilms[each.system, each.corpus]
+    }
     rows = []
     for name in get_systems(task):
         trainings: dict[str, list[Accuracy]] = {corpus: [] for corpus in TASKS[task].corpora}
@@ -269,7 +275,8 @@ def _accuracy_section(name: str, part: dict[str, Any]) -> list[str]:
     changed = "; some with uncommitted changes" if dirty else ""
     text = (
         "Accuracy: mean (min-max) of several trainings, tokens as in the data. Ours is "
-        f"configs/{task.ours.name}; spaCy's are default models, its recommended [training]. "
+        f"configs/{task.ours.name}, but for what a title says; spaCy's are default models, its "
+        "recommended [training]. "
         f"Trainings are from commit {', '.join(sorted(commits))}{changed}."
     )
     if task.calibration:

@@ -21,7 +21,7 @@ PACKAGES = ("spacy", "thinc", "torch", "numpy", "spacy-rnn")
 # What of the repository a result depends on
 SOURCES = ("spacy_rnn", "configs", "projects/benchmark/configs")
 SOURCES += tuple(
-    f"projects/{name}/scripts" for name in ("benchmark", "ner", "textcat", "ud_tagger")
+    f"projects/{name}/scripts" for name in ("benchmark", "bilm", "ner", "textcat", "ud_tagger")
 )
 
 
@@ -145,7 +145,8 @@ def save_accuracy(result: Accuracy, results: Path = RESULTS) -> Path:
     RETURNS (Path): The file.
     """
     commit = f"{result.commit}-dirty" if result.dirty else result.commit
-    name = f"{result.system}__{result.corpus}__seed{result.seed}__{commit}.json"
+    system = f"{result.system}-{result.bilm}" if result.bilm else result.system
+    name = f"{system}__{result.corpus}__seed{result.seed}__{commit}.json"
     return write_json(results / "accuracy" / name, asdict(result))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import spacy
+from results import hash_file
 from spacy.language import Language
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
@@ -234,6 +235,11 @@ def _add_bilm(config: Config, arguments: dict[str, Any]) -> Config:
     return config
 
 
+def hash_bilm(name: str) -> str:
+    """Get a hash of the weights of the language model that a system has, empty without one."""
+    return hash_file(BILM / "bilm" / "model") if SYSTEMS[name].has_bilm else ""
+
+
 def get_component(config: Config) -> str:
     """Get the name of the component that a system is: the last of its config."""
     return config["nlp"]["pipeline"][-1]
@@ -264,6 +270,9 @@ def build_pipeline(
     """
     config = get_config(name)
     component = get_component(config)
+    if SYSTEMS[name].has_bilm:
+        # Else all but the first training on a batch would be timed without it.
+        config["components"]["bilm"]["cache_mb"] = 0
     nlp = spacy.blank("en")
     for pipe_name in config["nlp"]["pipeline"]:
         settings = dict(config["components"][pipe_name])

@@ -1,5 +1,5 @@
 """Add a pretrained language model to the config of a pipeline: every embedding layer of ours gets
-the model's layers beside it.
+the model's layers beside it, or is replaced by them.
 """
 
 from pathlib import Path
@@ -10,13 +10,13 @@ from spacy.util import load_config
 from thinc.api import Config
 
 HERE = Path(__file__).resolve().parent
-BILM = HERE.parents[2] / "configs" / "bilm.cfg"
+BILM_CONFIG = HERE.parents[2] / "configs" / "bilm.cfg"
 
 
 def main(
     config_path: Path = typer.Argument(..., help="Training config", exists=True),
     output: Path = typer.Argument(..., help="Where to put the config with the language model"),
-    bilm: Path = typer.Option(BILM, help="The config it was pretrained with", exists=True),
+    bilm: Path = typer.Option(BILM_CONFIG, help="The config it was pretrained with", exists=True),
     width: int = typer.Option(0, help="Width to map the mix of layers to; 0 leaves it as it is"),
     dropout: float = typer.Option(0.5, help="Dropout of the mix of layers"),
     alone: bool = typer.Option(False, help="Without the embedding layer that was there"),

@@ -7,7 +7,7 @@ installed with spacy-rnn: its programs `lmplz` and `query` come from github.com/
 """
 
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +24,7 @@ from spacy_rnn.training.tokenize_texts import tokenize
 
 # A word of its own for KenLM, whose <unk> stands for what it never saw.
 RARE = "<rare>"
+END = "</s>"
 LN_10 = 2.302585092994046
 
 
@@ -34,7 +35,7 @@ def main(
     kenlm: Annotated[Path, typer.Option(help="Directory of KenLM's programs")],
     directory: Annotated[Path, typer.Option(help="Where to put the n-gram models")],
     order: Annotated[int, typer.Option(help="Words that are counted together")] = 5,
-    limit: Annotated[int, typer.Option(help="Lines to validate on; 0: all")] = 0,
+    limit: Annotated[int, typer.Option(help="Texts to validate on; 0: all")] = 0,
     lang: Annotated[str, typer.Option(help="Language of the tokenizer")] = "en",
     n_process: Annotated[int, typer.Option(help="Processes that tokenize")] = 2,
     memory: Annotated[str, typer.Option(help="Memory for counting, as KenLM wants it")] = "40%",
@@ -70,7 +71,7 @@ def main(
         command = [kenlm / "query", "-v", "word", model]
         with open(text, encoding="utf8") as lines:
             query = subprocess.run(command, stdin=lines, stdout=subprocess.PIPE, check=True)
-        score = read_score(query.stdout.decode("utf8").splitlines())
+        score = read_score(query.stdout.decode("utf8"))
         figures[name] = {
             "perplexity": score.perplexity,
             "known_perplexity": score.known_perplexity,
@@ -100,32 +101,28 @@ def write_lines(path: Path, texts: Iterable[Sequence[str]], known: set[str]) -> 
                 file.write(" ".join(kept) + "\n")
 
 
-def read_score(lines: Iterable[str]) -> LMScore:
+def read_score(text: str) -> LMScore:
     """Read what KenLM's `query -v word` says of each word: the word, its number, how much of the
     context was used, and the logarithm of its probability to base 10.
 
-    lines (Iterable[str]): Its output.
+    text (str): Its output.
     RETURNS (LMScore): The result.
     """
     score = LMScore()
-    for line in lines:
-        if "=" not in line or "\t" not in line:
+    for entry in text.split("\t"):
+        word, _, numbers = entry.strip().rpartition("=")
+        if not word:
             continue
-        score.n_texts += 1
-        for word, log in _read_words(line):
-            score.total += log
-            score.n_words += word != "</s>"
-            if word == RARE:
-                score.n_unknown += 1
-                score.unknown += log
+        log = LN_10 * float(numbers.split()[2])
+        score.total += log
+        if word == END:
+            score.n_texts += 1
+            continue
+        score.n_words += 1
+        if word == RARE:
+            score.n_unknown += 1
+            score.unknown += log
     return score
-
-
-def _read_words(line: str) -> Iterator[tuple[str, float]]:
-    for field in line.split("\t"):
-        if "=" in field:
-            word, numbers = field.rsplit("=", 1)
-            yield word, LN_10 * float(numbers.split()[2])
 
 
 if __name__ == "__main__":

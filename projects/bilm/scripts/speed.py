@@ -11,7 +11,7 @@ from typing import Annotated
 import srsly
 import torch
 import typer
-from add_bilm import BILM
+from add_bilm import BILM_CONFIG
 from spacy.util import load_config
 from wasabi import msg
 
@@ -28,7 +28,7 @@ ROWS, SIDE = 4096, 1024
 
 def main(
     texts: Annotated[Path, typer.Argument(help="Text file or directory with such files")],
-    config_path: Annotated[Path, typer.Option("--config", help="Pretraining config")] = BILM,
+    config_path: Annotated[Path, typer.Option("--config", help="Pretraining config")] = BILM_CONFIG,
     steps: Annotated[int, typer.Option(help="Updates that are timed")] = 20,
     output: Annotated[Path | None, typer.Option(help="JSON file for the figures")] = None,
 ) -> None:
