@@ -6,6 +6,7 @@ The n-gram model is KenLM's, with interpolated modified Kneser-Ney smoothing and
 installed with spacy-rnn: its programs `lmplz` and `query` come from github.com/kpu/kenlm.
 """
 
+import hashlib
 import subprocess
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -42,8 +43,14 @@ def main(
     output: Annotated[Path | None, typer.Option(help="JSON file for the figures")] = None,
 ) -> None:
     """Count, estimate, and evaluate, reading from the left and from the right."""
-    directory.mkdir(parents=True, exist_ok=True)
+    programs = {name: kenlm / name for name in ("lmplz", "query")}
+    for program in programs.values():
+        if not program.is_file():
+            msg.fail(f"There is no {program}", "Build it: github.com/kpu/kenlm.", exits=1)
     words = srsly.read_json(vocabulary)["vocabulary"]
+    # What was made of other texts or another vocabulary is not taken for theirs.
+    source = [(str(path), path.stat().st_size) for path in find_files(texts)]
+    directory = directory / hashlib.md5(repr([source, words]).encode("utf8")).hexdigest()[:10]
     known = {word for word in words[2:] if word.split() == [word]}
     tokenizer = spacy.blank(lang).tokenizer
     validated = list(
@@ -56,11 +63,11 @@ def main(
         with replace_path(forward) as path:
             write_lines(path, tokenize(read_texts(find_files(texts)), tokenizer, n_process), known)
     for name, step in (("forward", 1), ("backward", -1)):
-        text, model = directory / f"{name}.txt", directory / f"{name}.arpa"
+        text, model = directory / f"{name}.txt", directory / f"{name}-{order}.arpa"
         if not model.is_file():
             msg.info(f"Counting, {name}")
             with replace_path(model) as path, open(forward, encoding="utf8") as lines:
-                command = [kenlm / "lmplz", "-o", str(order), "-S", memory, "-T", directory]
+                command = [programs["lmplz"], "-o", str(order), "-S", memory, "-T", directory]
                 command += ["--arpa", path]
                 with subprocess.Popen(command, stdin=subprocess.PIPE, encoding="utf8") as run:
                     assert run.stdin is not None
@@ -68,7 +75,7 @@ def main(
                 if run.returncode:
                     raise subprocess.CalledProcessError(run.returncode, command)
         write_lines(text, (words[::step] for words in validated), known)
-        command = [kenlm / "query", "-v", "word", model]
+        command = [programs["query"], "-v", "word", model]
         with open(text, encoding="utf8") as lines:
             query = subprocess.run(command, stdin=lines, stdout=subprocess.PIPE, check=True)
         score = read_score(query.stdout.decode("utf8"))
