@@ -43,7 +43,7 @@ class TorchShim(Shim):
         above this. 0 turns it off.
     grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
     mixed_precision (bool): Compute in half precision where torch thinks it safe: float16 with
-        scaled gradients on a GPU, bfloat16 on a CPU.
+        scaled gradients on a GPU, bfloat16 on a CPU that has instructions for it.
     """
 
     def __init__(
