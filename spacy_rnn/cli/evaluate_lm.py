@@ -27,15 +27,7 @@ def evaluate_lm_cli(
         for direction, name in enumerate(scorer.directions):
             texts = tokenize(read_texts(files), nlp.tokenizer, 0)
             score = evaluate_language_model(scorer, texts, direction)
-            figures[name] = {
-                "perplexity": score.perplexity,
-                "known_perplexity": score.known_perplexity,
-                "texts": score.n_texts,
-                "words": score.n_words,
-                "unknown_words": score.n_unknown,
-                "unknown_rate": score.unknown_rate,
-                "vocabulary": len(scorer.vocabulary),
-            }
+            figures[name] = {**score.to_dict(), "vocabulary": len(scorer.vocabulary)}
     except (ValueError, OSError) as err:
         msg.fail("Can't evaluate the language model", str(err), exits=1)
     for name, values in figures.items():

@@ -50,6 +50,17 @@ class LMScore:
         """RETURNS (float): The share of words that are not in the vocabulary."""
         return self.n_unknown / self.n_words if self.n_words else 0.0
 
+    def to_dict(self) -> dict[str, float]:
+        """RETURNS (Dict[str, float]): The figures to report, for JSON."""
+        return {
+            "perplexity": self.perplexity,
+            "known_perplexity": self.known_perplexity,
+            "texts": self.n_texts,
+            "words": self.n_words,
+            "unknown_words": self.n_unknown,
+            "unknown_rate": self.unknown_rate,
+        }
+
 
 def evaluate_language_model(
     scorer: Scorer, texts: Iterable[Sequence[str]], direction: int = 0

@@ -185,8 +185,6 @@ def test_benchmark_chooses_a_setting_on_dev(
     for name, is_chosen in (("ours-ner", True), ("spacy-ner-cnn", False)):
         nlp = scripts.systems.build_pipeline(name, ["PER"], get_ner_examples)
         nlp.to_disk(tmp_path / name)
-        dev = DocBin(docs=[eg.reference for eg in get_ner_examples(nlp)])
-        dev.to_disk(tmp_path / "dev.spacy")
         task = scripts.tasks.TASKS["ner"]
         value = scripts.accuracy.choose_on_dev(task, tmp_path / name, tmp_path / "dev.spacy")
         assert value == (0.3 if is_chosen else None)

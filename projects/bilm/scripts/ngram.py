@@ -79,16 +79,7 @@ def main(
         with open(text, encoding="utf8") as lines:
             query = subprocess.run(command, stdin=lines, stdout=subprocess.PIPE, check=True)
         score = read_score(query.stdout.decode("utf8"))
-        figures[name] = {
-            "perplexity": score.perplexity,
-            "known_perplexity": score.known_perplexity,
-            "texts": score.n_texts,
-            "words": score.n_words,
-            "unknown_words": score.n_unknown,
-            "unknown_rate": score.unknown_rate,
-            "vocabulary": len(words),
-            "order": order,
-        }
+        figures[name] = {**score.to_dict(), "vocabulary": len(words), "order": order}
         msg.good(f"{name}: perplexity {score.perplexity:.1f}")
     if output is not None:
         srsly.write_json(output, figures)
