@@ -36,6 +36,11 @@ def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None
     pairs = [(model, stored[0]), (get_embed(model), get_embed(stored[0]))]
     if with_output:
         outputs = (get_output(model), get_output(stored[0]))
+        if get_shim(outputs[1]).module is None:
+            raise ValueError(
+                f"Can't load pretrained weights from '{path}': its language model can't predict "
+                "words, as its vocabulary was left out. Name what `spacy rnn pretrain` saved."
+            )
         pairs.append(outputs)
         outputs[0].attrs.update(outputs[1].attrs)
     for target, source in pairs:

@@ -16,7 +16,9 @@ class LMSettings:
     train, dev (str): Text files or directories with them. See `text_files`.
     component (Optional[str]): The component to train; None is the only one that has a language
         model.
-    vocabulary_size (int): How many words can be predicted.
+    weights (Optional[str]): A pipeline that was pretrained before, to go on with its weights on
+        these texts. Its vocabulary stays.
+    vocabulary_size (int): How many words can be predicted, unless there are weights.
     n_rows (int): How many texts are read side by side.
     n_steps (int): How many words are read on each between two updates, which is how far gradients
         go back: truncated backpropagation through time.
@@ -50,6 +52,7 @@ class LMSettings:
     train: str
     dev: str
     component: str | None = None
+    weights: str | None = None
     vocabulary_size: int = 50_000
     n_rows: int = 64
     n_steps: int = 64

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from thinc.api import Model, fix_random_seed
 from torch import nn
 
 from ..layers.bilm import get_embed
-from ..layers.lm import get_language_model, set_vocabulary
+from ..layers.lm import get_language_model, get_vocabulary, set_vocabulary
+from ..layers.lm_weights import load_weights
 from ..layers.torch_shim import get_shim
 from ..layers.word_features import get_features, learn_words
 from ..modules.kernels import has_bfloat16
@@ -103,7 +104,7 @@ class Pretraining:
         self.progress.finish(self.output / LOG)
 
     def prepare(self, *, is_new: bool = True) -> None:
-        """Count words and make a new model.
+        """Count words and make a new model, or load one that was pretrained before.
 
         is_new (bool): Whether the words may be counted anew.
         RAISES (ValueError): If they may not, but the texts or the size of the vocabulary changed.
@@ -133,16 +134,19 @@ class Pretraining:
 
     def _initialize(self) -> None:
         fix_random_seed(self.settings.seed)
-        words = self.counts.vocabulary
         self.model.initialize()
-        set_vocabulary(self.model, words)
         self.embed = get_embed(self.model)
-        learn_words(self.embed, words[2:], self.nlp.vocab)
+        if self.settings.weights:
+            load_weights(self.model, Path(self.settings.weights), with_output=True)
+            self.counts = replace(self.counts, vocabulary=get_vocabulary(self.model))
+        else:
+            set_vocabulary(self.model, self.counts.vocabulary)
+            learn_words(self.embed, self.counts.vocabulary[2:], self.nlp.vocab)
         self.lm = get_language_model(self.model, self.nlp.vocab)
         self.device = get_shim(self.model).device
         self.optimizer = make_optimizer(self.lm.parameters(), self.settings)
         self.wrapped = self.processes.wrap(self.lm)
-        self.vocabulary = Vocabulary(words)
+        self.vocabulary = Vocabulary(self.counts.vocabulary)
         self.batcher = self._make_batcher()
         self.position.losses = [0.0] * self.lm.stack.n_directions
         self.is_half = self.settings.mixed_precision
@@ -181,6 +185,9 @@ class Pretraining:
         if settings.max_steps and position.step >= settings.max_steps:
             return
         self._start_clock()
+        if settings.weights and not position.step:
+            # What these texts teach may turn out to be worse than what was known.
+            self._evaluate()
         for batch in self.get_batches():
             position.losses = [
                 total + loss
@@ -269,11 +276,12 @@ class Pretraining:
         if is_best:
             position.best = score
         n_words = position.n_words - position.n_logged
+        losses = position.losses if n_words else []
         record = {
             "step": position.step,
             "epoch": position.epoch,
             "words": position.n_words,
-            "train_perplexity": [_get_perplexity(loss / n_words) for loss in position.losses],
+            "train_perplexity": [_get_perplexity(loss / n_words) for loss in losses],
             "dev_perplexity": [_get_perplexity(loss) for loss in dev_losses],
             "learn_rate": self._get_rate(),
             "words_per_second": round(n_timed / seconds),
@@ -316,7 +324,7 @@ class Pretraining:
         path, last = self.output / LOG, self.position.step
         if path.is_file():
             lines = path.read_text(encoding="utf8").splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["step"] <= last]
+            kept = [line for line in lines if last and json.loads(line)["step"] <= last]
             if len(kept) < len(lines):
                 with replace_path(path) as temporary:
                     temporary.write_text("".join(kept), encoding="utf8")

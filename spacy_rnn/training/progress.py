@@ -115,14 +115,16 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> bool:
         return False
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    words = [record["words"] / 1e6 for record in records]
     for name, style in (("train", "--"), ("dev", "-")):
         for i, direction in enumerate(("forward", "backward")):
-            values = [record[f"{name}_perplexity"][i : i + 1] for record in records]
-            if all(values):
+            points = [
+                (record["words"] / 1e6, values[i])
+                for record in records
+                if len(values := record[f"{name}_perplexity"]) > i
+            ]
+            if points:
                 label = f"{direction}, {name}"
-                color = f"C{i}"
-                axes.plot(words, [v[0] for v in values], style, color=color, label=label)
+                axes.plot(*zip(*points, strict=True), style, color=f"C{i}", label=label)
     axes.set(xlabel="Words read (millions)", ylabel="Perplexity", yscale="log")
     axes.grid(alpha=0.3, which="both")
     axes.legend()

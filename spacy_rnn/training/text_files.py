@@ -16,10 +16,14 @@ _OPENERS: dict[str, Callable[..., Any]] = {
 }
 _FORMATS = (".txt", ".jsonl")
 
+# A text, or the words of one that is tokenized already.
+Text = str | list[str]
+
 
 def find_files(path: str | Path) -> list[Path]:
-    """Find text files: `.txt`, one text a line, or `.jsonl`, with the text under the key "text";
-    either of them may be compressed, with `.gz`, `.xz` or `.bz2` after it.
+    """Find text files: `.txt`, one text a line, or `.jsonl`, with the text under the key "text", or
+    its words under the key "tokens"; either of them may be compressed, with `.gz`, `.xz` or `.bz2`
+    after it.
 
     path (str / Path): A file of any name, taken for plain text if it is none of those, or a
         directory, of which all such files are read in the order of their names.
@@ -40,11 +44,11 @@ def find_files(path: str | Path) -> list[Path]:
     return files
 
 
-def read_texts(files: Sequence[Path]) -> Iterator[str]:
+def read_texts(files: Sequence[Path]) -> Iterator[Text]:
     """Read texts, none of them blank.
 
     files (Sequence[Path]): The files.
-    YIELDS (str): The texts, without white space around them.
+    YIELDS (str / List[str]): The texts, without white space around them, or their words.
     RAISES (ValueError): If a file is damaged, not in UTF-8, not what its name says, or has no
         text. The error names the file and the line.
     """
@@ -54,7 +58,7 @@ def read_texts(files: Sequence[Path]) -> Iterator[str]:
             with _OPENERS.get(file.suffix, open)(file, "rb") as lines:
                 for line in lines:
                     line_number += 1
-                    text = _parse(line, file).strip()
+                    text = _parse(line, file)
                     if text:
                         n_texts += 1
                         yield text
@@ -67,14 +71,21 @@ def read_texts(files: Sequence[Path]) -> Iterator[str]:
             raise ValueError(f"Can't read texts from '{file}': it has none.")
 
 
-def _parse(line: bytes, file: Path) -> str:
-    text = line.decode("utf8")
-    if _get_format(file) != ".jsonl" or not text.strip():
+def _parse(line: bytes, file: Path) -> Text:
+    text = line.decode("utf8").strip()
+    if _get_format(file) != ".jsonl" or not text:
         return text
     record = json.loads(text)
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise ValueError('each line must be an object with a string under "text"')
-    return record["text"]
+    if isinstance(record, dict):
+        words = record.get("tokens")
+        if isinstance(words, list) and all(isinstance(word, str) for word in words):
+            return [word for word in words if word.strip()]
+        if words is None and isinstance(record.get("text"), str):
+            return record["text"].strip()
+    raise ValueError(
+        'each line must be an object with a string under "text", or a list of strings under '
+        '"tokens"'
+    )
 
 
 def _get_format(file: Path) -> str:

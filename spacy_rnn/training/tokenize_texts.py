@@ -10,6 +10,8 @@ from typing import Any
 
 from spacy.tokens import Doc
 
+from .text_files import Text
+
 Words = list[str]
 Tokenizer = Callable[[str], Doc]
 
@@ -20,10 +22,10 @@ PARCELS_PER_PROCESS = 4
 _tokenizer: Tokenizer | None = None
 
 
-def tokenize(texts: Iterable[str], tokenizer: Tokenizer, n_process: int) -> Iterator[Words]:
+def tokenize(texts: Iterable[Text], tokenizer: Tokenizer, n_process: int) -> Iterator[Words]:
     """Tokenize texts.
 
-    texts (Iterable[str]): The texts.
+    texts (Iterable[str / List[str]]): The texts. Lists of words are left as they are.
     tokenizer (Callable[[str], Doc]): The tokenizer of a pipeline.
     n_process (int): The number of worker processes; 0 does it in this one.
     YIELDS (List[str]): The words of each text, white space left out.
@@ -55,13 +57,18 @@ def _start(tokenizer: Tokenizer) -> None:
     _tokenizer = tokenizer
 
 
-def _tokenize_in_process(texts: list[str]) -> list[Words]:
+def _tokenize_in_process(texts: list[Text]) -> list[Words]:
     assert _tokenizer is not None
     return _tokenize_parcel(_tokenizer, texts)
 
 
-def _tokenize_parcel(tokenizer: Tokenizer, texts: list[str]) -> list[Words]:
+def _tokenize_parcel(tokenizer: Tokenizer, texts: list[Text]) -> list[Words]:
     vocab: Any = getattr(tokenizer, "vocab", None)
     # Texts may have any number of words: the vocab forgets them.
     with vocab.memory_zone() if hasattr(vocab, "memory_zone") else nullcontext():
-        return [[token.text for token in tokenizer(text) if not token.is_space] for text in texts]
+        return [
+            [token.text for token in tokenizer(text) if not token.is_space]
+            if isinstance(text, str)
+            else text
+            for text in texts
+        ]

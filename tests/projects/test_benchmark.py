@@ -34,7 +34,13 @@ TAGGERS = (
     "spacy-torch-bilstm-64",
     "spacy-cnn",
 )
-RECOGNISERS = ("ours-ner", "ours-ner-bilm", "spacy-ner-torch-bilstm", "spacy-ner-cnn")
+RECOGNISERS = (
+    "ours-ner",
+    "ours-ner-bilm",
+    "ours-ner-bilm-adapted",
+    "spacy-ner-torch-bilstm",
+    "spacy-ner-cnn",
+)
 CLASSIFIERS = (
     "ours-textcat",
     "ours-textcat-torch-bilstm",
@@ -65,8 +71,10 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
         )
         nlp = load_model_from_config(config, auto_fill=True)
         nlp.get_pipe("bilm").model.initialize()  # type: ignore[attr-defined]
-        nlp.to_disk(bilm)
-        modules.systems.BILM = bilm
+        modules.systems.BILM, modules.systems.ADAPTED = bilm / "lm", bilm / "adapted"
+        for path in ("lm", "adapted/uner_en_ewt/model-best", "adapted/wnut17/model-best"):
+            (bilm / path).mkdir(parents=True)
+            nlp.to_disk(bilm / path)
         yield modules
     finally:
         sys.path[:] = path
@@ -162,10 +170,21 @@ def test_benchmark_has_the_systems(scripts: SimpleNamespace) -> None:
 def test_benchmark_leaves_out_what_was_not_pretrained(
     scripts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    names = ["ours-ner", "ours-ner-bilm"]
+    names = ["ours-ner", "ours-ner-bilm", "ours-ner-bilm-adapted"]
     assert scripts.systems.select_available(names) == names
     monkeypatch.setattr(scripts.systems, "BILM", tmp_path / "lm" / "model-best")
+    assert scripts.systems.select_available(names) == ["ours-ner", "ours-ner-bilm-adapted"]
+    monkeypatch.setattr(scripts.systems, "ADAPTED", tmp_path / "adapted")
     assert scripts.systems.select_available(names) == ["ours-ner"]
+
+
+def test_benchmark_takes_the_language_model_adapted_to_the_corpus(scripts: SimpleNamespace) -> None:
+    for corpus in ("uner_en_ewt", "wnut17"):
+        adapted = str(scripts.systems.ADAPTED / corpus / "model-best")
+        config = scripts.systems.get_config("ours-ner-bilm-adapted", corpus)
+        assert config["paths"]["bilm"] == adapted
+        config = scripts.systems.get_config("ours-ner-bilm", corpus)
+        assert config["paths"]["bilm"] == str(scripts.systems.BILM)
 
 
 def test_benchmark_times_encoders_without_a_language_model(
@@ -342,8 +361,8 @@ def test_benchmark_report(scripts: SimpleNamespace, tmp_path: Path) -> None:
         assert (tmp_path / f"{chart}.png").read_bytes().startswith(b"\x89PNG")
     report = scripts.results.read_json(tmp_path / "table.json")
     rows = {row["system"]: row for part in report.values() for row in part["systems"]}
-    shown = TAGGERS + RECOGNISERS
-    assert tuple(rows) == tuple(name for name in shown if name != "spacy-torch-bilstm-64")
+    systems = scripts.systems.SYSTEMS
+    assert tuple(rows) == tuple(name for name in TAGGERS + RECOGNISERS if systems[name].timed)
     ours = rows["ours-lstm-2x128"]
     assert ours["accuracy"]["ud_en_ewt"]["n"] == 2
     assert ours["accuracy"]["ud_en_ewt"]["test"] == {"mean": 94.8, "min": 94.7, "max": 94.9}

@@ -3,7 +3,11 @@ import lzma
 import tarfile
 
 import pytest
+import spacy
+from spacy.tokens import Doc, DocBin
 from spacy.util import load_config, load_model_from_config
+
+from spacy_rnn.training.text_files import read_texts
 
 from ..conftest import ROOT, load_script
 
@@ -71,6 +75,16 @@ def test_local_copies_are_linked(tmp_path):
     assert lzma.decompress((assets / "wiki_en/train/train-00.txt.xz").read_bytes()) == b"text"
     with pytest.raises(SystemExit):
         script.main(assets, str(tmp_path / "nowhere"))
+
+
+def test_words_of_a_corpus_are_texts_to_pretrain_on(tmp_path):
+    script = load_script(SCRIPTS / "words.py")
+    vocab = spacy.blank("en").vocab
+    texts = [["#one", "two", "\n", "3"], [], ["four"]]
+    DocBin(docs=[Doc(vocab, words=words) for words in texts]).to_disk(tmp_path / "train.spacy")
+    output = tmp_path / "words" / "train.jsonl"
+    assert script.write_words(tmp_path / "train.spacy", output) == (3, 4)
+    assert list(read_texts([output])) == [["#one", "two", "3"], ["four"]]
 
 
 def test_texts_are_written_as_kenlm_reads_them(tmp_path):

@@ -14,6 +14,9 @@ import torch
 from thinc.api import Config
 
 from spacy_rnn.cli.pretrain import pretrain
+from spacy_rnn.layers.bilm import get_embed
+from spacy_rnn.layers.lm import get_vocabulary
+from spacy_rnn.layers.torch_shim import get_shim
 from spacy_rnn.training.atomic import replace_path
 from spacy_rnn.training.checkpoints import Checkpoint, find_checkpoints
 from spacy_rnn.training.lm_optimizer import get_rate
@@ -69,9 +72,13 @@ def make_config(texts, **settings):
     return Config().from_str(text, overrides=overrides)
 
 
-def get_weights(pipeline):
+def load_model(pipeline):
     nlp = spacy.load(pipeline)
-    model = nlp.get_pipe(nlp.pipe_names[0]).model
+    return nlp.get_pipe(nlp.pipe_names[0]).model
+
+
+def get_weights(pipeline):
+    model = load_model(pipeline)
     return {
         f"{node.name}.{name}": value.clone()
         for node in model.walk()
@@ -277,6 +284,60 @@ def test_a_full_disk_leaves_earlier_checkpoints(texts, tmp_path, monkeypatch):
         pretrain(make_config(texts), output)
     assert [path.name for path in (output / "checkpoints").iterdir()] == ["step-000000007"]
     assert Checkpoint.load(output / "checkpoints/step-000000007").state["position"]["step"] == 7
+
+
+def test_going_on_with_weights_on_other_texts(texts, tmp_path):
+    first = tmp_path / "first"
+    pretrain(make_config(texts, max_epochs=4), first)
+    tweets = tmp_path / "tweets.jsonl"
+    words = ["omg", "the", "old", "cat", "lol"]
+    srsly.write_jsonl(tweets, [{"tokens": words}] * 60)
+    output = tmp_path / "adapted"
+    config = make_config(tweets, weights=str(first / "model-best"), max_epochs=3, eval_frequency=10)
+    pretrain(config, output)
+    # What is known stays known: the vocabulary, and which words have embeddings of their own.
+    before, after = load_model(first / "model-best"), load_model(output / "model-last")
+    assert get_vocabulary(before) == get_vocabulary(after)
+    assert "lol" not in get_vocabulary(after)
+    known = [get_shim(get_embed(model)).module.known_words for model in (before, after)]
+    assert_same(known[0].state_dict(), known[1].state_dict())
+    weights = get_weights(output / "model-last")
+    log = list(srsly.read_jsonl(output / "log.jsonl"))
+    assert (log[0]["step"], log[0]["train_perplexity"]) == (0, [])
+    for before, after in zip(log[0]["dev_perplexity"], log[-1]["dev_perplexity"], strict=True):
+        assert after < 0.5 * before
+    # It goes on as a run does that began with random weights.
+    shutil.rmtree(find_checkpoints(output / "checkpoints")[-1])
+    pretrain(config, output, resume=True)
+    assert_same(get_weights(output / "model-last"), weights)
+    assert next(iter(srsly.read_jsonl(output / "log.jsonl"))) == log[0]
+
+
+def test_weights_that_teach_nothing_new_stay_the_best(texts, tmp_path):
+    first, output = tmp_path / "first", tmp_path / "adapted"
+    pretrain(make_config(texts, max_epochs=4), first)
+    config = make_config(texts, weights=str(first / "model-best"), max_steps=5)
+    config["lm_pretraining"].update(learn_rate=5.0, warmup_steps=0, grad_clip_norm=0.0)
+    pretrain(config, output)
+    assert_same(get_weights(output / "model-best"), get_weights(first / "model-best"))
+
+
+def test_weights_that_do_not_fit_are_refused(texts, tmp_path):
+    first = tmp_path / "first"
+    pretrain(make_config(texts, max_steps=2), first)
+    weights = str(first / "model-last")
+    other = make_config(texts, weights=weights)
+    other["components"]["bilm"]["model"]["residual"] = False
+    with pytest.raises(ValueError, match=r"model-last.*residual"):
+        pretrain(other, tmp_path / "other")
+    nlp = spacy.blank("en")
+    nlp.add_pipe("bilm", config={"model": make_config(texts)["components"]["bilm"]["model"]})
+    nlp.initialize(lambda: [])
+    nlp.to_disk(tmp_path / "random")
+    with pytest.raises(ValueError, match="vocabulary was left out"):
+        pretrain(make_config(texts, weights=str(tmp_path / "random")), tmp_path / "output")
+    with pytest.raises(ValueError, match="nowhere"):
+        pretrain(make_config(texts, weights=str(tmp_path / "nowhere")), tmp_path / "output")
 
 
 def test_bad_texts_and_settings_are_explained(texts, tmp_path):

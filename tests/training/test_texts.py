@@ -38,6 +38,17 @@ def test_all_formats_hold_the_same_texts(tmp_path):
     assert find_files(tmp_path / "notes.md") == [tmp_path / "notes.md"]
 
 
+def test_words_may_be_tokenized_already(tmp_path):
+    path = tmp_path / "words.jsonl"
+    records = [{"tokens": ["#a", "b c", " "]}, {"text": "#a b"}, {"tokens": []}]
+    srsly.write_jsonl(path, [*records, {"tokens": ["d"], "text": "e"}])
+    texts = list(read_texts([path]))
+    assert texts == [["#a", "b c"], "#a b", ["d"]]
+    for n_process in (0, 1):
+        found = list(tokenize(texts, spacy.blank("en").tokenizer, n_process))
+        assert found == [["#a", "b c"], ["#", "a", "b"], ["d"]]
+
+
 def test_reading_is_lazy(tmp_path):
     good, bad = tmp_path / "a.txt", tmp_path / "b.txt"
     good.write_text("one\ntwo\n")
@@ -61,6 +72,8 @@ def test_reading_is_lazy(tmp_path):
         ("a.jsonl", b'{"text": "good"}\n{"text": "bad\n', "line 2.*no JSON"),
         ("a.jsonl", b'{"texts": "bad"}\n', 'line 1.*string under "text"'),
         ("a.jsonl", b"[1]\n", "line 1"),
+        ("a.jsonl", b'{"tokens": ["good", 1]}\n', 'line 1.*list of strings under "tokens"'),
+        ("a.jsonl", b'{"tokens": "bad", "text": "good"}\n', "line 1"),
     ],
 )
 def test_bad_files_are_named(tmp_path, name, content, wanted):

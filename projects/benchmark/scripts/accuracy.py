@@ -102,13 +102,13 @@ def run_training(
     force (bool): Whether to train even so.
     RETURNS (Accuracy): The outcome.
     """
-    config = get_config(name)
+    config = get_config(name, corpus)
     if SYSTEMS[name].is_ours:
         changes = SYSTEMS[name].task.training.get(corpus, {})
         config = override(config, {f"training.{key}": value for key, value in changes.items()})
     commit, dirty = get_commit()
     result = Accuracy(name, corpus, seed, commit, dirty, hash_config(config), hash_code())
-    result.bilm = hash_bilm(name)
+    result.bilm = hash_bilm(name, corpus)
     title = f"{name}, {corpus}, seed {seed}"
     stored = find_accuracy(result, SYSTEMS[name].is_ours, results)
     if stored and not force:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import spacy
@@ -10,7 +11,7 @@ from results import hash_file
 from spacy.language import Language
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
-from tasks import BILM, SPACY, TASKS, Task
+from tasks import ADAPTED, BILM, SPACY, TASKS, Task
 from thinc.api import Config, fix_random_seed
 from wasabi import msg
 
@@ -34,6 +35,7 @@ class System:
     timed (bool): Whether its speed is measured.
     bilm (dict[str, Any] | None): How its component listens to the language model that the project
         `bilm` pretrained: the arguments of `add_bilm`. None if it does not.
+    adapted (bool): Whether that is the one which was pretrained further on the corpus's own texts.
     """
 
     title: str
@@ -43,6 +45,7 @@ class System:
     seeds: int = 1
     timed: bool = True
     bilm: dict[str, Any] | None = None
+    adapted: bool = False
 
     @property
     def has_bilm(self) -> bool:
@@ -149,6 +152,15 @@ SYSTEMS = {
     "ours-ner-bilm": System(
         "BiLSTM-CRF 1x128 with bilm", "ner", True, seeds=3, bilm={"alone": True}
     ),
+    "ours-ner-bilm-adapted": System(
+        "BiLSTM-CRF 1x128 with adapted bilm",
+        "ner",
+        True,
+        seeds=3,
+        timed=False,
+        bilm={"alone": True},
+        adapted=True,
+    ),
     "spacy-ner-torch-bilstm": System(
         "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
     ),
@@ -186,10 +198,25 @@ def select_available(names: Iterable[str]) -> list[str]:
     RETURNS (list[str]): Those that can be run.
     """
     names = list(names)
-    left = [name for name in names if SYSTEMS[name].has_bilm and not BILM.exists()]
+    left = [
+        name
+        for name in names
+        if SYSTEMS[name].has_bilm
+        and not all(get_bilm(name, corpus).exists() for corpus in SYSTEMS[name].task.corpora)
+    ]
     if left:
-        msg.warn(f"Left out: {', '.join(left)}", f"Pretrain first, in {BILM.parents[2]}.")
+        msg.warn(f"Left out: {', '.join(left)}", f"Pretrain first, in {ADAPTED.parents[1]}.")
     return [name for name in names if name not in left]
+
+
+def get_bilm(name: str, corpus: str) -> Path:
+    """Get the pretrained language model of a system that has one.
+
+    name (str): A name in SYSTEMS.
+    corpus (str): The corpus that the system is trained on.
+    RETURNS (Path): The directory of its pipeline.
+    """
+    return ADAPTED / corpus / "model-best" if SYSTEMS[name].adapted else BILM
 
 
 def get_systems(task_name: str, *, timed: bool = False) -> list[str]:
@@ -206,10 +233,11 @@ def get_systems(task_name: str, *, timed: bool = False) -> list[str]:
     ]
 
 
-def get_config(name: str) -> Config:
+def get_config(name: str, corpus: str = "") -> Config:
     """Get the complete training config of a system, spaCy's defaults filled in.
 
     name (str): A name in SYSTEMS.
+    corpus (str): The corpus it is trained on; the task's first if empty.
     RETURNS (Config): The config, with its variables, one component, and the language model that
         it listens to, if there is one.
     """
@@ -222,22 +250,25 @@ def get_config(name: str) -> Config:
     component = config["components"][get_component(config)]
     component["model"] = _change(component["model"], system.model)
     if system.bilm is not None:
-        config = _add_bilm(config, system.bilm)
+        bilm = get_bilm(name, corpus or next(iter(system.task.corpora)))
+        config = _add_bilm(config, bilm, system.bilm)
     return load_model_from_config(config, auto_fill=True).config
 
 
-def _add_bilm(config: Config, arguments: dict[str, Any]) -> Config:
-    config = add_bilm(config, load_config(BILM / "config.cfg", interpolate=False), **arguments)
-    config["paths"]["bilm"] = str(BILM)
+def _add_bilm(config: Config, path: Path, arguments: dict[str, Any]) -> Config:
+    config = add_bilm(config, load_config(path / "config.cfg", interpolate=False), **arguments)
+    config["paths"]["bilm"] = str(path)
     bilm = config["components"]["bilm"]
     bilm["cache_mb"] = CACHE_MB
     bilm["model"]["mixed_precision"] = True
     return config
 
 
-def hash_bilm(name: str) -> str:
+def hash_bilm(name: str, corpus: str) -> str:
     """Get a hash of the weights of the language model that a system has, empty without one."""
-    return hash_file(BILM / "bilm" / "model") if SYSTEMS[name].has_bilm else ""
+    if not SYSTEMS[name].has_bilm:
+        return ""
+    return hash_file(get_bilm(name, corpus) / "bilm" / "model")
 
 
 def get_component(config: Config) -> str:
@@ -279,7 +310,8 @@ def build_pipeline(
         nlp.add_pipe(settings.pop("factory"), name=pipe_name, config=settings)
     pipe: Any = nlp.get_pipe(component)
     if SYSTEMS[name].has_bilm:
-        nlp.config["initialize"]["components"]["bilm"] = {"weights": str(BILM)}
+        weights = str(config["paths"]["bilm"])
+        nlp.config["initialize"]["components"]["bilm"] = {"weights": weights}
     if component == "ner":
         # Its label data are counts of actions.
         for label in labels:

@@ -14,6 +14,8 @@ UD = PROJECT.parent / "ud_tagger"
 NER = PROJECT.parent / "ner"
 # What the project `bilm` pretrained
 BILM = PROJECT.parent / "bilm" / "training" / "lm" / "model-best"
+# and adapted to each corpus: the directories of the corpora
+ADAPTED = PROJECT.parent / "bilm" / "training" / "adapted"
 # What the data were converted to
 CORPUS = PROJECT / "corpus"
 # The training config of all systems of spaCy's
