@@ -72,9 +72,9 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
         nlp = load_model_from_config(config, auto_fill=True)
         nlp.get_pipe("bilm").model.initialize()  # type: ignore[attr-defined]
         modules.systems.BILM, modules.systems.ADAPTED = bilm / "lm", bilm / "adapted"
-        for path in ("lm", "adapted/uner_en_ewt/model-best", "adapted/wnut17/model-best"):
-            (bilm / path).mkdir(parents=True)
-            nlp.to_disk(bilm / path)
+        for name in ("lm", "adapted/uner_en_ewt/model-best", "adapted/wnut17/model-best"):
+            (bilm / name).mkdir(parents=True)
+            nlp.to_disk(bilm / name)
         yield modules
     finally:
         sys.path[:] = path
