@@ -1,5 +1,6 @@
 """Pretrained weights of language models."""
 
+import hashlib
 from pathlib import Path
 
 import spacy
@@ -48,3 +49,17 @@ def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None
             get_shim(target).from_bytes(get_shim(source).to_bytes())
         except ValueError as err:
             raise ValueError(f"Can't load pretrained weights from '{path}'. {err}") from err
+
+
+def hash_weights(path: Path) -> str:
+    """Tell weights from others.
+
+    path (Path): A pipeline that `spacy rnn pretrain` saved.
+    RETURNS (str): A hash of all weights in it.
+    """
+    total = hashlib.md5(usedforsecurity=False)
+    for file in sorted(path.glob("*/model")):
+        with open(file, "rb") as stream:
+            while part := stream.read(1 << 20):
+                total.update(part)
+    return total.hexdigest()

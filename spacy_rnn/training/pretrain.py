@@ -18,7 +18,7 @@ from torch import nn
 
 from ..layers.bilm import get_embed
 from ..layers.lm import get_language_model, get_vocabulary, set_vocabulary
-from ..layers.lm_weights import load_weights
+from ..layers.lm_weights import hash_weights, load_weights
 from ..layers.torch_shim import get_shim
 from ..layers.word_features import get_features, learn_words
 from ..modules.kernels import has_bfloat16
@@ -107,7 +107,8 @@ class Pretraining:
         """Count words and make a new model, or load one that was pretrained before.
 
         is_new (bool): Whether the words may be counted anew.
-        RAISES (ValueError): If they may not, but the texts or the size of the vocabulary changed.
+        RAISES (ValueError): If they may not, but the texts, the weights to go on with or the size
+            of the vocabulary changed.
         """
         self.counts = self._count(is_new=is_new)
         self._initialize()
@@ -117,12 +118,14 @@ class Pretraining:
         size = self.settings.vocabulary_size
         if self.processes.is_first:
             stored = Counts(**srsly.read_json(path)) if path.is_file() else None
-            source = [[file.name, file.stat().st_size] for file in self.train_files]
+            source: list[Any] = [[file.name, file.stat().st_size] for file in self.train_files]
+            if self.settings.weights:
+                source.append(hash_weights(Path(self.settings.weights)))
             if stored is None or not stored.is_of(source, size):
                 if not is_new:
                     raise ValueError(
-                        f"Can't go on in '{self.output}': the run began with other texts, or "
-                        "another vocabulary_size."
+                        f"Can't go on in '{self.output}': the run began with other texts or "
+                        "weights, or another vocabulary_size."
                     )
                 counts = count_words(self.progress.show_counting(self._tokenize(0)), size, source)
                 if not counts.n_words:

@@ -311,6 +311,10 @@ def test_going_on_with_weights_on_other_texts(texts, tmp_path):
     pretrain(config, output, resume=True)
     assert_same(get_weights(output / "model-last"), weights)
     assert next(iter(srsly.read_jsonl(output / "log.jsonl"))) == log[0]
+    shutil.rmtree(first)
+    pretrain(make_config(texts, max_epochs=1), first)
+    with pytest.raises(ValueError, match="other texts or weights"):
+        pretrain(config, output, resume=True)
 
 
 def test_weights_that_teach_nothing_new_stay_the_best(texts, tmp_path):

@@ -124,11 +124,6 @@ def hash_config(config: dict[str, Any]) -> str:
     return hashlib.md5(json.dumps(config, sort_keys=True).encode("utf8")).hexdigest()[:10]
 
 
-def hash_file(path: Path) -> str:
-    """Hash a file."""
-    return hashlib.md5(path.read_bytes()).hexdigest()[:10]
-
-
 def hash_code() -> str:
     """Hash the package's code."""
     code = hashlib.md5()

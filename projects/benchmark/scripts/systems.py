@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import spacy
-from results import hash_file
 from spacy.language import Language
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
 from tasks import ADAPTED, BILM, SPACY, TASKS, Task
 from thinc.api import Config, fix_random_seed
 from wasabi import msg
+
+from spacy_rnn.layers.lm_weights import hash_weights
 
 sys.path.append(str(BILM.parents[2] / "scripts"))
 from add_bilm import add_bilm
@@ -268,7 +269,7 @@ def hash_bilm(name: str, corpus: str) -> str:
     """Get a hash of the weights of the language model that a system has, empty without one."""
     if not SYSTEMS[name].has_bilm:
         return ""
-    return hash_file(get_bilm(name, corpus) / "bilm" / "model")
+    return hash_weights(get_bilm(name, corpus))[:10]
 
 
 def get_component(config: Config) -> str:
