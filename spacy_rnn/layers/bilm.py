@@ -1,7 +1,8 @@
 """The bidirectional language model as a Thinc layer."""
 
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import torch
@@ -11,11 +12,17 @@ from thinc.api import Model
 from thinc.types import Floats3d
 from thinc.util import partial
 
+from ..modules.directed import DirectedStack
 from .ragged import flatten, no_backprop, split, to_torch, to_xp
 from .torch_shim import TorchShim, get_shim
 
 InT = list[Doc]
 OutT = list[Floats3d]
+
+# To get new memory for the layers of a window of Docs takes a fifth of the time of a pipeline. Each
+# thread keeps its own, no more than this many numbers (100 MB).
+MAX_MEMORY = 25_000_000
+_kept = threading.local()
 
 
 def bilm(embed: Model, output: Model, shim: TorchShim, dropout: float | None) -> Model[InT, OutT]:
@@ -111,7 +118,10 @@ def forward(
         return Y.new_zeros(len(Xf), *width).index_copy(0, words, Y) if has_space else Y
 
     if not is_train:
-        return _split_layers(spread(shim.predict(read, n_words), shape), lengths), no_backprop
+        size = cast(DirectedStack, shim.module).get_memory_size(len(read))
+        memory = _get_memory(size) if shim.device.type == "cpu" else None
+        predicted = shim.predict(read, n_words, memory=memory)
+        return _split_layers(spread(predicted, shape), lengths), no_backprop
     rate = model.attrs["dropout_rate"] if dropout is None else dropout
     Yf, backprop_torch = shim.begin_update(read, n_words, dropout=rate, is_train=True)
 
@@ -128,6 +138,18 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
     """Make the modules, but for the softmax, which needs a vocabulary."""
     get_embed(model).initialize(X=X)
     get_shim(model).initialize()
+
+
+def _get_memory(size: int) -> torch.Tensor | None:
+    """RETURNS (Optional[Tensor]): Memory of this thread for so many numbers, the same each time;
+    None if they are too many to keep it.
+    """
+    if size > MAX_MEMORY:
+        return None
+    memory: torch.Tensor | None = getattr(_kept, "memory", None)
+    if memory is None or len(memory) < size:
+        memory = _kept.memory = torch.empty(size)
+    return memory
 
 
 def _split_layers(Yf: torch.Tensor, lengths: list[int]) -> OutT:

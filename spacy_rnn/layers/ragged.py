@@ -40,7 +40,8 @@ def to_xp(tensor: torch.Tensor) -> Any:
 
 
 def join(ops: Ops, Xs: Sequence[Any], width: int = 0) -> Any:
-    """Join sequences, without copying if only one of them has rows.
+    """Join sequences, without copying if they lie one after another already, as those that `split`
+    returned do.
 
     ops (Ops): The layer's backend.
     Xs (Sequence[Floats2d]): The sequences. An empty one may have any width.
@@ -50,7 +51,30 @@ def join(ops: Ops, Xs: Sequence[Any], width: int = 0) -> Any:
     present = [X for X in Xs if len(X)]
     if not present:
         return ops.alloc2f(0, width)
-    return present[0] if len(present) == 1 else ops.xp.concatenate(present)
+    if len(present) == 1:
+        return present[0]
+    whole = _find_whole(present)
+    return ops.xp.concatenate(present) if whole is None else whole
+
+
+def _find_whole(Xs: Sequence[Any]) -> Any:
+    """RETURNS (Optional[Floats2d]): The part of numpy's array that sequences were cut from, if they
+    follow each other there.
+    """
+    first, end = Xs[0], None
+    if not isinstance(first, numpy.ndarray) or first.base is None:
+        return None
+    for X in Xs:
+        address = X.__array_interface__["data"][0]
+        if X.base is not first.base or address != (end or address) or not X.flags.c_contiguous:
+            return None
+        if X.shape[1:] != first.shape[1:] or X.dtype != first.dtype:
+            return None
+        end = address + X.nbytes
+    # A single row may have any stride.
+    strides = (first.nbytes // len(first), *first.strides[1:])
+    shape = (sum(map(len, Xs)), *first.shape[1:])
+    return numpy.lib.stride_tricks.as_strided(first, shape, strides)
 
 
 def flatten(ops: Ops, Xs: Sequence[Any], device: torch.device) -> torch.Tensor:

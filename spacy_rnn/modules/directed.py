@@ -106,6 +106,7 @@ class DirectedStack(nn.Module):
         *,
         dropout: float = 0.0,
         is_train: bool = False,
+        memory: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Encode a batch of sequences.
 
@@ -113,13 +114,15 @@ class DirectedStack(nn.Module):
         lengths (List[int]): The number of tokens of each sequence; N together.
         dropout (float): The rate of locked dropout at the input of each layer, in training.
         is_train (bool): Whether gradients will be asked for.
+        memory (Optional[Tensor]): On a CPU, where to put what is predicted, rather than in new
+            memory. At least `get_memory_size(N)` numbers.
         RETURNS (Tensor): The input, in each direction's half, and each layer's output. Layers are
             the second dimension, so that a sequence's are together.
             (N, depth + 1, directions x width)
         """
         readings = Readings.from_lengths(lengths, self.n_directions, X.device)
         if X.device.type == "cpu" and not is_train:
-            return self._predict(X, readings)
+            return self._predict(X, readings, memory)
         outputs = self.read(X, readings, dropout=dropout, is_train=is_train)
         halves = [
             torch.stack([Y[i].index_select(0, readings.places[i]) for Y in outputs], dim=1)
@@ -128,12 +131,20 @@ class DirectedStack(nn.Module):
         context_free = X.to(halves[0].dtype).unsqueeze(1)
         return torch.cat([torch.cat([context_free, half], dim=1) for half in halves], dim=2)
 
-    def _predict(self, X: torch.Tensor, readings: Readings) -> torch.Tensor:
+    def get_memory_size(self, n_tokens: int) -> int:
+        """RETURNS (int): How many numbers of memory it takes to predict that many tokens."""
+        # One row more, for boundaries and padding.
+        n_rows = n_tokens * (len(self.layers) + 1) * self.n_directions + 1
+        return n_rows * self.width
+
+    def _predict(
+        self, X: torch.Tensor, readings: Readings, memory: torch.Tensor | None
+    ) -> torch.Tensor:
         # Every layer is written where it belongs at once: the time otherwise goes into memory.
         n_directions, n_layers = self.n_directions, len(self.layers) + 1
         n_rows = len(X) * n_layers * n_directions
-        # The last row is for boundaries and padding.
-        Y = X.new_empty(n_rows + 1, self.width)
+        size = self.get_memory_size(len(X))
+        Y = (X.new_empty(size) if memory is None else memory[:size]).view(-1, self.width)
         tokens = Y[:-1].view(len(X), n_layers, n_directions, self.width)
         tokens[:, 0] = X.unsqueeze(1)
         places = torch.arange(n_rows).view(len(X), n_layers, n_directions)
