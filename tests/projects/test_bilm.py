@@ -81,10 +81,16 @@ def test_words_of_a_corpus_are_texts_to_pretrain_on(tmp_path):
     script = load_script(SCRIPTS / "words.py")
     vocab = spacy.blank("en").vocab
     texts = [["#one", "two", "\n", "3"], [], ["four"]]
-    DocBin(docs=[Doc(vocab, words=words) for words in texts]).to_disk(tmp_path / "train.spacy")
+    corpora = [tmp_path / f"{name}.spacy" for name in ("train", "other")]
+    for path in corpora:
+        DocBin(docs=[Doc(vocab, words=words) for words in texts]).to_disk(path)
     output = tmp_path / "words" / "train.jsonl"
-    assert script.write_words(tmp_path / "train.spacy", output) == (3, 4)
-    assert list(read_texts([output])) == [["#one", "two", "3"], ["four"]]
+    assert script.write_words(corpora, output) == (6, 8)
+    found = list(read_texts([output]))
+    assert sorted(found) == [["#one", "two", "3"]] * 2 + [["four"]] * 2
+    before = output.read_bytes()
+    script.write_words(corpora, output)
+    assert output.read_bytes() == before
 
 
 def test_texts_are_written_as_kenlm_reads_them(tmp_path):
