@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
+from spacy_rnn.layers.bilm import MAX_MEMORY
 from spacy_rnn.layers.bilm_listener import get_link
 from spacy_rnn.layers.lm import set_vocabulary
 
@@ -375,6 +376,18 @@ def test_every_doc_has_memory_of_its_own():
     assert not any(
         numpy.shares_memory(a._.bilm, b._.bilm) for i, a in enumerate(docs) for b in docs[:i]
     )
+
+
+@pytest.mark.parametrize("max_memory", [0, MAX_MEMORY])
+def test_layers_stay_what_they_are_when_others_are_predicted(monkeypatch, max_memory):
+    monkeypatch.setattr("spacy_rnn.layers.bilm.MAX_MEMORY", max_memory)
+    nlp = make_nlp()
+    texts = ["The cat sat .", "Anna  is in Paris , and so is the cat .", "A", "It sat ."]
+    docs = [nlp(text) for text in texts]
+    together = list(nlp.pipe(texts))
+    for doc, other in zip(docs, together, strict=True):
+        assert numpy.abs(doc._.bilm - other._.bilm).max() < 1e-5
+    assert numpy.abs(docs[0]._.bilm[1:]).min() > 0
 
 
 def test_the_cache_forgets_when_weights_change():
