@@ -19,8 +19,8 @@ from .torch_shim import TorchShim, get_shim
 InT = list[Doc]
 OutT = list[Floats3d]
 
-# To get new memory for the layers of a window of Docs takes a fifth of the time of a pipeline. Each
-# thread keeps its own, no more than this many numbers (100 MB).
+# To get new memory for the layers of a window of Docs takes a tenth of a tagger's time (`speed.py
+# --task tagger` in the benchmark). Each thread keeps its own, at most so many numbers: 100 MB.
 MAX_MEMORY = 25_000_000
 _kept = threading.local()
 
@@ -148,7 +148,7 @@ def _get_memory(size: int) -> torch.Tensor | None:
         return None
     memory: torch.Tensor | None = getattr(_kept, "memory", None)
     if memory is None or len(memory) < size:
-        memory = _kept.memory = torch.empty(size)
+        memory = _kept.memory = torch.empty(size, dtype=torch.float32, device="cpu")
     return memory
 
 

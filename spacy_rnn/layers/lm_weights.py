@@ -10,6 +10,7 @@ from .bilm import get_embed, get_output
 from .torch_shim import get_shim
 
 _NAME = "bilm"
+_HINT = "Name the directory of a pipeline that `spacy rnn pretrain` saved, such as its model-best."
 
 
 def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None:
@@ -23,10 +24,7 @@ def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None
     try:
         nlp = spacy.load(path)
     except (OSError, ValueError) as err:
-        raise ValueError(
-            f"Can't load pretrained weights from '{path}': {err}. Name the directory of a pipeline "
-            "that `spacy rnn pretrain` saved, such as its model-best."
-        ) from err
+        raise ValueError(f"Can't load pretrained weights from '{path}': {err}. {_HINT}") from err
     models = [getattr(pipe, "model", None) for _, pipe in nlp.pipeline]
     stored = [other for other in models if isinstance(other, Model) and other.name == _NAME]
     if len(stored) != 1:
@@ -56,9 +54,15 @@ def hash_weights(path: Path) -> str:
 
     path (Path): A pipeline that `spacy rnn pretrain` saved.
     RETURNS (str): A hash of all weights in it.
+    RAISES (ValueError): If there are none.
     """
     total = hashlib.md5(usedforsecurity=False)
-    for file in sorted(path.glob("*/model")):
+    files = sorted(path.glob("*/model"))
+    if not files:
+        raise ValueError(
+            f"Can't load pretrained weights from '{path}': there is no pipeline. {_HINT}"
+        )
+    for file in files:
         with open(file, "rb") as stream:
             while part := stream.read(1 << 20):
                 total.update(part)

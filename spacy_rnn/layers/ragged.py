@@ -62,18 +62,18 @@ def _find_whole(Xs: Sequence[Any]) -> Any:
     follow each other there.
     """
     first, end = Xs[0], None
-    if not isinstance(first, numpy.ndarray) or first.base is None:
+    if not isinstance(first, numpy.ndarray) or first.base is None or not first.flags.writeable:
         return None
     for X in Xs:
         address = X.__array_interface__["data"][0]
         if X.base is not first.base or address != (end or address) or not X.flags.c_contiguous:
             return None
-        if X.shape[1:] != first.shape[1:] or X.dtype != first.dtype:
+        if X.ndim != 2 or X.shape[1] != first.shape[1] or X.dtype != first.dtype:
             return None
         end = address + X.nbytes
-    # A single row may have any stride.
-    strides = (first.nbytes // len(first), *first.strides[1:])
-    shape = (sum(map(len, Xs)), *first.shape[1:])
+    # A single row, or a single column, may have any stride.
+    strides = (first.nbytes // len(first), first.itemsize)
+    shape = (sum(map(len, Xs)), first.shape[1])
     return numpy.lib.stride_tricks.as_strided(first, shape, strides)
 
 

@@ -15,8 +15,9 @@ from .checkpoints import Checkpoint, add_prefix, pack_optimizer, take_prefix, un
 if TYPE_CHECKING:
     from .pretrain import Pretraining
 
-# Settings that have no influence on the weights.
-_FREE = ("n_process", "max_checkpoints", "checkpoint_frequency", "train", "dev")
+# Settings that have no influence on the weights, and paths, which may be spelt in several ways:
+# what is there is compared before.
+_FREE = ("n_process", "max_checkpoints", "checkpoint_frequency", "train", "dev", "weights")
 _GENERATORS = ("torch", "numpy", "cuda")
 
 

@@ -110,39 +110,42 @@ class Pretraining:
         RAISES (ValueError): If they may not, but the texts, the weights to go on with or the size
             of the vocabulary changed.
         """
+        fix_random_seed(self.settings.seed)
+        self.model.initialize()
+        # Texts may take long to count: what is wrong with weights is said before.
+        if self.settings.weights:
+            load_weights(self.model, Path(self.settings.weights), with_output=True)
         self.counts = self._count(is_new=is_new)
         self._initialize()
 
     def _count(self, *, is_new: bool) -> Counts:
-        path = self.output / COUNTS
-        size = self.settings.vocabulary_size
+        path, weights = self.output / COUNTS, self.settings.weights
+        size = 0 if weights else self.settings.vocabulary_size
         if self.processes.is_first:
             stored = Counts(**srsly.read_json(path)) if path.is_file() else None
             source: list[Any] = [[file.name, file.stat().st_size] for file in self.train_files]
-            if self.settings.weights:
-                source.append(hash_weights(Path(self.settings.weights)))
+            if weights:
+                source.append(hash_weights(Path(weights)))
             if stored is None or not stored.is_of(source, size):
                 if not is_new:
                     raise ValueError(
                         f"Can't go on in '{self.output}': the run began with other texts or "
-                        "weights, or another vocabulary_size."
+                        "weights, or another vocabulary_size. Choose another directory, or remove "
+                        "this one."
                     )
                 counts = count_words(self.progress.show_counting(self._tokenize(0)), size, source)
                 if not counts.n_words:
                     raise ValueError(f"The texts in '{self.settings.train}' have no words.")
+                if weights:
+                    counts = replace(counts, vocabulary=get_vocabulary(self.model))
                 with replace_path(path) as temporary:
                     srsly.write_json(temporary, asdict(counts))
         self.processes.wait()
         return Counts(**srsly.read_json(path))
 
     def _initialize(self) -> None:
-        fix_random_seed(self.settings.seed)
-        self.model.initialize()
         self.embed = get_embed(self.model)
-        if self.settings.weights:
-            load_weights(self.model, Path(self.settings.weights), with_output=True)
-            self.counts = replace(self.counts, vocabulary=get_vocabulary(self.model))
-        else:
+        if not self.settings.weights:
             set_vocabulary(self.model, self.counts.vocabulary)
             learn_words(self.embed, self.counts.vocabulary[2:], self.nlp.vocab)
         self.lm = get_language_model(self.model, self.nlp.vocab)
@@ -188,10 +191,10 @@ class Pretraining:
         if settings.max_steps and position.step >= settings.max_steps:
             return
         self._start_clock()
-        if settings.weights and not position.step:
-            # What these texts teach may turn out to be worse than what was known.
-            self._evaluate()
         for batch in self.get_batches():
+            if settings.weights and not position.step:
+                # What these texts teach may turn out to be worse than what was known.
+                self._evaluate()
             position.losses = [
                 total + loss
                 for total, loss in zip(position.losses, self.update(batch), strict=True)
@@ -287,7 +290,7 @@ class Pretraining:
             "train_perplexity": [_get_perplexity(loss / n_words) for loss in losses],
             "dev_perplexity": [_get_perplexity(loss) for loss in dev_losses],
             "learn_rate": self._get_rate(),
-            "words_per_second": round(n_timed / seconds),
+            "words_per_second": round(n_timed / max(seconds, 1e-9)),
         }
         position.n_logged = position.n_words
         position.losses = [0.0] * len(position.losses)

@@ -72,16 +72,17 @@ def read_texts(files: Sequence[Path]) -> Iterator[Text]:
 
 
 def _parse(line: bytes, file: Path) -> Text:
-    text = line.decode("utf8").strip()
-    if _get_format(file) != ".jsonl" or not text:
-        return text
-    record = json.loads(text)
+    content = line.decode("utf8").strip()
+    if _get_format(file) != ".jsonl" or not content:
+        return content
+    record = json.loads(content)
     if isinstance(record, dict):
-        words = record.get("tokens")
+        text, words = record.get("text"), record.get("tokens")
+        # Other tools have more than strings there, beside the text.
         if isinstance(words, list) and all(isinstance(word, str) for word in words):
             return [word for word in words if word.strip()]
-        if words is None and isinstance(record.get("text"), str):
-            return record["text"].strip()
+        if isinstance(text, str):
+            return text.strip()
     raise ValueError(
         'each line must be an object with a string under "text", or a list of strings under '
         '"tokens"'

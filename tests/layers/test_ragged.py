@@ -19,9 +19,13 @@ def test_what_was_split_is_joined_without_copying(lengths, before, after):
         assert numpy.shares_memory(joined, X)
 
 
-def test_a_single_row_may_have_any_stride():
+def test_a_single_row_or_column_may_have_any_stride():
     X = numpy.arange(12, dtype="f").reshape(4, 3)
     assert numpy.array_equal(join(OPS, [X[::2][0:1], X[1:2], X[2:4]]), X)
+    column = numpy.arange(4, dtype="f").reshape(4, 1)
+    joined = join(OPS, [part[:, ::-1] for part in (column[0:2], column[2:4])])
+    assert numpy.array_equal(joined, column)
+    assert all(stride > 0 for stride in joined.strides)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,7 @@ def test_a_single_row_may_have_any_stride():
         lambda X: [X.T[0:2], X.T[2:3]],
         lambda X: [X[0:2][::-1], X[2:4]],
         lambda X: [X[0:1], X[1:2], numpy.ones((1, 3), dtype="f")],
+        lambda X: [numpy.frombuffer(X.tobytes(), "f").reshape(6, 3)[i : i + 2] for i in (0, 2)],
     ],
 )
 def test_what_does_not_follow_is_copied(parts):

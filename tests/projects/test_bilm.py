@@ -86,11 +86,15 @@ def test_words_of_a_corpus_are_texts_to_pretrain_on(tmp_path):
         DocBin(docs=[Doc(vocab, words=words) for words in texts]).to_disk(path)
     output = tmp_path / "words" / "train.jsonl"
     assert script.write_words(corpora, output) == (6, 8)
-    found = list(read_texts([output]))
-    assert sorted(found) == [["#one", "two", "3"]] * 2 + [["four"]] * 2
-    before = output.read_bytes()
-    script.write_words(corpora, output)
-    assert output.read_bytes() == before
+    assert sorted(read_texts([output])) == [["#one", "two", "3"]] * 2 + [["four"]] * 2
+    ordered = [[str(i)] for i in range(50)]
+    DocBin(docs=[Doc(vocab, words=words) for words in ordered]).to_disk(corpora[0])
+    orders = []
+    for _ in range(2):
+        script.write_words(corpora[:1], output)
+        orders.append(list(read_texts([output])))
+    assert orders[0] == orders[1] != ordered
+    assert sorted(orders[0]) == sorted(ordered)
 
 
 def test_texts_are_written_as_kenlm_reads_them(tmp_path):

@@ -286,7 +286,7 @@ def test_a_full_disk_leaves_earlier_checkpoints(texts, tmp_path, monkeypatch):
     assert Checkpoint.load(output / "checkpoints/step-000000007").state["position"]["step"] == 7
 
 
-def test_going_on_with_weights_on_other_texts(texts, tmp_path):
+def test_going_on_with_weights_on_other_texts(texts, tmp_path, monkeypatch):
     first = tmp_path / "first"
     pretrain(make_config(texts, max_epochs=4), first)
     tweets = tmp_path / "tweets.jsonl"
@@ -299,6 +299,7 @@ def test_going_on_with_weights_on_other_texts(texts, tmp_path):
     before, after = load_model(first / "model-best"), load_model(output / "model-last")
     assert get_vocabulary(before) == get_vocabulary(after)
     assert "lol" not in get_vocabulary(after)
+    assert srsly.read_json(output / "vocabulary.json")["vocabulary"] == get_vocabulary(after)
     known = [get_shim(get_embed(model)).module.known_words for model in (before, after)]
     assert_same(known[0].state_dict(), known[1].state_dict())
     weights = get_weights(output / "model-last")
@@ -311,6 +312,9 @@ def test_going_on_with_weights_on_other_texts(texts, tmp_path):
     pretrain(config, output, resume=True)
     assert_same(get_weights(output / "model-last"), weights)
     assert next(iter(srsly.read_jsonl(output / "log.jsonl"))) == log[0]
+    monkeypatch.chdir(tmp_path)
+    elsewhere = make_config(tweets, weights="first/model-best", max_epochs=3, eval_frequency=10)
+    pretrain(elsewhere, output, resume=True)
     shutil.rmtree(first)
     pretrain(make_config(texts, max_epochs=1), first)
     with pytest.raises(ValueError, match="other texts or weights"):
@@ -342,6 +346,9 @@ def test_weights_that_do_not_fit_are_refused(texts, tmp_path):
         pretrain(make_config(texts, weights=str(tmp_path / "random")), tmp_path / "output")
     with pytest.raises(ValueError, match="nowhere"):
         pretrain(make_config(texts, weights=str(tmp_path / "nowhere")), tmp_path / "output")
+    with pytest.raises(ValueError, match="n_rows"):
+        pretrain(make_config(texts, weights=weights, n_rows=500), tmp_path / "output")
+    assert not list((tmp_path / "output").glob("model-*"))
 
 
 def test_bad_texts_and_settings_are_explained(texts, tmp_path):

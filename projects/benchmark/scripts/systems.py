@@ -36,7 +36,7 @@ class System:
     timed (bool): Whether its speed is measured.
     bilm (dict[str, Any] | None): How its component listens to the language model that the project
         `bilm` pretrained: the arguments of `add_bilm`. None if it does not.
-    adapted (bool): Whether that is the one which was pretrained further on the corpus's own texts.
+    adapted (bool): Whether that is the one which was pretrained further for the corpus.
     """
 
     title: str
