@@ -1,6 +1,5 @@
 """Pretraining of language models on raw text."""
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from .atomic import replace_path
 from .checkpoints import find_checkpoints
 from .lm_batches import LMBatch, LMBatcher
 from .lm_checkpoint import Position, load_run, save_run
+from .lm_log import append_record, cut_log
 from .lm_optimizer import get_rate, make_optimizer
 from .lm_settings import LMSettings
 from .lm_vocabulary import Counts, count_words
@@ -93,7 +93,7 @@ class Pretraining:
         if checkpoints:
             load_run(self, checkpoints[-1])
         if self.processes.is_first:
-            self._cut_log()
+            cut_log(self.output / LOG, self.position.step)
         self.progress.start(self.position.step, self._get_last_step(), self.counts, self.settings)
         if not self.position.is_over:
             self._train()
@@ -297,8 +297,7 @@ class Pretraining:
         if self.processes.is_first:
             if is_best:
                 self._save_pipeline(BEST)
-            with open(self.output / LOG, "a", encoding="utf8") as log:
-                log.write(json.dumps(record) + "\n")
+            append_record(self.output / LOG, record)
         self.progress.show(record)
         self._start_clock()
         return bool(settings.patience) and position.n_worse >= settings.patience
@@ -324,16 +323,6 @@ class Pretraining:
                 raise ValueError(f"The texts in '{self.settings.dev}' have no words.")
             losses /= n_words
         return self.processes.share(losses).tolist()
-
-    def _cut_log(self) -> None:
-        """Leave out what was logged after the checkpoint, or by a run that has none."""
-        path, last = self.output / LOG, self.position.step
-        if path.is_file():
-            lines = path.read_text(encoding="utf8").splitlines(keepends=True)
-            kept = [line for line in lines if last and json.loads(line)["step"] <= last]
-            if len(kept) < len(lines):
-                with replace_path(path) as temporary:
-                    temporary.write_text("".join(kept), encoding="utf8")
 
     def _save_pipeline(self, name: str) -> None:
         with replace_path(self.output / name) as path:
