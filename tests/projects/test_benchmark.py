@@ -175,7 +175,9 @@ def test_benchmark_leaves_out_what_was_not_pretrained(
     monkeypatch.setattr(scripts.systems, "BILM", tmp_path / "lm" / "model-best")
     assert scripts.systems.select_available(names) == ["ours-ner", "ours-ner-bilm-adapted"]
     monkeypatch.setattr(scripts.systems, "ADAPTED", tmp_path / "adapted")
+    (tmp_path / "adapted" / "wnut17" / "model-best").mkdir(parents=True)
     assert scripts.systems.select_available(names) == ["ours-ner"]
+    assert scripts.systems.select_available(names, ["wnut17"]) == names[::2]
 
 
 def test_benchmark_takes_the_language_model_adapted_to_the_corpus(scripts: SimpleNamespace) -> None:

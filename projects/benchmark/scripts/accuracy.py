@@ -56,7 +56,7 @@ def accuracy_cli(
         msg.fail(f"Unknown systems: {', '.join(unknown)}", f"Known: {', '.join(SYSTEMS)}", exits=1)
     trainings = [
         (number, name, chosen)
-        for name in select_available(system or SYSTEMS)
+        for name in select_available(system or SYSTEMS, corpus or ())
         for task in [SYSTEMS[name].task]
         for chosen in task.corpora
         if not corpus or chosen in corpus

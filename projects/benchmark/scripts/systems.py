@@ -1,7 +1,7 @@
 """The systems that are compared: for each name, what is changed in the config of the model."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -192,10 +192,11 @@ SYSTEMS = {
 }
 
 
-def select_available(names: Iterable[str]) -> list[str]:
+def select_available(names: Iterable[str], corpora: Collection[str] = ()) -> list[str]:
     """Leave out the systems whose language model was not pretrained yet, and say so.
 
     names (Iterable[str]): Names in SYSTEMS.
+    corpora (Collection[str]): The corpora they are for; all of their task if empty.
     RETURNS (list[str]): Those that can be run.
     """
     names = list(names)
@@ -203,7 +204,11 @@ def select_available(names: Iterable[str]) -> list[str]:
         name
         for name in names
         if SYSTEMS[name].has_bilm
-        and not all(get_bilm(name, corpus).exists() for corpus in SYSTEMS[name].task.corpora)
+        and not all(
+            get_bilm(name, corpus).exists()
+            for corpus in SYSTEMS[name].task.corpora
+            if not corpora or corpus in corpora
+        )
     ]
     if left:
         msg.warn(f"Left out: {', '.join(left)}", f"Pretrain first, in {ADAPTED.parents[1]}.")
