@@ -10,13 +10,13 @@ import spacy
 from spacy.language import Language
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
-from tasks import ADAPTED, BILM, SPACY, TASKS, Task
+from tasks import ADAPTED, BILM, BILM_PROJECT, SPACY, TASKS, Task
 from thinc.api import Config, fix_random_seed
 from wasabi import msg
 
 from spacy_rnn.layers.lm_weights import hash_weights
 
-sys.path.append(str(BILM.parents[2] / "scripts"))
+sys.path.append(str(BILM_PROJECT / "scripts"))
 from add_bilm import add_bilm
 
 # Memory for the language model's layers in training
@@ -211,7 +211,7 @@ def select_available(names: Iterable[str], corpora: Collection[str] = ()) -> lis
         )
     ]
     if left:
-        msg.warn(f"Left out: {', '.join(left)}", f"Pretrain first, in {ADAPTED.parents[1]}.")
+        msg.warn(f"Left out: {', '.join(left)}", f"Pretrain first, in {BILM_PROJECT}.")
     return [name for name in names if name not in left]
 
 

@@ -12,10 +12,10 @@ CONFIGS = PROJECT.parents[1] / "configs"
 # The projects beside this one, where the data are
 UD = PROJECT.parent / "ud_tagger"
 NER = PROJECT.parent / "ner"
-# What the project `bilm` pretrained
-BILM = PROJECT.parent / "bilm" / "training" / "lm" / "model-best"
-# and adapted to each corpus: the directories of the corpora
-ADAPTED = PROJECT.parent / "bilm" / "training" / "adapted"
+# The language model that this one pretrained, and where those adapted to each corpus are
+BILM_PROJECT = PROJECT.parent / "bilm"
+BILM = BILM_PROJECT / "training" / "lm" / "model-best"
+ADAPTED = BILM_PROJECT / "training" / "adapted"
 # What the data were converted to
 CORPUS = PROJECT / "corpus"
 # The training config of all systems of spaCy's
