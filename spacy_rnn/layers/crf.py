@@ -1,19 +1,22 @@
 """The output layer of a linear-chain CRF."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from thinc.api import Model
+import torch
+from thinc.api import Model, Ops
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d
 
-from .ragged import join, split
+from .ragged import flatten, get_device, join, split, to_torch, to_xp
 
 InT = list[Floats2d]
 # New labels start out this much less probable than the least probable tag: what was learned
 # before decides until they are learned too.
 NEW_TAG_BIAS = -2.0
+# The scores that are the layer's own, whatever the batch.
+LEARNED = ("transitions", "start", "end")
 
 
 @dataclass
@@ -59,8 +62,7 @@ def forward(
     lengths = [len(X) for X in Xs]
     Xf = join(model.ops, Xs, W.shape[1])
     Yf = model.ops.affine(Xf, W, b)
-    names = ("transitions", "start", "end")
-    transitions, start, end = (cast(Any, model.get_param(name)) for name in names)
+    transitions, start, end = (cast(Any, model.get_param(name)) for name in LEARNED)
     scores = CRFScores(split(Yf, lengths), transitions, start, end)
 
     def backprop(d_scores: CRFScores) -> InT:
@@ -68,7 +70,7 @@ def forward(
         model.inc_grad("W", model.ops.gemm(dYf, Xf, trans1=True))
         model.inc_grad("b", dYf.sum(axis=0))
         if model.attrs["learn_transitions"]:
-            for name in names:
+            for name in LEARNED:
                 model.inc_grad(name, getattr(d_scores, name))
         return split(model.ops.gemm(dYf, W), lengths)
 
@@ -105,3 +107,27 @@ def extend_output(layer: Model[InT, CRFScores], nO: int) -> Model[InT, CRFScores
         values[tuple(slice(size) for size in old.shape)] = old
         new.set_param(name, values)
     return new
+
+
+def to_tensors(ops: Ops, scores: CRFScores) -> dict[str, torch.Tensor]:
+    """Share scores with torch.
+
+    ops (Ops): The layer's backend.
+    scores (CRFScores): The scores, not all of the sequences empty.
+    RETURNS (Dict[str, Tensor]): The same, with those of all tokens in one: (N, nO).
+    """
+    device = get_device(ops)
+    learned = {name: to_torch(getattr(scores, name), device) for name in LEARNED}
+    return {"emissions": flatten(ops, scores.emissions, device), **learned}
+
+
+def from_tensors(tensors: dict[str, torch.Tensor], lengths: Sequence[int]) -> CRFScores:
+    """Share scores, or their gradient, with numpy or cupy.
+
+    tensors (Dict[str, Tensor]): What `to_tensors` returns.
+    lengths (Sequence[int]): The number of tokens of each sequence.
+    RETURNS (CRFScores): The same for each sequence.
+    """
+    arrays: dict[str, Any] = {name: to_xp(tensor) for name, tensor in tensors.items()}
+    arrays["emissions"] = split(arrays["emissions"], lengths)
+    return CRFScores(**arrays)

@@ -1,4 +1,3 @@
-import warnings
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
@@ -11,14 +10,14 @@ from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Ops
+from thinc.api import Config, Model
 
-from ..layers.crf import CRFScores, extend_output
-from ..layers.ragged import flatten, get_device, split, to_torch, to_xp
+from ..layers.crf import CRFScores, extend_output, to_tensors
 from ..layers.settings import check_share
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
-from .entity_tags import get_agreeing, get_allowed, get_blocked, get_wrong_spans
+from .entity_objective import EntityObjective
+from .entity_tags import get_allowed, get_blocked
 from .mixin import RNNPipeMixin
 
 DEFAULT_CONFIG = """
@@ -41,8 +40,6 @@ depth = 1
 cell = "lstm"
 """
 
-# The scores that are the model's own, whatever the batch.
-_LEARNED = ("transitions", "start", "end")
 # Entities of a Doc: start, end, label and probability.
 Entities = list[tuple[int, int, int, float]]
 
@@ -268,58 +265,21 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         """
         examples = list(examples)
         validate_examples(examples, "RNNEntityRecognizer.get_loss")
-        docs = [eg.predicted for eg in examples]
-        if not any(map(len, docs)):
-            zeros = {name: 0 * getattr(scores, name) for name in _LEARNED}
-            return 0.0, CRFScores(scores.emissions, **zeros)
-        scheme, labels = self.scheme, self.labels
-        allowed = get_allowed(docs, scheme, labels)
-        agreeing, is_known = get_agreeing(examples, scheme, labels)
-        # Where annotation does what prediction may not, such as to cross the start of a
-        # sentence that was found by an imperfect parser, the annotation is right.
-        allowed[is_known] |= agreeing[is_known]
-        wrong = []
-        if self.cfg["incorrect_spans_key"]:
-            wrong = get_wrong_spans(examples, self.cfg["incorrect_spans_key"], labels)
-        with torch.inference_mode(False), torch.enable_grad():
-            leaves = _to_torch(self.model.ops, scores)
-            for leaf in leaves.values():
-                leaf.requires_grad_()
-            lengths = [len(doc) for doc in docs]
-            # In double precision: a loss is a small difference of large sums.
-            doubles = {name: leaf.double() for name, leaf in leaves.items()}
-            crf = SpanCRF(scheme, **doubles, lengths=lengths)
-            device = leaves["emissions"].device
-            masks = [torch.from_numpy(mask).to(device) for mask in (allowed, agreeing)]
-            if self.model.attrs["output"] == "softmax":
-                loss = crf.get_token_losses(masks[1]).sum()
-            else:
-                losses = crf.get_losses(*masks)
-                possible = losses != torch.inf
-                loss = losses[possible].sum()
-                if not possible.all():
-                    numbers = crf.layout.ranking[~possible].tolist()
-                    warnings.warn(_describe_impossible(self.name, docs, numbers), stacklevel=2)
-            if wrong:
-                loss = loss + crf.get_span_losses(masks[0], wrong).sum()
-            if loss.isnan():
-                raise ValueError(
-                    f"The loss of component {self.name!r} is not a number: training has diverged. "
-                    "Try a lower learn rate, or grad_clip in [training.optimizer]."
-                )
-            grads = torch.autograd.grad(
-                loss, list(leaves.values()), materialize_grads=True, allow_unused=True
-            )
-        gradient: dict[str, Any] = dict(zip(leaves, map(to_xp, grads), strict=True))
-        gradient["emissions"] = split(gradient["emissions"], lengths)
-        return float(loss.detach()), CRFScores(**gradient)
+        objective = EntityObjective(
+            self.name,
+            self.scheme,
+            self.labels,
+            output=self.model.attrs["output"],
+            incorrect_spans_key=self.cfg["incorrect_spans_key"],
+        )
+        return objective.compute_loss(self.model.ops, examples, scores)
 
     def _score(self, docs: list[Doc]) -> tuple[SpanCRF, torch.Tensor]:
         scheme = self.scheme
         # Whatever the weights are, what is not allowed must be worse than what is.
         scores = {
             name: values.nan_to_num(nan=0.0).clamp(-1e6, 1e6)
-            for name, values in _to_torch(self.model.ops, self.model.predict(docs)).items()
+            for name, values in to_tensors(self.model.ops, self.model.predict(docs)).items()
         }
         crf = SpanCRF(scheme, **scores, lengths=[len(doc) for doc in docs])
         allowed = get_allowed(docs, scheme, self.labels)
@@ -330,12 +290,6 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         self.model.set_ref("output", output)
 
 
-def _to_torch(ops: Ops, scores: CRFScores) -> dict[str, torch.Tensor]:
-    device = get_device(ops)
-    tensors = {name: to_torch(getattr(scores, name), device) for name in _LEARNED}
-    return {"emissions": flatten(ops, scores.emissions, device), **tensors}
-
-
 def _set_entities(doc: Doc, spans: list[Span]) -> None:
     if not doc.has_annotation("ENT_IOB"):
         doc.set_ents(spans)
@@ -344,11 +298,3 @@ def _set_entities(doc: Doc, spans: list[Span]) -> None:
     preset = {(ent.start, ent.end): ent for ent in doc.ents}
     new = [span for span in spans if (span.start, span.end) not in preset]
     doc.set_ents([*preset.values(), *new], blocked=get_blocked(doc))
-
-
-def _describe_impossible(name: str, docs: list[Doc], numbers: list[int]) -> str:
-    return (
-        f"Component {name!r} can't learn from {len(numbers)} of {len(docs)} texts, since no "
-        "sequence of entities agrees with what is annotated and with the constraints, such as "
-        f"those of sentence starts. The first is {docs[numbers[0]].text[:60]!r}."
-    )

@@ -1,0 +1,112 @@
+"""What an entity recogniser is trained to do: make what is annotated probable."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy
+import torch
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import Ops
+
+from ..layers.crf import LEARNED, CRFScores, from_tensors, to_tensors
+from ..modules.span_crf import SpanCRF
+from ..modules.tagging_scheme import TaggingScheme
+from .entity_tags import get_agreeing, get_allowed, get_wrong_spans
+
+
+@dataclass(frozen=True)
+class EntityObjective:
+    """The loss of an entity recogniser.
+
+    name (str): The name of the component, for messages.
+    scheme (TaggingScheme): The tags.
+    labels (Sequence[str]): The labels.
+    output (str): "crf", or "softmax" if each token's tag is learned by itself.
+    incorrect_spans_key (Optional[str]): Where in the `spans` of training data there are spans that
+        are known to be no entities.
+    """
+
+    name: str
+    scheme: TaggingScheme
+    labels: Sequence[str]
+    output: str = "crf"
+    incorrect_spans_key: str | None = None
+
+    def compute_loss(
+        self, ops: Ops, examples: Sequence[Example], scores: CRFScores
+    ) -> tuple[float, CRFScores]:
+        """Find the loss, the negative logarithm of the probability of what is annotated, and its
+        gradient.
+
+        ops (Ops): The model's backend.
+        examples (Sequence[Example]): The batch.
+        scores (CRFScores): What the model returned for it.
+        RETURNS (Tuple[float, CRFScores]): The loss and its gradient.
+        RAISES (ValueError): If the loss is no number.
+        """
+        docs = [eg.predicted for eg in examples]
+        if not any(map(len, docs)):
+            zeros = {name: 0 * getattr(scores, name) for name in LEARNED}
+            return 0.0, CRFScores(scores.emissions, **zeros)
+        with torch.inference_mode(False), torch.enable_grad():
+            leaves = to_tensors(ops, scores)
+            for leaf in leaves.values():
+                leaf.requires_grad_()
+            loss = self._get_loss(docs, examples, leaves)
+            if loss.isnan():
+                raise ValueError(
+                    f"The loss of component {self.name!r} is not a number: training has diverged. "
+                    "Try a lower learn rate, or grad_clip in [training.optimizer]."
+                )
+            grads = torch.autograd.grad(
+                loss, list(leaves.values()), materialize_grads=True, allow_unused=True
+            )
+        gradient = dict(zip(leaves, grads, strict=True))
+        return float(loss.detach()), from_tensors(gradient, [len(doc) for doc in docs])
+
+    def _get_loss(
+        self, docs: list[Doc], examples: Sequence[Example], scores: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        # In double precision: a loss is a small difference of large sums.
+        doubles = {name: values.double() for name, values in scores.items()}
+        crf = SpanCRF(self.scheme, **doubles, lengths=[len(doc) for doc in docs])
+        device = scores["emissions"].device
+        masks = self._get_masks(docs, examples)
+        allowed, agreeing = (torch.from_numpy(mask).to(device) for mask in masks)
+        if self.output == "softmax":
+            loss = crf.get_token_losses(agreeing).sum()
+        else:
+            losses = crf.get_losses(allowed, agreeing)
+            possible = losses != torch.inf
+            loss = losses[possible].sum()
+            if not possible.all():
+                self._warn_of_impossible(docs, crf.layout.ranking[~possible].tolist())
+        if self.incorrect_spans_key:
+            wrong = get_wrong_spans(examples, self.incorrect_spans_key, self.labels)
+            if wrong:
+                loss = loss + crf.get_span_losses(allowed, wrong).sum()
+        return loss
+
+    def _get_masks(
+        self, docs: list[Doc], examples: Sequence[Example]
+    ) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """RETURNS (Tuple[ndarray, ndarray]): The tags that are possible, and those of them that
+        agree with the annotation. Each (N, tags)
+        """
+        allowed = get_allowed(docs, self.scheme, self.labels)
+        agreeing, is_known = get_agreeing(examples, self.scheme, self.labels)
+        # Where annotation does what prediction may not, such as to cross the start of a
+        # sentence that was found by an imperfect parser, the annotation is right.
+        allowed[is_known] |= agreeing[is_known]
+        return allowed, agreeing
+
+    def _warn_of_impossible(self, docs: list[Doc], numbers: list[int]) -> None:
+        # At the caller of the component's get_loss.
+        warnings.warn(
+            f"Component {self.name!r} can't learn from {len(numbers)} of {len(docs)} texts, since "
+            "no sequence of entities agrees with what is annotated and with the constraints, such "
+            f"as those of sentence starts. The first is {docs[numbers[0]].text[:60]!r}.",
+            stacklevel=5,
+        )
