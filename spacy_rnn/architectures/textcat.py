@@ -6,6 +6,7 @@ from thinc.layers.resizable import resize_linear_weighted, resize_model
 from thinc.types import Floats2d
 from thinc.util import partial
 
+from ..layers.crop import crop
 from ..layers.ensemble import ensemble
 from ..layers.pool import pool
 from ..layers.settings import check_choice, check_count
@@ -29,6 +30,7 @@ def build_rnn_text_classifier(
     bidirectional: bool | None = None,
     linear_model: Model[list[Doc], Floats2d] | None = None,
     grad_clip_norm: float = 5.0,
+    max_tokens_in_training: int | None = None,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
     """Classify texts by what a recurrent network makes of them, and by their words alone if there
@@ -46,12 +48,17 @@ def build_rnn_text_classifier(
         spacy.TextCatBOW.v3 with `no_output_layer = true`.
     grad_clip_norm (float): Scale the gradients of the attention's weights, no others, down where
         the norm of all of them together is larger than this. 0 turns it off.
+    max_tokens_in_training (Optional[int]): In training, what is pooled of a longer text are only so
+        many tokens in a row, other ones each time. The `linear_model` reads all of it. None reads
+        all of it.
     nO (Optional[int]): The number of labels. Inferred.
     RETURNS (Model[List[Doc], Floats2d]): The model, with a probability for each text and label.
     """
     check_pooling(pooling)
     check_count("attention_width", attention_width, 1)
     check_count("attention_heads", attention_heads, 1)
+    if max_tokens_in_training is not None:
+        check_count("max_tokens_in_training", max_tokens_in_training, 1)
     shim = TorchShim(
         "pooling",
         Pooling,
@@ -69,7 +76,8 @@ def build_rnn_text_classifier(
         Linear(nO, init_W=zero_init),
         resize_layer=partial(resize_linear_weighted, fill_defaults={"W": 0, "b": new_bias}),
     )
-    classifiers: list[Model[list[Doc], Floats2d]] = [chain(chain(tok2vec, pooled), output)]
+    embed = crop(tok2vec, max_tokens_in_training)
+    classifiers: list[Model[list[Doc], Floats2d]] = [chain(chain(embed, pooled), output)]
     if linear_model is not None:
         check_linear_model(linear_model, exclusive_classes)
         classifiers.append(linear_model)

@@ -437,6 +437,24 @@ def test_training_in_pieces_learns():
     assert nlp.evaluate(examples)["cats_score"] == 1.0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_on_parts_of_texts_learns(kind):
+    # None of these parts is a whole text.
+    nlp = make_nlp(kind, linear=True, max_tokens_in_training=3)
+    examples = make_examples(nlp, kind, [(f"{text} " * 3, labels) for text, labels in TEXTS])
+    optimizer = Adam(0.02)
+    with count_calls("spacy_rnn.layers.pool.flatten") as calls:
+        for _ in range(60):
+            nlp.update(examples, sgd=optimizer)
+    pooled = [len(X) for _, Xs, _ in calls for X in Xs if X.shape[1] == 16]
+    assert set(pooled) == {3}
+    assert nlp.evaluate(examples)["cats_score"] == 1.0
+    # Whole texts again
+    stored = make_nlp(kind, linear=True).from_bytes(nlp.to_bytes())
+    texts = [eg.text for eg in examples]
+    numpy.testing.assert_array_equal(read(stored.pipe(texts)), read(nlp.pipe(texts)))
+
+
 def test_attention_is_stored_and_drawn(trained):
     doc = trained("A <good> film.\n")
     weights = doc.user_data["looked_at"]
@@ -476,6 +494,7 @@ def test_attention_that_is_not_there():
         ({"pooling": ["max", "max"]}, "each of them once"),
         ({"attention_heads": 0}, "attention_heads = 0"),
         ({"attention_width": -1}, "attention_width = -1"),
+        ({"max_tokens_in_training": 0}, "max_tokens_in_training = 0"),
         ({"bidirectional": False}, "bidirectional = False"),
         ({"linear_model": {**BOW, "no_output_layer": False}}, "no_output_layer = true"),
         ({"linear_model": {**BOW, "exclusive_classes": False}}, "exclusive_classes = True"),

@@ -1,0 +1,73 @@
+"""Training on a part of each long text."""
+
+from collections.abc import Callable
+
+import numpy
+from spacy.pipeline.tok2vec import Tok2VecListener
+from spacy.tokens import Doc
+from thinc.api import Model
+from thinc.types import Floats2d
+from thinc.util import partial
+
+from .bilm_listener import get_link
+
+InT = list[Doc]
+OutT = list[Floats2d]
+
+
+def crop(tok2vec: Model[InT, OutT], max_tokens: int | None) -> Model[InT, OutT]:
+    """Read only some tokens of long texts in training, in a row, other ones each time: faster, and
+    what is learned does not hang on what the rest of the same text happens to say. All of a text is
+    read in prediction.
+
+    tok2vec (Model[List[Doc], List[Floats2d]]): Embeds the tokens. Where it listens to another
+        component, which reads all of a text anyway, its output is cut.
+    max_tokens (Optional[int]): How many tokens; None for all.
+    RETURNS (Model[List[Doc], List[Floats2d]]): The layer, with a row for each token that is read.
+    """
+    return Model(
+        "crop",
+        partial(forward, max_tokens),
+        init=init,
+        dims={"nO": tok2vec.maybe_get_dim("nO")},
+        layers=[tok2vec],
+    )
+
+
+def forward(
+    max_tokens: int | None, model: Model[InT, OutT], docs: InT, is_train: bool
+) -> tuple[OutT, Callable[[OutT], InT]]:
+    """Embed a batch."""
+    (tok2vec,) = model.layers
+    if not is_train or max_tokens is None or all(len(doc) <= max_tokens for doc in docs):
+        return tok2vec(docs, is_train)
+    parts = [_choose(len(doc), max_tokens) for doc in docs]
+    if not _listens(tok2vec):
+        return tok2vec([doc[part] for doc, part in zip(docs, parts, strict=True)], is_train)
+    Xs, backprop = tok2vec(docs, is_train)
+
+    def backprop_cropped(dYs: OutT) -> InT:
+        dXs = [model.ops.alloc2f(*X.shape) for X in Xs]
+        for dX, part, dY in zip(dXs, parts, dYs, strict=True):
+            dX[part] = dY
+        return backprop(dXs)
+
+    return [X[part] for X, part in zip(Xs, parts, strict=True)], backprop_cropped
+
+
+def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
+    """Initialise the embedding, and take over its width."""
+    (tok2vec,) = model.layers
+    tok2vec.initialize(X=X, Y=Y)
+    if tok2vec.has_dim("nO"):
+        model.set_dim("nO", tok2vec.get_dim("nO"), force=True)
+
+
+def _choose(length: int, max_tokens: int) -> slice:
+    start = numpy.random.randint(max(length - max_tokens, 0) + 1)
+    return slice(start, start + min(length, max_tokens))
+
+
+def _listens(tok2vec: Model) -> bool:
+    # Listeners know the Docs of a batch, and no parts of them.
+    return any(isinstance(node, Tok2VecListener) or get_link(node) for node in tok2vec.walk())

@@ -1,0 +1,115 @@
+"""Training on a part of each long text."""
+
+import numpy
+import pytest
+import spacy
+from spacy.ml.models import build_Tok2Vec_model
+from spacy.pipeline.tok2vec import Tok2VecListener
+from spacy.tokens import Doc
+from thinc.api import Model, Relu, chain, fix_random_seed, with_array
+
+from spacy_rnn.architectures.embed import build_lexeme_embed
+from spacy_rnn.architectures.encoder import build_rnn_encoder
+from spacy_rnn.layers.crop import crop
+
+
+def number(n):
+    return [f"w{i}" for i in range(n)]
+
+
+def make_reader():
+    """Give each token its number in its Doc, and collect the gradient."""
+    gradients = []
+
+    def forward(model, docs, is_train):
+        Xs = [numpy.array([[int(t.text[1:])] for t in doc], "f").reshape(-1, 1) for doc in docs]
+        return Xs, lambda dYs: gradients.append(dYs) or []
+
+    return Model("reader", forward, dims={"nO": 1}), gradients
+
+
+@pytest.fixture
+def docs():
+    vocab = spacy.blank("en").vocab
+    return [Doc(vocab, words=number(n)) for n in (50, 0, 4, 3, 11)]
+
+
+def test_reads_a_few_tokens_in_a_row_in_training(docs):
+    fix_random_seed(0)
+    model, _ = make_reader()
+    model = crop(model, 4)
+    starts = set()
+    for _ in range(100):
+        Xs, _ = model(docs, True)
+        assert [len(X) for X in Xs] == [4, 0, 4, 3, 4]
+        for X in Xs:
+            assert (numpy.diff(X[:, 0]) == 1).all()
+        starts.add(int(Xs[-1][0, 0]))
+    # Each place there is, the first and the last too.
+    assert starts == set(range(8))
+    assert [len(X) for X in model.predict(docs)] == [50, 0, 4, 3, 11]
+
+
+def test_same_seed_same_parts(docs):
+    read = []
+    for _ in range(2):
+        fix_random_seed(1)
+        model, _ = make_reader()
+        Xs, _ = crop(model, 4)(docs, True)
+        read.append(numpy.concatenate(Xs))
+    numpy.testing.assert_array_equal(*read)
+
+
+def test_short_texts_are_as_without(docs):
+    fix_random_seed(1)
+    before = numpy.random.get_state()[2]
+    model, _ = make_reader()
+    assert [len(X) for X in crop(model, 50)(docs, True)[0]] == [50, 0, 4, 3, 11]
+    assert numpy.random.get_state()[2] == before
+
+
+def test_gradient_of_what_was_read(docs):
+    model, gradients = make_reader()
+    Ys, backprop = crop(model, 4)(docs, True)
+    backprop([Y + 1 for Y in Ys])
+    for dX, Y in zip(gradients[0], Ys, strict=True):
+        numpy.testing.assert_array_equal(dX, Y + 1)
+
+
+def test_output_of_a_listener_is_cut(docs):
+    encoder, gradients = make_reader()
+    listener = Tok2VecListener("tok2vec", width=1)
+    Xs, backprop = encoder(docs, True)
+    listener.receive(Tok2VecListener.get_batch_id(docs), Xs, backprop)
+    layer = with_array(Relu(1, 1, init_W=set_one))
+    Ys, backprop = crop(chain(listener, layer), 4).initialize()(docs, True)
+    assert [len(Y) for Y in Ys] == [4, 0, 4, 3, 4]
+    assert (numpy.diff(Ys[0][:, 0]) == 1).all()
+    backprop([numpy.ones_like(Y) for Y in Ys])
+    for X, Y, dX in zip(Xs, Ys, gradients[0], strict=True):
+        # Zero was not let through by the rectifier.
+        expected = numpy.isin(X, Y) & (X > 0)
+        numpy.testing.assert_array_equal(dX, expected.astype("f"))
+
+
+def set_one(ops, shape):
+    return ops.alloc_f(shape) + 1
+
+
+def test_real_layers_read_a_part_as_a_text(docs):
+    fix_random_seed(0)
+    embed = build_lexeme_embed(width=8, word_dropout=0)
+    tok2vec = build_Tok2Vec_model(embed, build_rnn_encoder(width=4, dropout=0))
+    model = crop(tok2vec, 4).initialize(X=docs)
+    assert model.get_dim("nO") == 4
+    fix_random_seed(2)
+    Ys, backprop = model(docs, True)
+    fix_random_seed(2)
+    starts = [numpy.random.randint(max(len(doc) - 4, 0) + 1) for doc in docs]
+    parts = [
+        Doc(doc.vocab, words=[token.text for token in doc[start : start + 4]])
+        for doc, start in zip(docs, starts, strict=True)
+    ]
+    for Y, expected in zip(Ys, tok2vec.predict(parts), strict=True):
+        numpy.testing.assert_allclose(Y, expected, atol=1e-5)
+    backprop(Ys)
