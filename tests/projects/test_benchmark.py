@@ -13,7 +13,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
-from spacy.util import load_model_from_config
+from spacy.util import dict_to_dot, load_model_from_config
 from spacy.vocab import Vocab
 from thinc.api import Config
 from weasel.util import load_project_config
@@ -228,18 +228,17 @@ def test_benchmark_folds(scripts: SimpleNamespace) -> None:
     assert counts == [0, 1, 3, 0, 1, 5, 0, 1, 5]
 
 
-def test_benchmark_changes_our_training_for_a_corpus(scripts: SimpleNamespace) -> None:
+def test_benchmark_changes_our_config_for_a_corpus(scripts: SimpleNamespace) -> None:
     for name, system in scripts.systems.SYSTEMS.items():
         if not system.is_ours:
             continue
         config = scripts.systems.get_config(name)
-        for changes in system.task.training.values():
-            dotted = {f"training.{key}": value for key, value in changes.items()}
-            changed = scripts.accuracy.override(config, dotted)
-            assert changed["training"]["max_steps"] == changes["max_steps"]
-            assert changed["training"]["batcher"]["size"] == changes["batcher.size"]
-            assert changed["training"].keys() == config["training"].keys()
-            assert changed["training"]["seed"] == "${system.seed}"
+        before = dict_to_dot(config)
+        for corpus, changes in system.task.changes.items():
+            assert corpus in system.task.corpora
+            after = dict_to_dot(scripts.accuracy.override(config, changes))
+            assert after == {**before, **changes} and after.keys() == before.keys()
+            assert after != before
 
 
 def test_benchmark_compares_fold_with_fold(scripts: SimpleNamespace) -> None:

@@ -104,8 +104,7 @@ def run_training(
     """
     config = get_config(name, corpus)
     if SYSTEMS[name].is_ours:
-        changes = SYSTEMS[name].task.training.get(corpus, {})
-        config = override(config, {f"training.{key}": value for key, value in changes.items()})
+        config = override(config, SYSTEMS[name].task.changes.get(corpus, {}))
     commit, dirty = get_commit()
     result = Accuracy(name, corpus, seed, commit, dirty, hash_config(config), hash_code())
     result.bilm = hash_bilm(name, corpus)
