@@ -1,18 +1,29 @@
 """Training on a part of each long text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy
-from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 from thinc.util import partial
 
-from .bilm_listener import get_link
-
 InT = list[Doc]
 OutT = list[Floats2d]
+
+_reads_all: ContextVar[bool] = ContextVar("reads_all", default=False)
+
+
+@contextmanager
+def whole_texts() -> Iterator[None]:
+    """In it, all of a text is read in training too: for models that are to be compared."""
+    token = _reads_all.set(True)
+    try:
+        yield
+    finally:
+        _reads_all.reset(token)
 
 
 def crop(tok2vec: Model[InT, OutT], max_tokens: int | None) -> Model[InT, OutT]:
@@ -39,11 +50,11 @@ def forward(
 ) -> tuple[OutT, Callable[[OutT], InT]]:
     """Embed a batch."""
     (tok2vec,) = model.layers
-    if not is_train or max_tokens is None or all(len(doc) <= max_tokens for doc in docs):
+    if not is_train or max_tokens is None or _reads_all.get():
         return tok2vec(docs, is_train)
     parts = [_choose(len(doc), max_tokens) for doc in docs]
     if not _listens(tok2vec):
-        return tok2vec([doc[part] for doc, part in zip(docs, parts, strict=True)], is_train)
+        return tok2vec([_cut(doc, part) for doc, part in zip(docs, parts, strict=True)], is_train)
     Xs, backprop = tok2vec(docs, is_train)
 
     def backprop_cropped(dYs: OutT) -> InT:
@@ -64,10 +75,17 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
 
 
 def _choose(length: int, max_tokens: int) -> slice:
-    start = numpy.random.randint(max(length - max_tokens, 0) + 1)
-    return slice(start, start + min(length, max_tokens))
+    # No random number is drawn where there is nothing to choose.
+    start = numpy.random.randint(length - max_tokens + 1) if length > max_tokens else 0
+    return slice(start, min(start + max_tokens, length))
+
+
+def _cut(doc: Doc, part: slice) -> Doc:
+    # Not every layer of spaCy's takes a Span.
+    return doc if part == slice(0, len(doc)) else doc[part].as_doc()
 
 
 def _listens(tok2vec: Model) -> bool:
-    # Listeners know the Docs of a batch, and no parts of them.
-    return any(isinstance(node, Tok2VecListener) or get_link(node) for node in tok2vec.walk())
+    # Listeners know the Docs of a batch, and no parts of them. What spaCy and its packages for
+    # transformers have of them has no class in common, but is called so.
+    return any("listener" in node.name for node in tok2vec.walk())

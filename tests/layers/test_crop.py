@@ -1,16 +1,19 @@
 """Training on a part of each long text."""
 
+from functools import partial
+
 import numpy
 import pytest
 import spacy
-from spacy.ml.models import build_Tok2Vec_model
+from spacy.ml.models import CharacterEmbed, MultiHashEmbed, build_Tok2Vec_model
 from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
-from thinc.api import Model, Relu, chain, fix_random_seed, with_array
+from thinc.api import Adam, Model, Relu, chain, concatenate, fix_random_seed, with_array
 
 from spacy_rnn.architectures.embed import build_lexeme_embed
 from spacy_rnn.architectures.encoder import build_rnn_encoder
-from spacy_rnn.layers.crop import crop
+from spacy_rnn.layers.bilm_listener import bilm_listener
+from spacy_rnn.layers.crop import crop, whole_texts
 
 
 def number(n):
@@ -60,12 +63,19 @@ def test_same_seed_same_parts(docs):
     numpy.testing.assert_array_equal(*read)
 
 
-def test_short_texts_are_as_without(docs):
-    fix_random_seed(1)
-    before = numpy.random.get_state()[2]
+def test_short_texts_are_read_as_they_are(docs):
+    seen = []
+    model = crop(Model("seen", lambda model, docs, is_train: (seen.extend(docs) or [], None)), 50)
+    model(docs, True)
+    assert all(doc is given for doc, given in zip(seen, docs, strict=True))
+
+
+def test_whole_texts_where_asked_for(docs):
     model, _ = make_reader()
-    assert [len(X) for X in crop(model, 50)(docs, True)[0]] == [50, 0, 4, 3, 11]
-    assert numpy.random.get_state()[2] == before
+    model = crop(model, 4)
+    with whole_texts():
+        assert [len(X) for X in model(docs, True)[0]] == [50, 0, 4, 3, 11]
+    assert [len(X) for X in model(docs, True)[0]] == [4, 0, 4, 3, 4]
 
 
 def test_gradient_of_what_was_read(docs):
@@ -96,20 +106,62 @@ def set_one(ops, shape):
     return ops.alloc_f(shape) + 1
 
 
-def test_real_layers_read_a_part_as_a_text(docs):
+@pytest.mark.parametrize("wrap", [lambda node: node, lambda node: concatenate(node, node)])
+def test_output_of_a_language_model_is_cut(docs, wrap):
+    n_layers, width = 3, 4
+    if not Doc.has_extension("bilm"):
+        Doc.set_extension("bilm", default=None)
+    for doc in docs:
+        doc._.bilm = numpy.random.random((n_layers, len(doc), width)).astype("f")
+    listener = chain(
+        bilm_listener("*"), Model("last", lambda model, Xs, is_train: ([X[-1] for X in Xs], None))
+    )
+    Ys, _ = crop(wrap(listener), 4)(docs, True)
+    assert [len(Y) for Y in Ys] == [4, 0, 4, 3, 4]
+    last = docs[0]._.bilm[-1]
+    assert any((Ys[0][:, :width] == last[i : i + 4]).all() for i in range(47))
+
+
+def test_width_that_is_known_later(docs):
+    def init(node, X=None, Y=None):
+        node.set_dim("nO", 7)
+
+    node = Model("later", lambda model, docs, is_train: ([], None), init=init, dims={"nO": None})
+    model = crop(node, 4)
+    assert not model.has_dim("nO")
+    assert model.initialize(X=docs).get_dim("nO") == 7
+
+
+@pytest.mark.parametrize(
+    "embed",
+    [
+        partial(build_lexeme_embed, 8, word_dropout=0),
+        partial(
+            MultiHashEmbed,
+            width=8,
+            attrs=["NORM", "SHAPE"],
+            rows=[50, 50],
+            include_static_vectors=False,
+        ),
+        partial(CharacterEmbed, 8, 50, 4, 4, include_static_vectors=False),
+    ],
+    ids=["lexeme", "multi_hash", "character"],
+)
+def test_a_part_is_read_as_a_text(docs, embed):
     fix_random_seed(0)
-    embed = build_lexeme_embed(width=8, word_dropout=0)
-    tok2vec = build_Tok2Vec_model(embed, build_rnn_encoder(width=4, dropout=0))
+    tok2vec = build_Tok2Vec_model(embed(), build_rnn_encoder(width=4, dropout=0))
     model = crop(tok2vec, 4).initialize(X=docs)
-    assert model.get_dim("nO") == 4
     fix_random_seed(2)
     Ys, backprop = model(docs, True)
     fix_random_seed(2)
-    starts = [numpy.random.randint(max(len(doc) - 4, 0) + 1) for doc in docs]
+    starts = [numpy.random.randint(len(doc) - 3) if len(doc) > 4 else 0 for doc in docs]
     parts = [
         Doc(doc.vocab, words=[token.text for token in doc[start : start + 4]])
         for doc, start in zip(docs, starts, strict=True)
     ]
     for Y, expected in zip(Ys, tok2vec.predict(parts), strict=True):
         numpy.testing.assert_allclose(Y, expected, atol=1e-5)
-    backprop(Ys)
+    before = tok2vec.to_bytes()
+    backprop([Y + 1 for Y in Ys])
+    model.finish_update(Adam(0.1))
+    assert tok2vec.to_bytes() != before

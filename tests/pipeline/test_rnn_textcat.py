@@ -439,9 +439,9 @@ def test_training_in_pieces_learns():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_on_parts_of_texts_learns(kind):
-    # None of these parts is a whole text.
-    nlp = make_nlp(kind, linear=True, max_tokens_in_training=3)
-    examples = make_examples(nlp, kind, [(f"{text} " * 3, labels) for text, labels in TEXTS])
+    nlp = make_nlp(kind, max_tokens_in_training=3)
+    # None of the parts is a whole text.
+    examples = make_examples(nlp, kind, [(f"{text} " * 4, labels) for text, labels in TEXTS])
     optimizer = Adam(0.02)
     with count_calls("spacy_rnn.layers.pool.flatten") as calls:
         for _ in range(60):
@@ -449,10 +449,35 @@ def test_training_on_parts_of_texts_learns(kind):
     pooled = [len(X) for _, Xs, _ in calls for X in Xs if X.shape[1] == 16]
     assert set(pooled) == {3}
     assert nlp.evaluate(examples)["cats_score"] == 1.0
-    # Whole texts again
-    stored = make_nlp(kind, linear=True).from_bytes(nlp.to_bytes())
+    # Weights are the same, whatever the setting.
+    stored = make_nlp(kind).from_bytes(nlp.to_bytes())
     texts = [eg.text for eg in examples]
     numpy.testing.assert_array_equal(read(stored.pipe(texts)), read(nlp.pipe(texts)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bag_of_words_reads_all_of_a_text(kind):
+    nlp = make_nlp(kind, linear=True, max_tokens_in_training=3)
+    examples = make_examples(nlp, kind, [(f"{text} " * 4, labels) for text, labels in TEXTS])
+    bag = nlp.get_pipe(kind).model.layers[1]
+    seen = []
+    forward = bag._func
+    bag._func = lambda model, docs, is_train: seen.append(docs) or forward(model, docs, is_train)
+    nlp.update(examples, sgd=Adam(0.02))
+    assert [list(map(len, docs)) for docs in seen] == [[len(eg) for eg in examples]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rehearsal_reads_whole_texts(kind):
+    config = make_model(kind, max_tokens_in_training=1)
+    config["tok2vec"]["embed"]["word_dropout"] = 0.0
+    nlp = make_nlp(kind, steps=60, component={"model": config})
+    examples = make_examples(nlp, kind)
+    optimizer = nlp.resume_training()
+    optimizer.learn_rate = 0.0
+    losses = nlp.rehearse(examples, sgd=optimizer)
+    # The model is still its own teacher.
+    assert losses[kind] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_attention_is_stored_and_drawn(trained):

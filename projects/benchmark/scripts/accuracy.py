@@ -102,9 +102,7 @@ def run_training(
     force (bool): Whether to train even so.
     RETURNS (Accuracy): The outcome.
     """
-    config = get_config(name, corpus)
-    if SYSTEMS[name].is_ours:
-        config = override(config, SYSTEMS[name].task.changes.get(corpus, {}))
+    config = get_training_config(name, corpus)
     commit, dirty = get_commit()
     result = Accuracy(name, corpus, seed, commit, dirty, hash_config(config), hash_code())
     result.bilm = hash_bilm(name, corpus)
@@ -132,6 +130,14 @@ def run_training(
     path = save_accuracy(result, results)
     msg.good(f"{path.name}: {result.scores['test']:.4f} on test, {seconds / 60:.1f} minutes")
     return result
+
+
+def get_training_config(name: str, corpus: str) -> Config:
+    """Get the training config of a system, with what is changed for a corpus."""
+    config = get_config(name, corpus)
+    if not SYSTEMS[name].is_ours:
+        return config
+    return override(config, SYSTEMS[name].task.changes.get(corpus, {}))
 
 
 def override(config: Config, changes: dict[str, Any]) -> Config:
