@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What is compiled, and has to be again where it changed.
+SOURCES := $(filter-out %/_rnn.c,$(wildcard spacy_rnn/modules/compiled/*.[ch])) \
+	spacy_rnn/modules/compiled/_rnn.pyx
 # Where real data lies, for the tests that use it; they are skipped without.
 export SPACY_RNN_DATA ?=
 
@@ -26,9 +29,10 @@ bench: $(VENV)/.installed-bench
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f spacy_rnn/modules/compiled/_rnn.c spacy_rnn/modules/compiled/*.so
 	rm -rf projects/*/corpus projects/*/training projects/*/metrics
 
-$(VENV)/.installed: setup.cfg constraints.txt
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml constraints.txt $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --constraint constraints.txt --editable .
 	touch $@

@@ -6,6 +6,7 @@ import torch
 from wasabi import msg
 
 from ..about import __version__
+from ..modules.compiled import INSTRUCTIONS
 
 
 def info_cli() -> None:
@@ -19,6 +20,7 @@ def info_cli() -> None:
             "torch": torch.__version__,
             "Python": platform.python_version(),
             "Platform": platform.platform(),
+            "Compiled kernels": INSTRUCTIONS or "none",
             "Threads": torch.get_num_threads(),
             "GPU": gpu,
         },

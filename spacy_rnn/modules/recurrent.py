@@ -9,10 +9,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .batching import Bucket, StepMajor, make_buckets, permute
 from .cells import make_layer
+from .compiled import can_predict, can_train
 from .dropout import locked_dropout
 from .kernels import get_kernel_dtype, run_direction
 from .long_sequences import Limits, run_pieces, run_truncated
-from .recurrence import run_layer
+from .recurrence import get_product_dtype, run_layer
 from .workers import run_tasks
 
 
@@ -68,8 +69,12 @@ class RecurrentStack(nn.Module):
         limits (Limits): How much of a sequence is computed at a time.
         RETURNS (Tensor): The last layer's hidden states. (N, nO)
         """
-        path = choose_path(X.device, is_train)
-        if not is_train and max(lengths, default=0) > limits.max_tokens:
+        longest = max(lengths, default=0)
+        is_truncated = is_train and limits.k2 is not None and longest > limits.k2
+        path = choose_path(cast(nn.RNNBase, self.layers[0]), X, is_train, is_truncated)
+        if path == "compiled":
+            return self._run_compiled(X, lengths, dropout if is_train else 0.0, is_train)
+        if not is_train and longest > limits.max_tokens:
             return self._run_long(X, lengths, limits)
         if path == "bucketed":
             return self._run_bucketed(X, lengths)
@@ -83,6 +88,21 @@ class RecurrentStack(nn.Module):
             Y = self._finish_layer(i, X, self._run_layer(i, X, layout, path, limits))
             X = locked_dropout(Y, layout.rows, n_rows, dropout)
         return permute(X, layout.inverse, layout.order)
+
+    def _run_compiled(
+        self, X: torch.Tensor, lengths: list[int], dropout: float, is_train: bool
+    ) -> torch.Tensor:
+        # Imported late, as it may not have been built.
+        from .compiled.prediction import predict_layer
+        from .compiled.training import train_layer
+
+        run = train_layer if is_train else predict_layer
+        rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+        X = locked_dropout(X, rows, len(lengths), dropout)
+        for i, layer in enumerate(self.layers):
+            Y = self._finish_layer(i, X, run(cast(nn.RNNBase, layer), X, lengths))
+            X = locked_dropout(Y, rows, len(lengths), dropout)
+        return X
 
     def _run_layer(
         self, i: int, X: torch.Tensor, layout: StepMajor, path: str, limits: Limits
@@ -142,16 +162,22 @@ class RecurrentStack(nn.Module):
         Y.index_copy_(0, bucket.target, cells)
 
 
-def choose_path(device: torch.device, is_train: bool) -> str:
+def choose_path(layer: nn.RNNBase, X: torch.Tensor, is_train: bool, is_truncated: bool) -> str:
     """Decide how a stack runs: the one place for it, by measurement (see the benchmark project).
 
-    On a GPU, cuDNN takes packed batches as they are. On a CPU, the fastest kernels without
-    gradients want rectangles, and those with gradients are ours.
+    On a GPU, cuDNN takes packed batches as they are. On a CPU, our compiled kernels are fastest
+    where there are some. Of torch's, the fastest without gradients want rectangles; with gradients
+    our own steps are faster than torch's.
 
-    device (torch.device): Where the stack is.
+    layer (nn.RNNBase): One of the stack's layers.
+    X (Tensor): Its input.
     is_train (bool): Whether gradients will be asked for.
-    RETURNS (str): "packed", "bucketed" or "stepwise".
+    is_truncated (bool): Whether they are asked for piece by piece.
+    RETURNS (str): "packed", "compiled", "bucketed" or "stepwise".
     """
-    if device.type != "cpu":
+    if X.device.type != "cpu":
         return "packed"
+    in_single = get_product_dtype(X) is torch.float32
+    if in_single and not is_truncated and (can_train if is_train else can_predict)(layer, X):
+        return "compiled"
     return "stepwise" if is_train else "bucketed"

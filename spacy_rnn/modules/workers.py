@@ -5,7 +5,7 @@ on several threads: recurrent kernels on a CPU, whose time steps are too short t
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
@@ -27,6 +27,23 @@ def run_tasks(tasks: Sequence[Callable[[], T]]) -> list[T]:
         return [_run_inference(task) for task in tasks]
     pool = _get_pool(n_threads)
     return list(pool.map(_run_inference, tasks))
+
+
+def count_workers() -> int:
+    """RETURNS (int): How many threads run tasks beside this one: none where torch has only one
+    thread, as in the tasks themselves.
+    """
+    n_threads = torch.get_num_threads()
+    return n_threads if n_threads > 1 else 0
+
+
+def start_task(task: Callable[[], T]) -> "Future[T]":
+    """Start a task on one thread of torch's, and go on. Gradients are not recorded.
+
+    task (Callable[[], T]): What to run.
+    RETURNS (Future[T]): What it will return.
+    """
+    return _get_pool(torch.get_num_threads()).submit(_run_inference, task)
 
 
 def _run_inference(task: Callable[[], T]) -> T:

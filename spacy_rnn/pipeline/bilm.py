@@ -70,6 +70,9 @@ class BiLM(RNNPipeMixin, TrainablePipe):
     cache_mb (int): Memory for what texts were encoded to, in training, in megabytes.
     """
 
+    # What is predicted takes kilobytes for each token, and the threads are busy with one window.
+    predicts_ahead = False
+
     def __init__(
         self,
         vocab: Vocab,

@@ -47,6 +47,9 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
     name (str): The component's name.
     """
 
+    # What is predicted takes kilobytes for each token, and the threads are busy with one window.
+    predicts_ahead = False
+
     def __init__(self, vocab: Vocab, model: Model, name: str = "rnn_lm"):
         self.vocab = vocab
         self.model = model

@@ -10,6 +10,8 @@ from spacy_rnn.modules.long_sequences import Limits
 
 from .test_recurrent import CELL, LENGTHS, assert_close, make_stack
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 
 @pytest.mark.parametrize("extras", [{}, {"residual": True, "layer_norm": True}])
 @given(CELL, st.booleans(), LENGTHS, st.integers(1, 8))
@@ -76,6 +78,8 @@ def test_long_and_empty_sequences_only():
 
 
 def test_predictions_in_pieces_compute_no_more_than_a_piece(monkeypatch):
+    # The compiled kernels need no pieces.
+    monkeypatch.setattr("spacy_rnn.modules.recurrent.choose_path", lambda *a: "bucketed")
     stack, sizes = make_stack(), []
 
     def spy(layer, direction, X, *args):

@@ -4,8 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_rnn.modules.cells import CELLS
+from spacy_rnn.modules.compiled import INSTRUCTIONS
 from spacy_rnn.modules.kernels import has_bfloat16
 from spacy_rnn.modules.recurrent import RecurrentStack, choose_path
+
+pytestmark = pytest.mark.usefixtures("kernels")
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any)
 CELL = st.sampled_from(sorted(CELLS))
@@ -149,11 +152,19 @@ def test_initialisation_follows_the_literature():
     assert irnn.mode == "RNN_RELU"
 
 
-def test_path_is_chosen_by_device_and_mode():
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert choose_path(cpu, is_train=False) == "bucketed"
-    assert choose_path(cpu, is_train=True) == "stepwise"
-    assert {choose_path(gpu, is_train=mode) for mode in (True, False)} == {"packed"}
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_path_is_chosen_by_cell_device_precision_and_mode(cell, kernels):
+    layer, X = make_stack(cell).layers[0], torch.zeros(1, 6)
+    is_compiled = kernels == "compiled" and INSTRUCTIONS is not None
+    predicts, trains = is_compiled and cell in ("lstm", "gru"), is_compiled and cell == "lstm"
+    assert choose_path(layer, X, False, False) == ("compiled" if predicts else "bucketed")
+    assert choose_path(layer, X, True, False) == ("compiled" if trains else "stepwise")
+    assert choose_path(layer, X, True, True) == "stepwise"
+    with torch.autocast("cpu"):
+        assert choose_path(layer, X, False, False) == "bucketed"
+        assert choose_path(layer, X, True, False) == "stepwise"
+    elsewhere = X.to("meta")
+    assert {choose_path(layer, elsewhere, mode, False) for mode in (True, False)} == {"packed"}
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
@@ -186,6 +197,7 @@ def test_packed_path_agrees(monkeypatch):
 
 
 def test_predictions_without_torchs_private_kernels_agree(monkeypatch):
+    monkeypatch.setattr("spacy_rnn.modules.recurrent.choose_path", lambda *a: "bucketed")
     stack = make_stack()
     X, lengths = torch.randn(22, 6), [3, 9, 0, 1, 9]
     with torch.inference_mode():

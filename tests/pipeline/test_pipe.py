@@ -6,12 +6,13 @@ import tracemalloc
 import numpy
 import pytest
 import spacy
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
 from spacy_rnn.pipeline import mixin
-from spacy_rnn.pipeline.mixin import TOKEN_BUDGET, read_windows
+from spacy_rnn.pipeline.mixin import TOKEN_BUDGET, predict_ahead, read_windows
 
 from ..conftest import make_nlp
 from .test_rnn_tagger import get_tags
@@ -49,12 +50,64 @@ def test_nothing_is_read_ahead_with_batch_size_one(trained_nlp):
 def test_a_window_is_wide_whatever_the_batch_size(trained_nlp, monkeypatch):
     pipe = trained_nlp.get_pipe("rnn_tagger")
     sizes = []
-    annotate = type(pipe)._annotate
+    predict = type(pipe).predict
     monkeypatch.setattr(
-        type(pipe), "_annotate", lambda self, docs: sizes.append(len(docs)) or annotate(self, docs)
+        type(pipe), "predict", lambda self, docs: sizes.append(len(docs)) or predict(self, docs)
     )
     list(trained_nlp.pipe(TEXTS * 10, batch_size=2))
     assert sizes == [80]
+
+
+@given(st.lists(st.integers(1, 9), max_size=20), st.integers(0, 3))
+def test_windows_are_predicted_ahead_in_order(sizes, n_ahead):
+    vocab = spacy.blank("en").vocab
+    windows = [[Doc(vocab, words=["a"] * size)] for size in sizes]
+    read = []
+
+    def predict(docs):
+        if len(docs[0]) == 7:
+            raise ValueError("seven")
+        return len(docs[0]), threading.current_thread()
+
+    stream = (read.append(window) or window for window in windows)
+    for i, (window, get) in enumerate(predict_ahead(predict, stream, 5, n_ahead)):
+        assert window is windows[i]
+        # No more are kept than may be computed, and the one that is waited for.
+        assert len(read) <= i + 1 + n_ahead
+        if sizes[i] == 7:
+            with pytest.raises(ValueError, match="seven"):
+                get()
+            continue
+        size, thread = get()
+        assert size == sizes[i]
+        assert (thread is threading.current_thread()) == (n_ahead == 0 or size < 5)
+    assert read == windows
+
+
+@pytest.mark.parametrize("batch_size, is_ahead", [(1, False), (64, True)])
+def test_threads_predict_what_one_does(trained_nlp, monkeypatch, batch_size, is_ahead):
+    monkeypatch.setattr(mixin, "TOKEN_BUDGET", 20)
+    threads = set()
+    pipe = trained_nlp.get_pipe("rnn_tagger")
+    predict = type(pipe).predict
+    monkeypatch.setattr(
+        type(pipe),
+        "predict",
+        lambda self, docs: threads.add(threading.get_ident()) or predict(self, docs),
+    )
+    n_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        docs = list(trained_nlp.pipe(TEXTS * 20, batch_size=batch_size))
+        assert (threads != {threading.get_ident()}) == is_ahead
+        torch.set_num_threads(1)
+        threads.clear()
+        expected = list(trained_nlp.pipe(TEXTS * 20, batch_size=batch_size))
+        assert threads == {threading.get_ident()}
+    finally:
+        torch.set_num_threads(n_threads)
+    for doc, other in zip(docs, expected, strict=True):
+        assert [token.tag_ for token in doc] == [token.tag_ for token in other]
 
 
 @settings(max_examples=10)

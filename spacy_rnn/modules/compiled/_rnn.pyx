@@ -1,0 +1,299 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
+"""Recurrent layers on a CPU, compiled: what `rnn.h` describes, for numpy's arrays."""
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t
+
+import os
+
+import numpy
+
+
+cdef extern from "rnn.h" nogil:
+    int LSTM
+    int GRU
+
+    ctypedef struct rnn_sequences:
+        ptrdiff_t n
+        const int64_t *starts
+        const int64_t *lengths
+        int reverse
+
+    ctypedef struct rnn_layer:
+        int cell
+        ptrdiff_t nI
+        ptrdiff_t hidden
+        const float *input_weights
+        const float *bias
+        const float *recurrent_weights
+        const float *inner_bias
+
+    ctypedef struct rnn_kernels:
+        const char *name
+        int lanes
+        void (*project)(
+            const rnn_layer *, const float *, ptrdiff_t, ptrdiff_t, float *
+        ) noexcept nogil
+        int (*forward)(
+            const rnn_layer *, const rnn_sequences *, const float *, ptrdiff_t, const float *,
+            const int64_t *, float *, ptrdiff_t, float *, float *
+        ) noexcept nogil
+        int (*backward)(
+            const rnn_layer *, const rnn_sequences *, const float *, ptrdiff_t, const float *,
+            const float *, const float *, float *
+        ) noexcept nogil
+
+    const rnn_kernels *rnn_get_kernels(const char *)
+    ptrdiff_t rnn_find_distinct(const float *, ptrdiff_t, ptrdiff_t, int64_t *, int64_t *)
+
+
+cdef const rnn_kernels *choose_kernels(str name) except NULL:
+    cdef bytes encoded = name.encode()
+    cdef const rnn_kernels *chosen = rnn_get_kernels(<const char *>encoded if name else NULL)
+    if chosen == NULL and name:
+        raise RuntimeError(
+            f"Environment variable SPACY_RNN_KERNELS is {name!r}, and there are no such kernels "
+            "for this processor: set it to 'avx512', 'avx2', 'base' or 'none'."
+        )
+    if chosen == NULL:
+        raise ImportError("This processor has no instructions that the kernels could use.")
+    return chosen
+
+
+cdef const rnn_kernels *kernels = choose_kernels(os.environ.get("SPACY_RNN_KERNELS", ""))
+
+INSTRUCTIONS = kernels.name.decode("ascii")
+LANES = kernels.lanes
+
+
+cdef const float *pointer(const float[:, ::1] array) noexcept nogil:
+    return NULL if array is None or array.shape[0] == 0 else <const float *>&array[0, 0]
+
+
+cdef class Sequences:
+    """Sequences of tokens that lie one after another.
+
+    starts (ndarray): The first token of each sequence. int64, (n,)
+    lengths (ndarray): How many tokens each has: falling, none of them zero. int64, (n,)
+    """
+    cdef rnn_sequences sequences
+    cdef const int64_t[::1] starts
+    cdef const int64_t[::1] lengths
+    cdef readonly ptrdiff_t end
+
+    def __init__(self, const int64_t[::1] starts, const int64_t[::1] lengths):
+        cdef ptrdiff_t i
+        if starts.shape[0] != lengths.shape[0]:
+            raise ValueError(f"{starts.shape[0]} starts, but {lengths.shape[0]} lengths.")
+        self.starts, self.lengths = starts, lengths
+        self.sequences.n = starts.shape[0]
+        self.end = 0
+        for i in range(self.sequences.n):
+            if starts[i] < 0 or lengths[i] < 1 or (i and lengths[i] > lengths[i - 1]):
+                raise ValueError("Sequences must be in order of falling length.")
+            self.end = max(self.end, starts[i] + lengths[i])
+        if self.sequences.n:
+            self.sequences.starts, self.sequences.lengths = &starts[0], &lengths[0]
+
+
+cdef class Direction:
+    """One direction of a recurrent layer, with weights laid out for the kernels.
+
+    n_gates (int): 4 for an LSTM, 3 for a GRU.
+    hidden (int): The number of units; `blocks` x `LANES` is that or more.
+    input_weights (ndarray): float32, (blocks, nI, n_gates, LANES)
+    bias (ndarray): What both biases add to the gates. float32, (blocks, n_gates, LANES)
+    recurrent_weights (ndarray): float32, (blocks, hidden, n_gates, LANES)
+    inner_bias (ndarray): A GRU's, which its reset gate acts on. float32, (blocks, LANES)
+    """
+    cdef rnn_layer layer
+    cdef const float[:, :, :, ::1] input_weights
+    cdef const float[:, :, ::1] bias
+    cdef const float[:, :, :, ::1] recurrent_weights
+    cdef const float[:, ::1] inner_bias
+    cdef readonly ptrdiff_t units
+    cdef readonly ptrdiff_t width
+
+    def __init__(
+        self,
+        int n_gates,
+        ptrdiff_t hidden,
+        const float[:, :, :, ::1] input_weights,
+        const float[:, :, ::1] bias,
+        const float[:, :, :, ::1] recurrent_weights,
+        const float[:, ::1] inner_bias,
+    ):
+        blocks = -(-hidden // LANES)
+        shapes = [tuple(array.shape)[:array.ndim] for array in map(
+            numpy.asarray, (input_weights, bias, recurrent_weights, inner_bias)
+        )]
+        nI = input_weights.shape[1]
+        expected = [
+            (blocks, nI, n_gates, LANES),
+            (blocks, n_gates, LANES),
+            (blocks, hidden, n_gates, LANES),
+            (blocks, LANES),
+        ]
+        if n_gates not in (LSTM, GRU) or hidden < 1 or nI < 1 or shapes != expected:
+            raise ValueError(f"Weights of shapes {shapes}, expected {expected}.")
+        self.input_weights, self.bias = input_weights, bias
+        self.recurrent_weights, self.inner_bias = recurrent_weights, inner_bias
+        self.layer.cell, self.layer.nI, self.layer.hidden = n_gates, nI, hidden
+        self.layer.input_weights = &input_weights[0, 0, 0, 0]
+        self.layer.bias = &bias[0, 0, 0]
+        self.layer.recurrent_weights = &recurrent_weights[0, 0, 0, 0]
+        self.layer.inner_bias = &inner_bias[0, 0]
+        self.units = blocks * LANES
+        self.width = self.units * n_gates
+
+    def project(self, const float[:, ::1] X, float[:, ::1] out):
+        """Compute what the input adds to the gates.
+
+        X (ndarray): The input. (n, nI)
+        out (ndarray): Where to put it. (n, width)
+        """
+        check(X, X.shape[0], self.layer.nI)
+        check(out, X.shape[0], self.width)
+        cdef ptrdiff_t n = X.shape[0]
+        if n:
+            with nogil:
+                kernels.project(&self.layer, &X[0, 0], X.shape[1], n, &out[0, 0])
+
+    def forward(
+        self,
+        Sequences sequences,
+        bint reverse,
+        float[:, ::1] Y,
+        ptrdiff_t column,
+        const float[:, ::1] X = None,
+        const float[:, ::1] gates = None,
+        const int64_t[::1] index = None,
+        float[:, ::1] saved = None,
+        float[:, ::1] cells = None,
+    ):
+        """Run the layer, without holding Python's lock.
+
+        sequences (Sequences): The sequences; others among the N tokens are left alone.
+        reverse (bool): Whether to read them from their ends.
+        Y (ndarray): Where to put the hidden states. (N, column + hidden or more)
+        column (int): The first column of those.
+        X (ndarray): The input. (N, nI)
+        gates (ndarray): In place of X, what `project` made of rows. (N, width), or with an index
+            (rows, width)
+        index (ndarray): The row of each token. int64, (N,)
+        saved (ndarray): Where to put an LSTM's gates, which may be `gates`. (N, width)
+        cells (ndarray): Where to put its cells. (N, units)
+        """
+        cdef ptrdiff_t i, N = Y.shape[0]
+        cdef int failed
+        cdef rnn_sequences these = sequences.sequences
+        these.reverse = reverse
+        check(Y, max(sequences.end, N), max(Y.shape[1], column + self.layer.hidden))
+        if gates is None:
+            check(X, N, self.layer.nI)
+        else:
+            check(gates, N if index is None else gates.shape[0], self.width)
+        if index is not None:
+            if index.shape[0] != N:
+                raise ValueError(f"An index of {index.shape[0]} for {N} tokens.")
+            for i in range(N):
+                if not 0 <= index[i] < gates.shape[0]:
+                    raise ValueError(f"No row {index[i]} among {gates.shape[0]}.")
+        if saved is not None:
+            check(saved, N, self.width)
+            check(cells, N, self.units)
+        if these.n == 0:
+            return
+        with nogil:
+            failed = kernels.forward(
+                &self.layer,
+                &these,
+                pointer(X),
+                0 if X is None else X.shape[1],
+                pointer(gates),
+                NULL if index is None else <const int64_t *>&index[0],
+                &Y[0, column],
+                Y.shape[1],
+                <float *>pointer(saved),
+                <float *>pointer(cells),
+            )
+        if failed:
+            raise MemoryError()
+
+    def backward(
+        self,
+        Sequences sequences,
+        bint reverse,
+        const float[:, ::1] dY,
+        ptrdiff_t column,
+        const float[:, ::1] saved,
+        const float[:, ::1] cells,
+        const float[:, :, :, ::1] weights,
+        float[:, ::1] d_gates,
+    ):
+        """Run an LSTM backwards, without holding Python's lock.
+
+        sequences (Sequences): The sequences, as in `forward`.
+        reverse (bool): As in `forward`.
+        dY (ndarray): The gradient of the hidden states. (N, column + hidden or more)
+        column (int): The first column of it.
+        saved (ndarray): The gates, from `forward`. (N, width)
+        cells (ndarray): The cells, from there too. (N, units)
+        weights (ndarray): The recurrent weights for the way back.
+            (blocks / 4 rounded up, width, 4, LANES)
+        d_gates (ndarray): Where to put the gradient of the gates. (N, width)
+        """
+        cdef ptrdiff_t N = dY.shape[0]
+        cdef int failed
+        cdef rnn_sequences these = sequences.sequences
+        these.reverse = reverse
+        check(dY, max(sequences.end, N), max(dY.shape[1], column + self.layer.hidden))
+        check(saved, N, self.width)
+        check(cells, N, self.units)
+        check(d_gates, N, self.width)
+        groups = -(-self.units // (4 * LANES))
+        shape = (weights.shape[0], weights.shape[1], weights.shape[2], weights.shape[3])
+        if self.layer.cell != LSTM or shape != (groups, self.width, 4, LANES):
+            raise ValueError(f"Weights of shape {shape} for the way back.")
+        if these.n == 0:
+            return
+        with nogil:
+            failed = kernels.backward(
+                &self.layer,
+                &these,
+                &dY[0, column],
+                dY.shape[1],
+                pointer(saved),
+                pointer(cells),
+                &weights[0, 0, 0, 0],
+                &d_gates[0, 0],
+            )
+        if failed:
+            raise MemoryError()
+
+
+def find_distinct(const float[:, ::1] X):
+    """Find the distinct rows of a table.
+
+    X (ndarray): The table. (n, width)
+    RETURNS (Tuple[ndarray, ndarray]): For each row the number of the distinct row it is, (n,), and
+        where each of those was first, (distinct rows,).
+    """
+    cdef ptrdiff_t n = X.shape[0], found
+    index = numpy.empty(n, dtype=numpy.int64)
+    first = numpy.empty(n, dtype=numpy.int64)
+    cdef int64_t[::1] index_view = index, first_view = first
+    if n == 0 or X.shape[1] == 0:
+        return numpy.zeros_like(index), first[:0]
+    with nogil:
+        found = rnn_find_distinct(&X[0, 0], n, X.shape[1], &index_view[0], &first_view[0])
+    if found < 0:
+        raise MemoryError()
+    return index, first[:found]
+
+
+cdef int check(const float[:, ::1] array, ptrdiff_t rows, ptrdiff_t columns) except -1:
+    if array is None or array.shape[0] != rows or array.shape[1] != columns:
+        found = None if array is None else (array.shape[0], array.shape[1])
+        raise ValueError(f"An array of shape {found}, expected {(rows, columns)}.")
+    return 0

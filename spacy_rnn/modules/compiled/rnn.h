@@ -1,0 +1,70 @@
+/* Recurrent layers on a CPU. What the kernels need is laid out for their vector registers:
+ *
+ * The units of a layer are divided into blocks of `lanes`, the last one filled up with zeros.
+ * Gates of a token: (blocks, gates, lanes). States of a token: (blocks, lanes).
+ * Weights of a product: (blocks of the result, size of the factor, gates, lanes).
+ *
+ * In what follows, sequences are in order of falling length. */
+
+#ifndef SPACY_RNN_H
+#define SPACY_RNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LSTM = 4, GRU = 3 }; /* Each cell by the number of its gates */
+
+/* Sequences of tokens that lie one after another in an array. */
+typedef struct {
+    ptrdiff_t n;
+    const int64_t *starts;
+    const int64_t *lengths;
+    int reverse; /* Whether to read from the last token to the first */
+} rnn_sequences;
+
+/* One direction of a layer. */
+typedef struct {
+    int cell;
+    ptrdiff_t nI;
+    ptrdiff_t hidden;
+    const float *input_weights;
+    const float *bias;
+    const float *recurrent_weights;
+    const float *inner_bias; /* A GRU's, which its reset gate acts on. (blocks, lanes) */
+} rnn_layer;
+
+typedef struct {
+    const char *name;
+    int lanes;
+
+    /* out[i] = bias + X[i] times the input weights: the gates of n rows, each x_stride apart. */
+    void (*project)(const rnn_layer *layer, const float *X, ptrdiff_t x_stride, ptrdiff_t n,
+                    float *out);
+
+    /* Run a layer. Input is X, or else what `project` made of it: for each token the row `index`
+     * of `gates`, or its own where there is no index. The hidden states go to Y, y_stride apart.
+     * If they are given, `saved` takes an LSTM's gates after their activation, and `cells` its
+     * cells. Returns -1 where there is no memory. */
+    int (*forward)(const rnn_layer *layer, const rnn_sequences *sequences, const float *X,
+                   ptrdiff_t x_stride, const float *gates, const int64_t *index, float *Y,
+                   ptrdiff_t y_stride, float *saved, float *cells);
+
+    /* Run an LSTM backwards: from the gradient of the hidden states, dy_stride apart, to that of
+     * the gates, before their activation. The weights are those of the product of the gates'
+     * gradient (blocks x 4 x lanes) with the recurrent weights, 4 blocks of units at a time:
+     * (blocks / 4, size, 4, lanes). */
+    int (*backward)(const rnn_layer *layer, const rnn_sequences *sequences, const float *dY,
+                    ptrdiff_t dy_stride, const float *saved, const float *cells,
+                    const float *weights, float *d_gates);
+} rnn_kernels;
+
+/* The kernels for an instruction set, the best of this processor's if the name is NULL. Returns NULL
+ * if the processor has no such instructions, or none worth while. */
+const rnn_kernels *rnn_get_kernels(const char *name);
+
+/* Number the distinct rows of X: row i is the same as row first[index[i]]. Returns how many there
+ * are, or -1 where there is no memory. */
+ptrdiff_t rnn_find_distinct(const float *X, ptrdiff_t n, ptrdiff_t width, int64_t *index,
+                            int64_t *first);
+
+#endif

@@ -1,0 +1,43 @@
+"""Sequences in the order that the compiled kernels want, divided among threads."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ._rnn import Sequences
+
+# To wake a thread takes as long as this many multiplications and additions.
+MIN_WORK = 30_000_000
+# More parts than threads, so that none waits long for another.
+PARTS_PER_THREAD = 2
+
+
+def divide(lengths: Sequence[int], n_weights: int) -> list[Sequences]:
+    """Divide the sequences of a batch into parts of about as many tokens.
+
+    lengths (Sequence[int]): The number of tokens of each sequence; zeros are skipped.
+    n_weights (int): How many multiplications each token takes.
+    RETURNS (List[Sequences]): The parts. One where more would not be worth a thread.
+    """
+    sizes = np.asarray(lengths, dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    ranking = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+    sizes, starts = sizes[ranking], starts[ranking]
+    n_parts = count_parts(int(sizes.sum()), n_weights)
+    if n_parts == 1:
+        return [Sequences(starts, sizes)] if len(sizes) else []
+    ends = np.cumsum(sizes)
+    cuts = np.searchsorted(ends, ends[-1] * np.arange(1, n_parts) / n_parts, side="left") + 1
+    ranges = zip([0, *cuts.tolist()], [*cuts.tolist(), len(sizes)], strict=True)
+    return [Sequences(starts[i:k], sizes[i:k]) for i, k in ranges if i < k]
+
+
+def count_parts(n_tokens: int, n_weights: int) -> int:
+    """RETURNS (int): Into how many parts to divide so many tokens, with so many multiplications
+    each.
+    """
+    n_threads = torch.get_num_threads()
+    if n_threads == 1 or n_tokens * n_weights < MIN_WORK:
+        return 1
+    return n_threads * PARTS_PER_THREAD

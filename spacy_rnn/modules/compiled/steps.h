@@ -1,0 +1,410 @@
+/* The recurrent layers of rnn.h for one instruction set. No include guard: rnn.c includes this once
+ * for each, with
+ *   NAME(x)  the name of x in this instruction set
+ *   TARGET   the attribute that allows its instructions
+ *   LANES    how many numbers a vector register holds
+ *   ROWS     how many rows a tile has: the registers hold 4 sums for each, and what is added
+ *
+ * All products go through `accumulate`: the sums of a tile stay in registers while the weights
+ * stream by. A row is summed up in the same order whatever is beside it, so that the result for a
+ * sequence is the same to the bit in every batch. */
+
+typedef float NAME(vec) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t NAME(ints) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#define VEC NAME(vec)
+#define INTS NAME(ints)
+#define INLINE TARGET static inline __attribute__((always_inline))
+
+INLINE VEC NAME(load)(const float *from) { return *(const VEC *)from; }
+
+INLINE void NAME(store)(float *to, VEC x) { *(VEC *)to = x; }
+
+/* exp(x) for |x| <= 80, as 2^n times a polynomial of the rest (Cephes, expf): off by 2e-7 of it. */
+INLINE VEC NAME(exp)(VEC x) {
+    /* 1.5 * 2^23: what is added to it is rounded to whole numbers, in the last bits. */
+    const float shift = 12582912.0f;
+    VEC shifted = x * 1.44269504088896341f + shift;
+    VEC n = shifted - shift;
+    VEC r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    VEC p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + (r + 1.0f);
+    return (VEC)((INTS)p + ((INTS)shifted << 23));
+}
+
+INLINE VEC NAME(select)(INTS condition, VEC x, VEC y) {
+    return (VEC)((condition & (INTS)x) | (~condition & (INTS)y));
+}
+
+INLINE VEC NAME(clamp)(VEC x, float limit) {
+    const VEC high = (VEC){0} + limit, low = (VEC){0} - limit;
+    x = NAME(select)(x > high, high, x);
+    return NAME(select)(x < low, low, x);
+}
+
+/* Beyond what they are clamped to, both are at their limits in single precision. */
+INLINE VEC NAME(sigmoid)(VEC x) { return 1.0f / (1.0f + NAME(exp)(NAME(clamp)(-x, 80.0f))); }
+
+INLINE VEC NAME(tanh)(VEC x) {
+    VEC e = NAME(exp)(NAME(clamp)(x, 20.0f) * 2.0f);
+    return (e - 1.0f) / (e + 1.0f);
+}
+
+/* sums[r][g] += rows[r] times the weights of gate g, where rows have `size` numbers. */
+INLINE void NAME(accumulate_tile)(VEC sums[ROWS][4], const float *const rows[ROWS],
+                                  const float *weights, ptrdiff_t size, const int n_rows,
+                                  const int gates) {
+    VEC sum[ROWS][4];
+#pragma GCC unroll 8
+    for (int r = 0; r < n_rows; r++)
+#pragma GCC unroll 4
+        for (int g = 0; g < gates; g++) sum[r][g] = sums[r][g];
+    for (ptrdiff_t k = 0; k < size; k++) {
+        VEC weight[4];
+#pragma GCC unroll 4
+        for (int g = 0; g < gates; g++) weight[g] = NAME(load)(weights + g * LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < n_rows; r++) {
+            const float x = rows[r][k];
+#pragma GCC unroll 4
+            for (int g = 0; g < gates; g++) sum[r][g] += x * weight[g];
+        }
+        weights += gates * LANES;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < n_rows; r++)
+#pragma GCC unroll 4
+        for (int g = 0; g < gates; g++) sums[r][g] = sum[r][g];
+}
+
+/* Functions of their own, one for each number of rows: sums that share registers with what is
+ * done to them afterwards would end in memory. */
+#define DEFINE_ACCUMULATE(n_rows, gates)                                                           \
+    TARGET static __attribute__((noinline)) void NAME(accumulate_##n_rows##_##gates)(              \
+        VEC sums[ROWS][4], const float *const rows[ROWS], const float *weights, ptrdiff_t size) {  \
+        NAME(accumulate_tile)(sums, rows, weights, size, n_rows, gates);                           \
+    }
+DEFINE_ACCUMULATE(1, 3)
+DEFINE_ACCUMULATE(2, 3)
+DEFINE_ACCUMULATE(1, 4)
+DEFINE_ACCUMULATE(2, 4)
+#if ROWS == 6
+DEFINE_ACCUMULATE(3, 3)
+DEFINE_ACCUMULATE(4, 3)
+DEFINE_ACCUMULATE(5, 3)
+DEFINE_ACCUMULATE(6, 3)
+DEFINE_ACCUMULATE(3, 4)
+DEFINE_ACCUMULATE(4, 4)
+DEFINE_ACCUMULATE(5, 4)
+DEFINE_ACCUMULATE(6, 4)
+#endif
+
+typedef void (*NAME(accumulate))(VEC[ROWS][4], const float *const[ROWS], const float *, ptrdiff_t);
+
+static const NAME(accumulate) NAME(accumulate_3)[ROWS] = {
+    NAME(accumulate_1_3), NAME(accumulate_2_3),
+#if ROWS == 6
+    NAME(accumulate_3_3), NAME(accumulate_4_3), NAME(accumulate_5_3), NAME(accumulate_6_3),
+#endif
+};
+static const NAME(accumulate) NAME(accumulate_4)[ROWS] = {
+    NAME(accumulate_1_4), NAME(accumulate_2_4),
+#if ROWS == 6
+    NAME(accumulate_3_4), NAME(accumulate_4_4), NAME(accumulate_5_4), NAME(accumulate_6_4),
+#endif
+};
+
+static ptrdiff_t NAME(count_blocks)(const rnn_layer *layer) {
+    return (layer->hidden + LANES - 1) / LANES;
+}
+
+/* Project n rows wherever they are. */
+TARGET static void NAME(project_rows)(const rnn_layer *layer, const float *const *rows, ptrdiff_t n,
+                                      float *out) {
+    const ptrdiff_t gates = layer->cell, blocks = NAME(count_blocks)(layer);
+    const NAME(accumulate) *accumulate = gates == LSTM ? NAME(accumulate_4) : NAME(accumulate_3);
+    for (ptrdiff_t block = 0; block < blocks; block++) {
+        const ptrdiff_t offset = block * gates * LANES;
+        const float *bias = layer->bias + offset;
+        const float *weights = layer->input_weights + offset * layer->nI;
+        for (ptrdiff_t i = 0; i < n; i += ROWS) {
+            const ptrdiff_t n_rows = n - i < ROWS ? n - i : ROWS;
+            VEC sums[ROWS][4];
+            for (ptrdiff_t r = 0; r < n_rows; r++)
+                for (ptrdiff_t g = 0; g < gates; g++) sums[r][g] = NAME(load)(bias + g * LANES);
+            accumulate[n_rows - 1](sums, rows + i, weights, layer->nI);
+            for (ptrdiff_t r = 0; r < n_rows; r++)
+                for (ptrdiff_t g = 0; g < gates; g++)
+                    NAME(store)(out + (i + r) * blocks * gates * LANES + offset + g * LANES,
+                                sums[r][g]);
+        }
+    }
+}
+
+TARGET static void NAME(project)(const rnn_layer *layer, const float *X, ptrdiff_t x_stride,
+                                 ptrdiff_t n, float *out) {
+    const ptrdiff_t width = NAME(count_blocks)(layer) * layer->cell * LANES;
+    const float *rows[CHUNK_TOKENS];
+    for (ptrdiff_t i = 0; i < n; i += CHUNK_TOKENS) {
+        const ptrdiff_t size = n - i < CHUNK_TOKENS ? n - i : CHUNK_TOKENS;
+        for (ptrdiff_t k = 0; k < size; k++) rows[k] = X + (i + k) * x_stride;
+        NAME(project_rows)(layer, rows, size, out + i * width);
+    }
+}
+
+/* What a tile of sequences needs for one time step. */
+typedef struct {
+    const float *gates[ROWS]; /* What `project` made */
+    const float *before[ROWS]; /* The hidden states before, NULL at the first step */
+    float *hidden[ROWS];
+    float *cells[ROWS]; /* Before the step, and after it */
+    float *saved[ROWS]; /* Where to put the gates, or NULL */
+    float *saved_cells[ROWS];
+} NAME(tile);
+
+TARGET static void NAME(lstm_tile)(const rnn_layer *layer, const NAME(tile) * tile,
+                                   ptrdiff_t n_rows, ptrdiff_t block) {
+    const ptrdiff_t offset = block * LSTM * LANES, unit = block * LANES;
+    VEC sums[ROWS][4];
+    for (ptrdiff_t r = 0; r < n_rows; r++)
+        for (int g = 0; g < LSTM; g++)
+            sums[r][g] = NAME(load)(tile->gates[r] + offset + g * LANES);
+    if (tile->before[0] != NULL)
+        NAME(accumulate_4)[n_rows - 1](sums, tile->before,
+                                       layer->recurrent_weights + offset * layer->hidden,
+                                       layer->hidden);
+    for (ptrdiff_t r = 0; r < n_rows; r++) {
+        const VEC i = NAME(sigmoid)(sums[r][0]), f = NAME(sigmoid)(sums[r][1]);
+        const VEC g = NAME(tanh)(sums[r][2]), o = NAME(sigmoid)(sums[r][3]);
+        const VEC c = f * NAME(load)(tile->cells[r] + unit) + i * g;
+        NAME(store)(tile->cells[r] + unit, c);
+        NAME(store)(tile->hidden[r] + unit, o * NAME(tanh)(c));
+        if (tile->saved[r] != NULL) {
+            float *saved = tile->saved[r] + offset;
+            NAME(store)(saved, i);
+            NAME(store)(saved + LANES, f);
+            NAME(store)(saved + 2 * LANES, g);
+            NAME(store)(saved + 3 * LANES, o);
+            NAME(store)(tile->saved_cells[r] + unit, c);
+        }
+    }
+}
+
+/* h = n + z (h' - n), n = tanh(x + r (h' U + b)), in the order r, z, n. */
+TARGET static void NAME(gru_tile)(const rnn_layer *layer, const NAME(tile) * tile, ptrdiff_t n_rows,
+                                  ptrdiff_t block) {
+    const ptrdiff_t offset = block * GRU * LANES, unit = block * LANES;
+    VEC sums[ROWS][4];
+    for (ptrdiff_t r = 0; r < n_rows; r++) {
+        sums[r][0] = NAME(load)(tile->gates[r] + offset);
+        sums[r][1] = NAME(load)(tile->gates[r] + offset + LANES);
+        sums[r][2] = NAME(load)(layer->inner_bias + unit);
+    }
+    if (tile->before[0] != NULL)
+        NAME(accumulate_3)[n_rows - 1](sums, tile->before,
+                                       layer->recurrent_weights + offset * layer->hidden,
+                                       layer->hidden);
+    for (ptrdiff_t r = 0; r < n_rows; r++) {
+        const VEC reset = NAME(sigmoid)(sums[r][0]), z = NAME(sigmoid)(sums[r][1]);
+        const VEC x = NAME(load)(tile->gates[r] + offset + 2 * LANES);
+        const VEC n = NAME(tanh)(x + reset * sums[r][2]);
+        const VEC h = tile->before[r] == NULL ? (VEC){0} : NAME(load)(tile->before[r] + unit);
+        NAME(store)(tile->hidden[r] + unit, n + z * (h - n));
+    }
+}
+
+/* Run the layer over a group of sequences. */
+TARGET static int NAME(forward_group)(const rnn_layer *layer, const rnn_sequences *sequences,
+                                      const float *X, ptrdiff_t x_stride, const float *gates,
+                                      const int64_t *index, float *Y, ptrdiff_t y_stride,
+                                      float *saved, float *cells) {
+    const ptrdiff_t n = sequences->n, blocks = NAME(count_blocks)(layer), units = blocks * LANES;
+    const ptrdiff_t width = units * layer->cell;
+    const ptrdiff_t chunk = gates == NULL ? CHUNK_TOKENS : 0;
+    const float *rows[CHUNK_TOKENS];
+    float *memory = NULL;
+    const size_t size = (size_t)(3 * n * units + chunk * width) * sizeof(float);
+    if (posix_memalign((void **)&memory, 64, size) != 0) return -1;
+    float *before = memory, *after = before + n * units, *cell = after + n * units;
+    float *projected = cell + n * units;
+    memset(cell, 0, (size_t)(n * units) * sizeof(float));
+    ptrdiff_t chunk_end = 0, done_in_chunk = 0, n_rows = n;
+    for (ptrdiff_t step = 0; step < sequences->lengths[0]; step++) {
+        n_rows = count_rows(sequences, step, n_rows);
+        if (gates == NULL && step == chunk_end) {
+            /* As many steps as there is room for, at least one. */
+            ptrdiff_t n_tokens = 0, next = n_rows;
+            do {
+                for (ptrdiff_t r = 0; r < next; r++)
+                    rows[n_tokens++] = X + get_token(sequences, r, chunk_end) * x_stride;
+                next = count_rows(sequences, ++chunk_end, next);
+            } while (next > 0 && n_tokens + next <= chunk);
+            NAME(project_rows)(layer, rows, n_tokens, projected);
+            done_in_chunk = 0;
+        }
+        for (ptrdiff_t row = 0; row < n_rows; row += ROWS) {
+            const ptrdiff_t in_tile = n_rows - row < ROWS ? n_rows - row : ROWS;
+            NAME(tile) tile;
+            for (ptrdiff_t r = 0; r < in_tile; r++) {
+                const ptrdiff_t token = get_token(sequences, row + r, step);
+                const ptrdiff_t place = (row + r) * units;
+                tile.gates[r] = gates == NULL ? projected + (done_in_chunk + row + r) * width
+                                              : gates + (index ? index[token] : token) * width;
+                tile.before[r] = step == 0 ? NULL : before + place;
+                tile.hidden[r] = after + place;
+                tile.cells[r] = cell + place;
+                tile.saved[r] = saved == NULL ? NULL : saved + token * width;
+                tile.saved_cells[r] = saved == NULL ? NULL : cells + token * units;
+            }
+            for (ptrdiff_t block = 0; block < blocks; block++) {
+                if (layer->cell == LSTM)
+                    NAME(lstm_tile)(layer, &tile, in_tile, block);
+                else
+                    NAME(gru_tile)(layer, &tile, in_tile, block);
+            }
+        }
+        for (ptrdiff_t r = 0; r < n_rows; r++)
+            memcpy(Y + get_token(sequences, r, step) * y_stride, after + r * units,
+                   (size_t)layer->hidden * sizeof(float));
+        float *swapped = before;
+        before = after;
+        after = swapped;
+        done_in_chunk += n_rows;
+    }
+    free(memory);
+    return 0;
+}
+
+TARGET static int NAME(forward)(const rnn_layer *layer, const rnn_sequences *sequences,
+                                const float *X, ptrdiff_t x_stride, const float *gates,
+                                const int64_t *index, float *Y, ptrdiff_t y_stride, float *saved,
+                                float *cells) {
+    for (ptrdiff_t first = 0; first < sequences->n; first += GROUP_ROWS) {
+        const rnn_sequences group = get_group(sequences, first);
+        if (NAME(forward_group)(layer, &group, X, x_stride, gates, index, Y, y_stride, saved,
+                                cells) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* What a tile of sequences needs for one time step backwards. */
+typedef struct {
+    const float *grad[ROWS]; /* Of the hidden states, from above */
+    const float *later[ROWS]; /* Of the gates of the step after, NULL where there is none */
+    const float *saved[ROWS];
+    const float *cells[ROWS];
+    const float *cells_before[ROWS]; /* NULL at the first step */
+    float *d_cells[ROWS];
+    float *d_gates[ROWS];
+} NAME(tile_back);
+
+/* Four blocks of units. */
+TARGET static void NAME(lstm_tile_back)(const NAME(tile_back) * tile, const float *weights,
+                                        ptrdiff_t n_rows, ptrdiff_t group, ptrdiff_t blocks) {
+    const ptrdiff_t width = blocks * LSTM * LANES;
+    VEC sums[ROWS][4];
+    for (ptrdiff_t r = 0; r < n_rows; r++)
+        for (int v = 0; v < 4; v++)
+            sums[r][v] = NAME(load)(tile->grad[r] + (4 * group + v) * LANES);
+    if (tile->later[0] != NULL)
+        NAME(accumulate_4)[n_rows - 1](sums, tile->later, weights + group * width * 4 * LANES,
+                                       width);
+    for (ptrdiff_t r = 0; r < n_rows; r++)
+        for (int v = 0; v < 4 && 4 * group + v < blocks; v++) {
+            const ptrdiff_t unit = (4 * group + v) * LANES;
+            const float *saved = tile->saved[r] + unit * LSTM;
+            const VEC i = NAME(load)(saved), f = NAME(load)(saved + LANES);
+            const VEC g = NAME(load)(saved + 2 * LANES), o = NAME(load)(saved + 3 * LANES);
+            const VEC squashed = NAME(tanh)(NAME(load)(tile->cells[r] + unit));
+            const float *before = tile->cells_before[r];
+            const VEC c = before == NULL ? (VEC){0} : NAME(load)(before + unit);
+            const VEC dh = sums[r][v];
+            const VEC dc =
+                NAME(load)(tile->d_cells[r] + unit) + dh * o * (1.0f - squashed * squashed);
+            NAME(store)(tile->d_cells[r] + unit, dc * f);
+            float *d_gates = tile->d_gates[r] + unit * LSTM;
+            NAME(store)(d_gates, dc * g * i * (1.0f - i));
+            NAME(store)(d_gates + LANES, dc * c * f * (1.0f - f));
+            NAME(store)(d_gates + 2 * LANES, dc * i * (1.0f - g * g));
+            NAME(store)(d_gates + 3 * LANES, dh * squashed * o * (1.0f - o));
+        }
+}
+
+/* Run the layer backwards over a group of sequences. */
+TARGET static int NAME(backward_group)(const rnn_layer *layer, const rnn_sequences *sequences,
+                                       const float *dY, ptrdiff_t dy_stride, const float *saved,
+                                       const float *cells, const float *weights, float *d_gates) {
+    const ptrdiff_t n = sequences->n, blocks = NAME(count_blocks)(layer), units = blocks * LANES;
+    const ptrdiff_t width = units * LSTM, groups = (blocks + 3) / 4;
+    const ptrdiff_t padded = groups * 4 * LANES;
+    float *memory = NULL;
+    const size_t size = (size_t)(n * (padded + units)) * sizeof(float);
+    if (posix_memalign((void **)&memory, 64, size) != 0) return -1;
+    float *grad = memory, *d_cells = grad + n * padded;
+    memset(memory, 0, size);
+    ptrdiff_t n_later = 0;
+    for (ptrdiff_t step = sequences->lengths[0] - 1; step >= 0; step--) {
+        ptrdiff_t n_rows = n_later;
+        while (n_rows < n && sequences->lengths[n_rows] > step) n_rows++;
+        for (ptrdiff_t r = 0; r < n_rows; r++)
+            memcpy(grad + r * padded, dY + get_token(sequences, r, step) * dy_stride,
+                   (size_t)layer->hidden * sizeof(float));
+        for (ptrdiff_t row = 0; row < n_rows;) {
+            /* Sequences that end here have nothing to come from: tiles of their own. */
+            const ptrdiff_t end = row < n_later ? n_later : n_rows;
+            const ptrdiff_t in_tile = end - row < ROWS ? end - row : ROWS;
+            NAME(tile_back) tile;
+            for (ptrdiff_t r = 0; r < in_tile; r++) {
+                const ptrdiff_t token = get_token(sequences, row + r, step);
+                const ptrdiff_t after = sequences->reverse ? token - 1 : token + 1;
+                const ptrdiff_t before = sequences->reverse ? token + 1 : token - 1;
+                tile.grad[r] = grad + (row + r) * padded;
+                tile.later[r] = row < n_later ? d_gates + after * width : NULL;
+                tile.saved[r] = saved + token * width;
+                tile.cells[r] = cells + token * units;
+                tile.cells_before[r] = step > 0 ? cells + before * units : NULL;
+                tile.d_cells[r] = d_cells + (row + r) * units;
+                tile.d_gates[r] = d_gates + token * width;
+            }
+            for (ptrdiff_t group = 0; group < groups; group++)
+                NAME(lstm_tile_back)(&tile, weights, in_tile, group, blocks);
+            row += in_tile;
+        }
+        n_later = n_rows;
+    }
+    free(memory);
+    return 0;
+}
+
+TARGET static int NAME(backward)(const rnn_layer *layer, const rnn_sequences *sequences,
+                                 const float *dY, ptrdiff_t dy_stride, const float *saved,
+                                 const float *cells, const float *weights, float *d_gates) {
+    for (ptrdiff_t first = 0; first < sequences->n; first += GROUP_ROWS) {
+        const rnn_sequences group = get_group(sequences, first);
+        if (NAME(backward_group)(layer, &group, dY, dy_stride, saved, cells, weights, d_gates) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static const rnn_kernels NAME(kernels) = {
+    .name = INSTRUCTIONS,
+    .lanes = LANES,
+    .project = NAME(project),
+    .forward = NAME(forward),
+    .backward = NAME(backward),
+};
+
+#undef NAME
+#undef INSTRUCTIONS
+#undef TARGET
+#undef LANES
+#undef ROWS
+#undef VEC
+#undef INTS
+#undef INLINE
+#undef DEFINE_ACCUMULATE

@@ -1,0 +1,110 @@
+"""The weights of torch's recurrent layers, laid out for the compiled kernels."""
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..versions import Version, get_version
+from ._rnn import LANES, Direction
+
+N_GATES = {"LSTM": 4, "GRU": 3}
+
+# Kept with the versions of the parameters they were made from. They can be neither copied nor
+# pickled, so the layers themselves must not hold them.
+_Laid = tuple[tuple[Version, ...], Direction]
+_laid_out: "WeakKeyDictionary[nn.RNNBase, dict[int, _Laid]]" = WeakKeyDictionary()
+
+
+def get_direction(layer: nn.RNNBase, direction: int) -> Direction:
+    """Get one direction of a layer for prediction: laid out again only after a change.
+
+    layer (nn.RNNBase): Torch's module with the parameters: LSTM or GRU, of one layer.
+    direction (int): 0 for the forward direction's parameters, 1 for the backward's.
+    RETURNS (Direction): The compiled layer.
+    """
+    # The same as `all_weights`, without a look-up by names that takes longer than some steps.
+    weights: list[torch.Tensor] = layer._flat_weights  # type: ignore[assignment]
+    weights = weights[4 * direction : 4 * direction + 4]
+    versions = tuple(map(get_version, weights))
+    kept = _laid_out.setdefault(layer, {})
+    if direction not in kept or kept[direction][0] != versions:
+        kept[direction] = (versions, make_direction(layer.mode, *weights))
+    return kept[direction][1]
+
+
+@torch.no_grad()
+def make_direction(
+    mode: str,
+    weight_ih: torch.Tensor,
+    weight_hh: torch.Tensor,
+    bias_ih: torch.Tensor,
+    bias_hh: torch.Tensor,
+) -> Direction:
+    """Lay out the weights of one direction.
+
+    mode (str): The kind of cell, as torch calls it: "LSTM" or "GRU".
+    weight_ih, weight_hh, bias_ih, bias_hh (Tensor): Torch's parameters, float32 on the CPU.
+    RETURNS (Direction): The compiled layer.
+    """
+    n_gates, hidden = N_GATES[mode], weight_hh.shape[1]
+    bias = (bias_ih + bias_hh).view(n_gates, hidden)
+    inner_bias = torch.zeros(hidden)
+    if mode == "GRU":
+        # The reset gate acts on the candidate's recurrent part together with its bias.
+        inner_bias = bias_hh[2 * hidden :]
+        bias[2] -= inner_bias
+    return Direction(
+        n_gates,
+        hidden,
+        _to_blocks(weight_ih.view(n_gates, hidden, -1)),
+        _to_blocks(bias.unsqueeze(2))[:, 0],
+        _to_blocks(weight_hh.view(n_gates, hidden, hidden)),
+        _to_blocks(inner_bias.view(1, hidden, 1))[:, 0, 0],
+    )
+
+
+def _to_blocks(weights: torch.Tensor) -> np.ndarray:
+    """(gates, hidden, size) to (blocks, size, gates, LANES)"""
+    gates, hidden, size = weights.shape
+    padded = F.pad(weights, (0, 0, 0, -hidden % LANES))
+    return padded.view(gates, -1, LANES, size).permute(1, 3, 0, 2).contiguous().numpy()
+
+
+@torch.no_grad()
+def weights_for_way_back(weight_hh: torch.Tensor) -> np.ndarray:
+    """Lay out an LSTM's recurrent weights for the product with the gradient of its gates.
+
+    weight_hh (Tensor): Torch's parameter. (4 x hidden, hidden)
+    RETURNS (ndarray): The weights. (groups of four blocks, width, 4, LANES)
+    """
+    rows = to_rows(weight_hh)
+    padded = F.pad(rows, (0, -rows.shape[1] % (4 * LANES)))
+    return padded.view(len(rows), -1, 4, LANES).permute(1, 0, 2, 3).contiguous().numpy()
+
+
+@torch.no_grad()
+def to_rows(weight: torch.Tensor) -> torch.Tensor:
+    """Put the rows of an LSTM's weights into the order of the compiled gates.
+
+    weight (Tensor): Torch's parameter. (4 x hidden, size)
+    RETURNS (Tensor): Its rows, zeros for what fills the last block up. (width, size)
+    """
+    blocks = weight.view(4, -1, weight.shape[1])
+    padded = F.pad(blocks, (0, 0, 0, -blocks.shape[1] % LANES))
+    return (
+        padded.view(4, -1, LANES, weight.shape[1]).permute(1, 0, 2, 3).reshape(-1, weight.shape[1])
+    )
+
+
+def from_blocks(rows: torch.Tensor, hidden: int) -> torch.Tensor:
+    """Undo what `to_rows` did.
+
+    rows (Tensor): The rows in the order of the compiled gates. (width, size)
+    hidden (int): The number of units.
+    RETURNS (Tensor): The rows in torch's order. (4 x hidden, size)
+    """
+    blocks = rows.view(-1, 4, LANES, rows.shape[1]).permute(1, 0, 2, 3)
+    return blocks.reshape(4, -1, rows.shape[1])[:, :hidden].reshape(4 * hidden, -1)

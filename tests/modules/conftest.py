@@ -1,0 +1,10 @@
+import pytest
+
+
+@pytest.fixture(scope="module", params=["compiled", "torch"])
+def kernels(request):
+    """Run a module's tests with the compiled kernels, where there are some, and without."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "torch":
+            patch.setattr("spacy_rnn.modules.compiled.INSTRUCTIONS", None)
+        yield request.param

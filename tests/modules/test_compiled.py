@@ -1,0 +1,204 @@
+"""The compiled kernels compute what torch computes."""
+
+import os
+import subprocess
+import sys
+from functools import cache
+
+import numpy
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from spacy_rnn.modules.cells import make_layer
+from spacy_rnn.modules.compiled import INSTRUCTIONS, can_predict, can_train
+
+if INSTRUCTIONS is None:
+    pytest.skip("the kernels were not built, or are turned off", allow_module_level=True)
+
+from spacy_rnn.modules.compiled import prediction
+from spacy_rnn.modules.compiled._rnn import LANES, Direction, Sequences, find_distinct
+from spacy_rnn.modules.compiled.prediction import predict_layer
+from spacy_rnn.modules.compiled.sequences import divide
+from spacy_rnn.modules.compiled.training import train_layer
+
+# More rows than a group has, more tokens than a chunk, and rests of all kinds.
+LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=70).filter(any)
+CELLS = ("lstm", "gru")
+# Around the width of a vector register, and around four of them, as on the way back.
+HIDDEN = (1, 5, LANES, LANES + 3, 4 * LANES, 4 * LANES + 1)
+
+
+@cache
+def make(cell: str, hidden: int, nI: int = 7, bidirectional: bool = True) -> nn.RNNBase:
+    torch.manual_seed(0)
+    layer = make_layer(cell, nI, hidden, bidirectional)
+    with torch.no_grad():
+        for name, param in layer.named_parameters():
+            if name.startswith("bias"):
+                param.normal_(std=0.5)
+    return layer
+
+
+def run_torch(layer: nn.RNNBase, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    return torch.cat([layer(x)[0] for x in X.split(lengths) if len(x)])
+
+
+@given(LENGTHS, st.sampled_from(CELLS), st.sampled_from(HIDDEN), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_outputs_equal_torch(lengths, cell, hidden, bidirectional):
+    layer, X = make(cell, hidden, bidirectional=bidirectional), torch.randn(sum(lengths), 7)
+    with torch.inference_mode():
+        Y = predict_layer(layer, X, lengths)
+        torch.testing.assert_close(Y, run_torch(layer, X, lengths), rtol=1e-5, atol=1e-5)
+
+
+@given(LENGTHS, st.sampled_from(CELLS), st.sampled_from(HIDDEN), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_a_sequence_is_the_same_to_the_bit_in_every_batch(lengths, cell, hidden, repeats):
+    layer = make(cell, hidden)
+    X = torch.randn(sum(lengths), 7)
+    if repeats:
+        # So that the batch projects distinct inputs, and some of its sequences do not.
+        X = X[torch.arange(len(X)) % 5]
+    with torch.inference_mode():
+        Y = predict_layer(layer, X, lengths)
+        alone = [predict_layer(layer, x, [len(x)]) for x in X.split(lengths) if len(x)]
+    assert torch.equal(Y, torch.cat(alone))
+
+
+@given(LENGTHS, st.sampled_from(HIDDEN), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_gradients_equal_torch(lengths, hidden, bidirectional):
+    layer = make("lstm", hidden, bidirectional=bidirectional)
+    X = torch.randn(sum(lengths), 7)
+    results = []
+    for run in (train_layer, run_torch):
+        inputs = X.clone().requires_grad_()
+        Y = run(layer, inputs, lengths)
+        weights = torch.linspace(-1, 1, Y.numel()).view(Y.shape)
+        grads = torch.autograd.grad((Y * weights).sum(), [inputs, *layer.parameters()])
+        results.append([Y.detach(), *grads])
+    for ours, theirs in zip(*results, strict=True):
+        scale = max(1.0, theirs.abs().max().item())
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_several_threads_give_the_same(cell, monkeypatch):
+    layer, lengths = make(cell, LANES), [n % 13 for n in range(200)]
+    X = torch.randn(sum(lengths), 7)
+    n_threads = torch.get_num_threads()
+    with torch.inference_mode():
+        Y = predict_layer(layer, X, lengths)
+        monkeypatch.setattr("spacy_rnn.modules.compiled.sequences.MIN_WORK", 1)
+        try:
+            torch.set_num_threads(3)
+            assert len(divide(lengths, 1)) > 3
+            assert torch.equal(predict_layer(layer, X, lengths), Y)
+        finally:
+            torch.set_num_threads(n_threads)
+
+
+@given(LENGTHS, st.integers(1, 10**9))
+def test_parts_have_all_sequences_once(lengths, n_weights):
+    ends = numpy.cumsum(lengths)
+    parts = divide(lengths, n_weights)
+    assert max((part.end for part in parts), default=0) == ends[-1]
+    layer, covered = make("gru", 1), numpy.zeros((ends[-1], 2), dtype="float32")
+    direction = prediction.get_direction(layer, 0)
+    X = numpy.ones((ends[-1], 7), dtype="float32")
+    for part in parts:
+        before = covered[:, 1] != 0
+        direction.forward(part, False, covered, 1, X=X)
+        # No token belongs to two of them.
+        again = numpy.zeros_like(covered)
+        direction.forward(part, False, again, 1, X=X)
+        assert not (before & (again[:, 1] != 0)).any()
+    assert (covered[:, 1] != 0).all()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_large_numbers_saturate_and_nan_stays_in_its_sequence(cell):
+    layer, lengths = make(cell, 5), [4, 4, 4]
+    X = torch.randn(12, 7)
+    X[0] *= 1e6
+    X[5] = float("nan")
+    with torch.inference_mode():
+        Y = predict_layer(layer, X, lengths)
+        expected = run_torch(layer, X, lengths)
+    assert Y[:4].isfinite().all() and Y[8:].isfinite().all()
+    assert torch.equal(Y.isnan(), expected.isnan())
+    torch.testing.assert_close(Y, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_changed_weights_are_used():
+    layer = make_layer("lstm", 3, 4, True)
+    X = torch.randn(5, 3)
+    with torch.no_grad():
+        before = predict_layer(layer, X, [5])
+        layer.weight_hh_l0_reverse.mul_(2)
+        after = predict_layer(layer, X, [5])
+    assert torch.equal(before[:, :4], after[:, :4])
+    assert not torch.equal(before[:, 4:], after[:, 4:])
+
+
+@given(st.lists(st.integers(0, 5), max_size=50))
+def test_distinct_rows(numbers):
+    rows = numpy.array(numbers, dtype="float32").reshape(-1, 1) * numpy.ones(
+        (1, 3), dtype="float32"
+    )
+    index, first = find_distinct(rows)
+    assert len(first) == len(set(numbers))
+    assert numpy.array_equal(rows[first][index], rows)
+
+
+def test_only_single_precision_on_a_cpu_is_theirs():
+    X = torch.zeros(1, 7)
+    assert can_predict(make("lstm", 5), X) and can_train(make("lstm", 5), X)
+    assert can_predict(make("gru", 5), X) and not can_train(make("gru", 5), X)
+    assert not can_predict(make("elman", 5), X)
+    assert not can_predict(make("lstm", 5), X.double())
+    assert not can_predict(make_layer("lstm", 7, 5, True).double(), X)
+    assert not can_predict(make("lstm", 5), X.to("meta"))
+
+
+def test_wrong_arrays_are_refused():
+    direction = prediction.get_direction(make("lstm", 5), 0)
+    X, Y = numpy.zeros((4, 7), dtype="float32"), numpy.zeros((4, 5), dtype="float32")
+    one = numpy.array([0]), numpy.array([4])
+    direction.forward(Sequences(*one), False, Y, 0, X=X)
+    with pytest.raises(ValueError, match="expected"):
+        direction.forward(Sequences(*one), False, Y, 1, X=X)
+    with pytest.raises(ValueError, match="expected"):
+        direction.forward(Sequences(*one), False, Y, 0, X=X[:3])
+    with pytest.raises(ValueError, match="expected"):
+        direction.forward(Sequences(*one), False, Y, 0)
+    with pytest.raises(ValueError, match="No row 9"):
+        gates = numpy.zeros((2, direction.width), dtype="float32")
+        index = numpy.array([0, 1, 9, 0])
+        direction.forward(Sequences(*one), False, Y, 0, gates=gates, index=index)
+    with pytest.raises(ValueError, match="expected"):
+        direction.forward(Sequences(numpy.array([1]), one[1]), False, Y, 0, X=X)
+    with pytest.raises(ValueError, match="falling length"):
+        Sequences(numpy.array([0, 1]), numpy.array([1, 3]))
+    with pytest.raises(ValueError, match="expected"):
+        ones = numpy.ones((1, 1, 4, 1), dtype="float32")
+        Direction(4, 5, ones, ones[0], ones, ones[0, 0])
+
+
+@pytest.mark.parametrize("name", ["avx512", "avx2", "base"])
+def test_every_instruction_set_equals_torch(name):
+    if os.environ.get("SPACY_RNN_KERNELS"):
+        pytest.skip("this is one of them")
+    tests = f"{__file__}::test_outputs_equal_torch {__file__}::test_gradients_equal_torch"
+    tests += f" {__file__}::test_large_numbers_saturate_and_nan_stays_in_its_sequence"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests.split()]
+    environment = {**os.environ, "SPACY_RNN_KERNELS": name}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if "no such kernels" in run.stdout + run.stderr:
+        pytest.skip(f"this processor has no {name}")
+    assert run.returncode == 0, run.stdout
+    assert "4 passed" in run.stdout
