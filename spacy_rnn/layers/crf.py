@@ -1,7 +1,7 @@
 """The output layer of a linear-chain CRF."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -26,12 +26,14 @@ class CRFScores:
     emissions (List[Floats2d]): The scores of each sequence's tags. Each (tokens, nO)
     transitions (Floats2d): The scores of a tag (column) after another (row). (nO, nO)
     start, end (Floats1d): The scores of a sequence's first and last tag. (nO,)
+    members (List[CRFScores]): Those of which these are the average, if they learn by themselves.
     """
 
     emissions: list[Floats2d]
     transitions: Floats2d
     start: Floats1d
     end: Floats1d
+    members: "list[CRFScores]" = field(default_factory=list)
 
 
 def crf_output(

@@ -17,6 +17,21 @@ from .entity_tags import get_agreeing, get_allowed, get_wrong_spans
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What is annotated in a batch.
+
+    allowed (ndarray): The tags that are possible. (N, tags)
+    agreeing (ndarray): Those of them that agree with the annotation. (N, tags)
+    wrong (List[Tuple[int, int, int, int]]): The spans that are known to be no entities: the number
+        of the Doc, start, end (exclusive) and label.
+    """
+
+    allowed: numpy.ndarray
+    agreeing: numpy.ndarray
+    wrong: list[tuple[int, int, int, int]]
+
+
+@dataclass(frozen=True)
 class EntityObjective:
     """The loss of an entity recogniser.
 
@@ -38,7 +53,8 @@ class EntityObjective:
         self, ops: Ops, examples: Sequence[Example], scores: CRFScores
     ) -> tuple[float, CRFScores]:
         """Find the loss, the negative logarithm of the probability of what is annotated, and its
-        gradient.
+        gradient. If the scores have members, it is the mean of their losses, and the gradient has
+        that of each for itself.
 
         ops (Ops): The model's backend.
         examples (Sequence[Example]): The batch.
@@ -47,14 +63,28 @@ class EntityObjective:
         RAISES (ValueError): If the loss is no number.
         """
         docs = [eg.predicted for eg in examples]
-        if not any(map(len, docs)):
-            zeros = {name: 0 * getattr(scores, name) for name in LEARNED}
-            return 0.0, CRFScores(scores.emissions, **zeros)
+        zeros = {name: 0 * getattr(scores, name) for name in LEARNED}
+        nothing = CRFScores([0 * Y for Y in scores.emissions], **zeros)
+        members = scores.members or [scores]
+        if any(map(len, docs)):
+            truth = self._read(docs, examples)
+            found = [self._compute_loss(ops, docs, truth, member) for member in members]
+        else:
+            found = [(0.0, nothing) for _ in members]
+        losses, gradients = zip(*found, strict=True)
+        if not scores.members:
+            return losses[0], gradients[0]
+        nothing.members = list(gradients)
+        return sum(losses) / len(losses), nothing
+
+    def _compute_loss(
+        self, ops: Ops, docs: list[Doc], truth: Truth, scores: CRFScores
+    ) -> tuple[float, CRFScores]:
         with torch.inference_mode(False), torch.enable_grad():
             leaves = to_tensors(ops, scores)
             for leaf in leaves.values():
                 leaf.requires_grad_()
-            loss = self._get_loss(docs, examples, leaves)
+            loss = self._get_loss(docs, truth, leaves)
             if loss.isnan():
                 raise ValueError(
                     f"The loss of component {self.name!r} is not a number: training has diverged. "
@@ -67,14 +97,15 @@ class EntityObjective:
         return float(loss.detach()), from_tensors(gradient, [len(doc) for doc in docs])
 
     def _get_loss(
-        self, docs: list[Doc], examples: Sequence[Example], scores: dict[str, torch.Tensor]
+        self, docs: list[Doc], truth: Truth, scores: dict[str, torch.Tensor]
     ) -> torch.Tensor:
         # In double precision: a loss is a small difference of large sums.
         doubles = {name: values.double() for name, values in scores.items()}
         crf = SpanCRF(self.scheme, **doubles, lengths=[len(doc) for doc in docs])
         device = scores["emissions"].device
-        masks = self._get_masks(docs, examples)
-        allowed, agreeing = (torch.from_numpy(mask).to(device) for mask in masks)
+        allowed, agreeing = (
+            torch.from_numpy(mask).to(device) for mask in (truth.allowed, truth.agreeing)
+        )
         if self.output == "softmax":
             loss = crf.get_token_losses(agreeing).sum()
         else:
@@ -83,24 +114,19 @@ class EntityObjective:
             loss = losses[possible].sum()
             if not possible.all():
                 self._warn_of_impossible(docs, crf.layout.ranking[~possible].tolist())
-        if self.incorrect_spans_key:
-            wrong = get_wrong_spans(examples, self.incorrect_spans_key, self.labels)
-            if wrong:
-                loss = loss + crf.get_span_losses(allowed, wrong).sum()
+        if truth.wrong:
+            loss = loss + crf.get_span_losses(allowed, truth.wrong).sum()
         return loss
 
-    def _get_masks(
-        self, docs: list[Doc], examples: Sequence[Example]
-    ) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """RETURNS (Tuple[ndarray, ndarray]): The tags that are possible, and those of them that
-        agree with the annotation. Each (N, tags)
-        """
+    def _read(self, docs: list[Doc], examples: Sequence[Example]) -> Truth:
         allowed = get_allowed(docs, self.scheme, self.labels)
         agreeing, is_known = get_agreeing(examples, self.scheme, self.labels)
         # Where annotation does what prediction may not, such as to cross the start of a
         # sentence that was found by an imperfect parser, the annotation is right.
         allowed[is_known] |= agreeing[is_known]
-        return allowed, agreeing
+        key = self.incorrect_spans_key
+        wrong = get_wrong_spans(examples, key, self.labels) if key else []
+        return Truth(allowed, agreeing, wrong)
 
     def _warn_of_impossible(self, docs: list[Doc], numbers: list[int]) -> None:
         # At the caller of the component's get_loss.
@@ -108,5 +134,5 @@ class EntityObjective:
             f"Component {self.name!r} can't learn from {len(numbers)} of {len(docs)} texts, since "
             "no sequence of entities agrees with what is annotated and with the constraints, such "
             f"as those of sentence starts. The first is {docs[numbers[0]].text[:60]!r}.",
-            stacklevel=5,
+            stacklevel=6,
         )

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 import numpy
-from spacy.attrs import ENT_IOB, ENT_TYPE, IS_SPACE, SENT_START
+from spacy.attrs import ENT_IOB, ENT_TYPE, IS_SPACE, ORTH, SENT_START
 from spacy.tokens import Doc, Span
 from spacy.training import Example, split_bilu_label
 
 from ..modules.tagging_scheme import BEGIN, INSIDE, LAST, OUTSIDE, UNIT, TaggingScheme
 
 _PARTS = {"B": BEGIN, "I": INSIDE, "L": LAST, "U": UNIT}
-_IOB_INSIDE, _IOB_BEGIN = 1, 3
+_IOB_INSIDE, _IOB_OUTSIDE, _IOB_BEGIN = 1, 2, 3
 
 
 def get_allowed(docs: Sequence[Doc], scheme: TaggingScheme, labels: Sequence[str]) -> numpy.ndarray:
@@ -60,7 +60,7 @@ def get_agreeing(
         all of them where nothing is known; and whether there is one that does alone (N,).
     RAISES (ValueError): If an entity has another label.
     """
-    names = [name for eg in examples for name in eg.get_aligned_ner()]
+    names = [name for eg in examples for name in get_aligned_ner(eg)]
     agreeing = numpy.ones((len(names), scheme.n_tags), dtype=bool)
     tags = numpy.full(len(names), -1)
     numbers = {"O": OUTSIDE}
@@ -77,6 +77,28 @@ def get_agreeing(
     agreeing[is_known] = False
     agreeing[is_known, tags[is_known]] = True
     return agreeing, is_known
+
+
+def get_aligned_ner(eg: Example) -> list[str | None]:
+    """Do what `eg.get_aligned_ner()` does, many times as fast where predicted and annotated tokens
+    are the same.
+
+    eg (Example): The example.
+    RETURNS (List[Optional[str]]): The BILUO tag of each predicted token, None where it is missing.
+    """
+    gold = eg.reference.to_array([ORTH, IS_SPACE, ENT_IOB]).reshape(-1, 3)
+    if gold[:, 1].any() or not numpy.array_equal(eg.predicted.to_array([ORTH]), gold[:, 0]):
+        return list(eg.get_aligned_ner())
+    names: list[str | None]
+    names = ["O" if iob == _IOB_OUTSIDE else None for iob in gold[:, 2].tolist()]
+    for ent in eg.reference.ents:
+        label = ent.label_
+        if len(ent) == 1:
+            names[ent.start] = f"U-{label}"
+        else:
+            inside = [f"I-{label}"] * (len(ent) - 2)
+            names[ent.start : ent.end] = [f"B-{label}", *inside, f"L-{label}"]
+    return names
 
 
 def get_wrong_spans(

@@ -13,6 +13,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..layers.crf import CRFScores, extend_output, to_tensors
+from ..layers.crf_ensemble import get_members
 from ..layers.settings import check_share
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
@@ -164,9 +165,10 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             return 0
         self.cfg["labels"].append(label)
         self.vocab.strings.add(label)
-        output = self.model.get_ref("output")
-        if output.has_param("W"):
-            self._replace_output(extend_output(output, self.scheme.n_learned))
+        for member in get_members(self.model):
+            output = member.get_ref("output")
+            if output.has_param("W"):
+                _replace_output(member, extend_output(output, self.scheme.n_learned))
         return 1
 
     def initialize(
@@ -193,7 +195,8 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
                 "data, and none were added with add_label or given in [initialize.components]."
             )
         sample = [eg.x for eg in islice(get_examples(), 10)]
-        self.model.get_ref("output").set_dim("nO", self.scheme.n_learned, force=True)
+        for member in get_members(self.model):
+            member.get_ref("output").set_dim("nO", self.scheme.n_learned, force=True)
         self.model.initialize(X=sample)
 
     def predict(self, docs: Iterable[Doc]) -> list[Entities]:
@@ -285,9 +288,10 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         allowed = get_allowed(docs, scheme, self.labels)
         return crf, torch.from_numpy(allowed).to(scores["emissions"].device)
 
-    def _replace_output(self, output: Model) -> None:
-        self.model._layers[-1] = output
-        self.model.set_ref("output", output)
+
+def _replace_output(member: Model, output: Model) -> None:
+    member._layers[-1] = output
+    member.set_ref("output", output)
 
 
 def _set_entities(doc: Doc, spans: list[Span]) -> None:
