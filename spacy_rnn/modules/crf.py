@@ -14,6 +14,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from .batching import StepMajor
+from .compiled import can_chain
 from .time_steps import Steps, find_previous
 
 Group = tuple[torch.Tensor, torch.Tensor]
@@ -21,6 +22,8 @@ Group = tuple[torch.Tensor, torch.Tensor]
 # Worse than the best by this much, a tag or a transition is as good as impossible: larger
 # differences are cut down to it, so that products of probabilities do not underflow.
 MAX_GAP = 200.0
+# With more sequences than this in a time step, a product of matrices is faster than ours one by one.
+MAX_CHAINS = 16
 # For fewer sums than this in a time step, it is faster to take all transitions at once.
 MIN_GROUPED = 30_000
 
@@ -99,17 +102,7 @@ class Chain:
         offset = transitions.amax()
         factors = _exp_gaps(transitions - offset)
         steps = layout.get_steps()
-        sums = weights.clone()
-        scales = sums.new_empty(len(sums), 1)
-        tiny = torch.finfo(sums.dtype).tiny
-        before = 0
-        for start, end in steps:
-            current, scale = sums[start:end], scales[start:end]
-            if start:
-                current.mul_(sums[before : before + end - start] @ factors)
-            torch.sum(current, dim=1, keepdim=True, out=scale)
-            current.div_(scale.clamp(min=tiny))
-            before = start
+        sums, scales = _sum_forward(weights, factors, steps)
         n_sequences = steps[0][1] if steps else 0
         logs = (scales.log() + best).squeeze(1)
         logs[n_sequences:] += offset
@@ -122,14 +115,8 @@ class Chain:
         probabilities: those are the products with `forward_sums`. (N, T)
         """
         if self._backward_sums is None:
-            sums = torch.ones_like(self.weights)
-            inverse = self._get_inverse_scales()
-            back = self.factors.T.contiguous()
-            for i in range(len(self.steps) - 1, 0, -1):
-                (start, end), before = self.steps[i], self.steps[i - 1][0]
-                weighted = self.weights[start:end] * sums[start:end] * inverse[start:end]
-                torch.mm(weighted, back, out=sums[before : before + end - start])
-            self._backward_sums = sums
+            weights = self.weights * self._get_inverse_scales()
+            self._backward_sums = _sum_backward(weights, self.factors, self.steps)
         return self._backward_sums
 
     def get_marginals(self) -> torch.Tensor:
@@ -166,6 +153,45 @@ class Chain:
         return self.scales.clamp(min=torch.finfo(self.scales.dtype).tiny).reciprocal().unsqueeze(1)
 
 
+def _sum_forward(
+    weights: torch.Tensor, factors: torch.Tensor, steps: Steps
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if _are_few(weights, steps):
+        from .compiled import chains
+
+        return chains.sum_forward(weights, factors, steps)
+    sums = weights.clone()
+    scales = sums.new_empty(len(sums), 1)
+    tiny = torch.finfo(sums.dtype).tiny
+    before = 0
+    for start, end in steps:
+        current, scale = sums[start:end], scales[start:end]
+        if start:
+            current.mul_(sums[before : before + end - start] @ factors)
+        torch.sum(current, dim=1, keepdim=True, out=scale)
+        current.div_(scale.clamp(min=tiny))
+        before = start
+    return sums, scales
+
+
+def _are_few(weights: torch.Tensor, steps: Steps) -> bool:
+    return len(weights) <= MAX_CHAINS * len(steps) and can_chain(weights, torch.float64)
+
+
+def _sum_backward(weights: torch.Tensor, factors: torch.Tensor, steps: Steps) -> torch.Tensor:
+    if _are_few(weights, steps):
+        from .compiled import chains
+
+        return chains.sum_backward(weights, factors, steps)
+    sums = torch.ones_like(weights)
+    back = factors.T.contiguous()
+    for i in range(len(steps) - 1, 0, -1):
+        (start, end), before = steps[i], steps[i - 1][0]
+        weighted = weights[start:end] * sums[start:end]
+        torch.mm(weighted, back, out=sums[before : before + end - start])
+    return sums
+
+
 def _exp_gaps(gaps: torch.Tensor) -> torch.Tensor:
     return torch.where(gaps > -torch.inf, gaps.clamp(min=-MAX_GAP).exp(), 0.0)
 
@@ -186,6 +212,10 @@ def find_best(
     RETURNS (Tensor): Each token's tag. (N,)
     """
     steps = layout.get_steps()
+    if can_chain(scores, torch.float32):
+        from .compiled import chains
+
+        return chains.find_best(scores, transitions, steps)
     best, lowest = scores.clone(), torch.finfo(scores.dtype).min
     parts = [_Reach(transitions, *group) for group in groups or []]
     before = 0

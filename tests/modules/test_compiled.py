@@ -12,14 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from spacy_rnn.modules import crf
+from spacy_rnn.modules.batching import StepMajor
 from spacy_rnn.modules.cells import make_layer
-from spacy_rnn.modules.compiled import INSTRUCTIONS, can_predict, can_train
+from spacy_rnn.modules.compiled import INSTRUCTIONS, can_chain, can_predict, can_train
 
 if INSTRUCTIONS is None:
     pytest.skip("the kernels were not built, or are turned off", allow_module_level=True)
 
 from spacy_rnn.modules.compiled import prediction
-from spacy_rnn.modules.compiled._rnn import LANES, Direction, Sequences, find_distinct
+from spacy_rnn.modules.compiled._rnn import (
+    LANES,
+    MAX_WIDTH,
+    Chains,
+    Direction,
+    Sequences,
+    find_distinct,
+)
 from spacy_rnn.modules.compiled.prediction import predict_layer
 from spacy_rnn.modules.compiled.sequences import divide
 from spacy_rnn.modules.compiled.training import train_layer
@@ -163,6 +172,44 @@ def test_only_single_precision_on_a_cpu_is_theirs():
     assert not can_predict(make("lstm", 5), X.double())
     assert not can_predict(make_layer("lstm", 7, 5, True).double(), X)
     assert not can_predict(make("lstm", 5), X.to("meta"))
+    assert can_chain(X, torch.float32) and not can_chain(X, torch.float64)
+    assert not can_chain(torch.zeros(1, MAX_WIDTH), torch.float32)
+
+
+@pytest.mark.parametrize("n_tags", [1, 13, LANES, LANES + 1, 4 * LANES + 3, 130])
+@pytest.mark.parametrize("lengths", [[3, 0, 17, 17, 1], [40], [1], []])
+def test_chains_equal_torch(n_tags, lengths):
+    torch.manual_seed(n_tags)
+    layout = StepMajor.from_lengths(lengths, torch.device("cpu"))
+    scores, transitions = torch.randn(sum(lengths), n_tags), torch.randn(n_tags, n_tags)
+    scores[:, 1:][torch.rand(len(scores), n_tags - 1) < 0.3] = -torch.inf
+    transitions[:, 1:][torch.rand(n_tags, n_tags - 1) < 0.3] = -torch.inf
+    results = []
+    for instructions in (INSTRUCTIONS, None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("spacy_rnn.modules.compiled.INSTRUCTIONS", instructions)
+            chain = crf.Chain.from_scores(scores, transitions, layout)
+            sums = (chain.forward_sums, chain.backward_sums, chain.scales, chain.log_sums)
+            results.append((crf.find_best(scores, transitions, layout), *sums))
+    for ours, torchs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-12, atol=1e-12)
+
+
+def test_wrong_chains_are_refused():
+    starts = numpy.array([0, 2, 3])
+    with pytest.raises(ValueError, match="filled up"):
+        Chains(starts, 3, LANES + 1)
+    with pytest.raises(ValueError, match="filled up"):
+        Chains(starts, MAX_WIDTH + 1, MAX_WIDTH + LANES)
+    for wrong in ([0, 1, 3], [0, 2, 2], [1, 2], []):
+        with pytest.raises(ValueError, match="step"):
+            Chains(numpy.array(wrong, dtype="int64"), 3, LANES)
+    chains, scores = Chains(starts, 3, LANES), numpy.zeros((3, LANES), dtype="float32")
+    chains.find_best(scores, scores, scores.copy())
+    with pytest.raises(ValueError, match="expected"):
+        chains.find_best(scores, scores, scores[:2].copy())
+    with pytest.raises(ValueError, match="expected"):
+        chains.sum_forward(numpy.zeros((2, LANES)), numpy.zeros((3, LANES)))
 
 
 def test_wrong_arrays_are_refused():
@@ -195,10 +242,11 @@ def test_every_instruction_set_equals_torch(name):
         pytest.skip("this is one of them")
     tests = f"{__file__}::test_outputs_equal_torch {__file__}::test_gradients_equal_torch"
     tests += f" {__file__}::test_large_numbers_saturate_and_nan_stays_in_its_sequence"
+    tests += f" {__file__}::test_chains_equal_torch"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests.split()]
     environment = {**os.environ, "SPACY_RNN_KERNELS": name}
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     if "no such kernels" in run.stdout + run.stderr:
         pytest.skip(f"this processor has no {name}")
     assert run.returncode == 0, run.stdout
-    assert "4 passed" in run.stdout
+    assert "28 passed" in run.stdout

@@ -10,6 +10,8 @@ from spacy_rnn.modules.batching import StepMajor
 from spacy_rnn.modules.crf import Chain, find_best, find_k_best, log_partition
 from spacy_rnn.modules.tagging_scheme import SCHEMES, TaggingScheme
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 4), min_size=1, max_size=5)
 

@@ -1,5 +1,5 @@
-"""Compiled kernels for recurrent layers on a CPU, in single precision. They are built where the
-package is installed with a compiler at hand. All works without them, more slowly.
+"""Compiled kernels for recurrent layers and linear chains on a CPU. They are built where there is a
+compiler when the package is installed. All works without them, more slowly.
 
 The environment variable SPACY_RNN_KERNELS chooses the instruction set, or "none" of them.
 """
@@ -8,6 +8,9 @@ import os
 
 import torch
 from torch import nn
+
+# What the kernels have room for.
+MAX_TAGS = 2000
 
 
 def _find_instructions() -> str | None:
@@ -32,6 +35,14 @@ def can_predict(layer: nn.RNNBase, X: torch.Tensor) -> bool:
 def can_train(layer: nn.RNNBase, X: torch.Tensor) -> bool:
     """RETURNS (bool): Whether there are kernels to run a layer with gradients."""
     return layer.mode == "LSTM" and _is_supported(layer, X)
+
+
+def can_chain(scores: torch.Tensor, dtype: torch.dtype) -> bool:
+    """RETURNS (bool): Whether there are kernels for chains with such scores for tags, (N, T), in a
+    precision.
+    """
+    is_ours = scores.device.type == "cpu" and scores.dtype is dtype
+    return INSTRUCTIONS is not None and is_ours and scores.shape[1] <= MAX_TAGS
 
 
 def _is_supported(layer: nn.RNNBase, X: torch.Tensor) -> bool:

@@ -2,10 +2,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 INSTRUCTIONS: str
 LANES: int
+MAX_WIDTH: int
 
 class Sequences:
     end: int
@@ -47,5 +49,11 @@ class Direction:
         weights: Floats,
         d_gates: Floats,
     ) -> None: ...
+
+class Chains:
+    def __init__(self, starts: Ints, tags: int, width: int) -> None: ...
+    def find_best(self, transitions: Floats, turned: Floats, best: Floats) -> Ints: ...
+    def sum_forward(self, factors: Doubles, sums: Doubles) -> Doubles: ...
+    def sum_backward(self, turned: Doubles, weights: Doubles, sums: Doubles) -> None: ...
 
 def find_distinct(X: Floats) -> tuple[Ints, Ints]: ...

@@ -12,6 +12,7 @@ import numpy
 cdef extern from "rnn.h" nogil:
     int LSTM
     int GRU
+    int RNN_MAX_WIDTH
 
     ctypedef struct rnn_sequences:
         ptrdiff_t n
@@ -28,6 +29,12 @@ cdef extern from "rnn.h" nogil:
         const float *recurrent_weights
         const float *inner_bias
 
+    ctypedef struct rnn_chains:
+        ptrdiff_t n_steps
+        const int64_t *starts
+        ptrdiff_t tags
+        ptrdiff_t width
+
     ctypedef struct rnn_kernels:
         const char *name
         int lanes
@@ -41,6 +48,15 @@ cdef extern from "rnn.h" nogil:
         int (*backward)(
             const rnn_layer *, const rnn_sequences *, const float *, ptrdiff_t, const float *,
             const float *, const float *, float *
+        ) noexcept nogil
+        void (*find_best)(
+            const rnn_chains *, const float *, const float *, float *, int64_t *
+        ) noexcept nogil
+        void (*sum_forward)(
+            const rnn_chains *, const double *, double *, double *
+        ) noexcept nogil
+        void (*sum_backward)(
+            const rnn_chains *, const double *, const double *, double *
         ) noexcept nogil
 
     const rnn_kernels *rnn_get_kernels(const char *)
@@ -64,6 +80,7 @@ cdef const rnn_kernels *kernels = choose_kernels(os.environ.get("SPACY_RNN_KERNE
 
 INSTRUCTIONS = kernels.name.decode("ascii")
 LANES = kernels.lanes
+MAX_WIDTH = RNN_MAX_WIDTH
 
 
 cdef const float *pointer(const float[:, ::1] array) noexcept nogil:
@@ -270,6 +287,99 @@ cdef class Direction:
             )
         if failed:
             raise MemoryError()
+
+
+cdef class Chains:
+    """Chains of tokens, with a number for each of some tags: the sequences of a batch in the order
+    of torch's PackedSequence.
+
+    starts (ndarray): The first place of each step, and the end of the last: N. int64, (steps + 1,)
+    tags (int): The number of tags.
+    width (int): What rows of tags are filled up to: a multiple of `LANES`, at most `MAX_WIDTH`.
+    """
+    cdef rnn_chains chains
+    cdef const int64_t[::1] starts
+
+    def __init__(self, const int64_t[::1] starts, ptrdiff_t tags, ptrdiff_t width):
+        cdef ptrdiff_t i, size
+        if width % LANES or not tags <= width <= MAX_WIDTH:
+            raise ValueError(f"Rows of {tags} tags can't be filled up to {width}.")
+        for i in range(starts.shape[0] - 1):
+            size = starts[i + 1] - starts[i]
+            if size < 1 or (i and size > starts[i] - starts[i - 1]):
+                raise ValueError("Each step must have a token, and no more than the one before.")
+        if starts.shape[0] == 0 or starts[0] != 0:
+            raise ValueError("The first step must begin at 0.")
+        self.starts = starts
+        self.chains.n_steps, self.chains.starts = starts.shape[0] - 1, &starts[0]
+        self.chains.tags, self.chains.width = tags, width
+
+    def find_best(
+        self, const float[:, ::1] transitions, const float[:, ::1] turned, float[:, ::1] best
+    ):
+        """Find the best sequences of tags.
+
+        transitions (ndarray): The scores of a tag (column) after another. (tags, width)
+        turned (ndarray): The scores of a tag before another. (tags, width)
+        best (ndarray): The scores of each token's tags, minus infinity beyond them. Overwritten.
+            (N, width)
+        RETURNS (ndarray): Each token's tag. (N,)
+        """
+        cdef ptrdiff_t N = self.starts[self.starts.shape[0] - 1]
+        check(transitions, self.chains.tags, self.chains.width)
+        check(turned, self.chains.tags, self.chains.width)
+        check(best, N, self.chains.width)
+        tags = numpy.empty(N, dtype=numpy.int64)
+        cdef int64_t[::1] view = tags
+        if N:
+            with nogil:
+                kernels.find_best(
+                    &self.chains, &transitions[0, 0], &turned[0, 0], &best[0, 0], &view[0]
+                )
+        return tags
+
+    def sum_forward(self, const double[:, ::1] factors, double[:, ::1] sums):
+        """Run the forward algorithm.
+
+        factors (ndarray): What a tag (column) after another counts. (tags, width)
+        sums (ndarray): The weights of each token's tags, zero beyond them. Overwritten with the
+            shares of all ways to them. (N, width)
+        RETURNS (ndarray): What those were divided by. (N,)
+        """
+        cdef ptrdiff_t N = self.starts[self.starts.shape[0] - 1]
+        self._check(factors, self.chains.tags)
+        self._check(sums, N)
+        scales = numpy.empty(N)
+        cdef double[::1] view = scales
+        if N:
+            with nogil:
+                kernels.sum_forward(&self.chains, &factors[0, 0], &sums[0, 0], &view[0])
+        return scales
+
+    def sum_backward(
+        self, const double[:, ::1] turned, const double[:, ::1] weights, double[:, ::1] sums
+    ):
+        """Run the backward algorithm.
+
+        turned (ndarray): What a tag before another counts. (tags, width)
+        weights (ndarray): The weights of each token's tags, divided by the scales. (N, width)
+        sums (ndarray): Where to put what the tokens after each token contribute. (N, width)
+        """
+        cdef ptrdiff_t N = self.starts[self.starts.shape[0] - 1]
+        self._check(turned, self.chains.tags)
+        self._check(weights, N)
+        self._check(sums, N)
+        if N:
+            with nogil:
+                kernels.sum_backward(&self.chains, &turned[0, 0], &weights[0, 0], &sums[0, 0])
+
+    cdef int _check(self, const double[:, ::1] array, ptrdiff_t rows) except -1:
+        if array.shape[0] != rows or array.shape[1] != self.chains.width:
+            expected = (rows, self.chains.width)
+            raise ValueError(
+                f"An array of shape {(array.shape[0], array.shape[1])}, expected {expected}."
+            )
+        return 0
 
 
 def find_distinct(const float[:, ::1] X):

@@ -1,5 +1,7 @@
 #include "rnn.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +30,14 @@ static rnn_sequences get_group(const rnn_sequences *sequences, ptrdiff_t first) 
     group.starts += first;
     group.lengths += first;
     return group;
+}
+
+static ptrdiff_t count_chains(const rnn_chains *chains) {
+    return chains->n_steps == 0 ? 0 : chains->starts[1];
+}
+
+static int has_step(const rnn_chains *chains, ptrdiff_t row, ptrdiff_t step) {
+    return step < chains->n_steps && chains->starts[step] + row < chains->starts[step + 1];
 }
 
 #if defined(__x86_64__)

@@ -1,4 +1,4 @@
-/* Recurrent layers on a CPU. What the kernels need is laid out for their vector registers:
+/* Recurrent layers and linear chains on a CPU. What the kernels need is laid out for their vector registers:
  *
  * The units of a layer are divided into blocks of `lanes`, the last one filled up with zeros.
  * Gates of a token: (blocks, gates, lanes). States of a token: (blocks, lanes).
@@ -11,6 +11,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#define RNN_MAX_WIDTH 2048 /* The most tags that chains may have */
 
 enum { LSTM = 4, GRU = 3 }; /* Each cell by the number of its gates */
 
@@ -32,6 +34,16 @@ typedef struct {
     const float *recurrent_weights;
     const float *inner_bias; /* A GRU's, which its reset gate acts on. (blocks, lanes) */
 } rnn_layer;
+
+/* Chains of tokens, each with a number for each of some tags, in the order of torch's
+ * PackedSequence: the first tokens of all sequences, longest sequence first, and so on. Rows of
+ * tags are filled up to `width`, a multiple of `lanes`, with what changes nothing. */
+typedef struct {
+    ptrdiff_t n_steps;
+    const int64_t *starts; /* The first place of each step, and the end of the last. (n_steps + 1) */
+    ptrdiff_t tags;
+    ptrdiff_t width;
+} rnn_chains;
 
 typedef struct {
     const char *name;
@@ -56,6 +68,22 @@ typedef struct {
     int (*backward)(const rnn_layer *layer, const rnn_sequences *sequences, const float *dY,
                     ptrdiff_t dy_stride, const float *saved, const float *cells,
                     const float *weights, float *d_gates);
+
+    /* Find the best sequences of tags (Viterbi 1967). `best` has the scores of each token's tags,
+     * and is overwritten with those of the best way to them. Transitions are from a row to a
+     * column, and turned round. */
+    void (*find_best)(const rnn_chains *chains, const float *transitions, const float *turned,
+                      float *best, int64_t *tags);
+
+    /* The forward algorithm: `sums` has the weights of each token's tags, and is overwritten with
+     * their shares of all ways to them; `scales` takes what they were divided by. */
+    void (*sum_forward)(const rnn_chains *chains, const double *factors, double *sums,
+                        double *scales);
+
+    /* The backward algorithm: `sums` takes what the tokens after each token contribute. Weights are
+     * divided by the scales already; factors are turned round. */
+    void (*sum_backward)(const rnn_chains *chains, const double *turned, const double *weights,
+                         double *sums);
 } rnn_kernels;
 
 /* The kernels for an instruction set, the best of this processor's if the name is NULL. Returns NULL

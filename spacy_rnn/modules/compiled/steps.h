@@ -1,4 +1,4 @@
-/* The recurrent layers of rnn.h for one instruction set. No include guard: rnn.c includes this once
+/* The kernels of rnn.h for one instruction set. No include guard: rnn.c includes this once
  * for each, with
  *   NAME(x)  the name of x in this instruction set
  *   TARGET   the attribute that allows its instructions
@@ -10,9 +10,11 @@
  * sequence is the same to the bit in every batch. */
 
 typedef float NAME(vec) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef double NAME(dvec) __attribute__((vector_size(4 * LANES), aligned(8), may_alias));
 typedef int32_t NAME(ints) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #define VEC NAME(vec)
 #define INTS NAME(ints)
+#define DVEC NAME(dvec)
 #define INLINE TARGET static inline __attribute__((always_inline))
 
 INLINE VEC NAME(load)(const float *from) { return *(const VEC *)from; }
@@ -391,12 +393,134 @@ TARGET static int NAME(backward)(const rnn_layer *layer, const rnn_sequences *se
     return 0;
 }
 
+/* Chains. Up to 4 vectors of a result at a time stay in registers. */
+
+INLINE void NAME(max_plus)(const int n, const float *before, const float *transitions,
+                           const rnn_chains *chains, float *out) {
+    VEC best[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < n; v++) best[v] = (VEC){0} - INFINITY;
+    for (ptrdiff_t i = 0; i < chains->tags; i++) {
+        const float *row = transitions + i * chains->width;
+#pragma GCC unroll 4
+        for (int v = 0; v < n; v++) {
+            const VEC sum = before[i] + NAME(load)(row + v * LANES);
+            best[v] = NAME(select)(sum > best[v], sum, best[v]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < n; v++) NAME(store)(out + v * LANES, NAME(load)(out + v * LANES) + best[v]);
+}
+
+INLINE void NAME(sum_product)(const int n, const double *before, const double *factors,
+                              const rnn_chains *chains, double *out) {
+    DVEC sums[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < n; v++) sums[v] = (DVEC){0};
+    for (ptrdiff_t i = 0; i < chains->tags; i++) {
+        const double *row = factors + i * chains->width;
+#pragma GCC unroll 4
+        for (int v = 0; v < n; v++) sums[v] += before[i] * *(const DVEC *)(row + v * (LANES / 2));
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < n; v++) *(DVEC *)(out + v * (LANES / 2)) = sums[v];
+}
+
+/* Call one of these for all vectors of a result, with their number as a constant. */
+#define FOR_VECTORS(function, lanes, before, matrix, chains, out)                                  \
+    for (ptrdiff_t first = 0; first < (chains)->width; first += 4 * (lanes)) {                     \
+        const ptrdiff_t vectors = ((chains)->width - first) / (lanes);                             \
+        if (vectors >= 4) function(4, before, (matrix) + first, chains, (out) + first);            \
+        else if (vectors == 3) function(3, before, (matrix) + first, chains, (out) + first);       \
+        else if (vectors == 2) function(2, before, (matrix) + first, chains, (out) + first);       \
+        else function(1, before, (matrix) + first, chains, (out) + first);                         \
+    }
+
+TARGET static void NAME(find_best)(const rnn_chains *chains, const float *transitions,
+                                   const float *turned, float *best, int64_t *tags) {
+    for (ptrdiff_t row = 0; row < count_chains(chains); row++) {
+        ptrdiff_t step = 0;
+        const float *before = NULL;
+        for (; has_step(chains, row, step); step++) {
+            float *current = best + (chains->starts[step] + row) * chains->width;
+            if (before != NULL)
+                FOR_VECTORS(NAME(max_plus), LANES, before, transitions, chains, current);
+            /* Only differences matter, and sums that grow lose precision. */
+            float highest = -FLT_MAX;
+            for (ptrdiff_t i = 0; i < chains->tags; i++)
+                if (current[i] > highest) highest = current[i];
+            for (ptrdiff_t i = 0; i < chains->tags; i++) current[i] -= highest;
+            before = current;
+        }
+        int64_t tag = -1;
+        while (step-- > 0) {
+            const ptrdiff_t place = chains->starts[step] + row;
+            const float *current = best + place * chains->width;
+            const float *to_tag = tag < 0 ? NULL : turned + tag * chains->width;
+            ptrdiff_t chosen = 0;
+            float highest = -INFINITY;
+            for (ptrdiff_t i = 0; i < chains->tags; i++) {
+                const float score = current[i] + (to_tag == NULL ? 0.0f : to_tag[i]);
+                if (score > highest) {
+                    highest = score;
+                    chosen = i;
+                }
+            }
+            tags[place] = tag = chosen;
+        }
+    }
+}
+
+TARGET static void NAME(sum_forward)(const rnn_chains *chains, const double *factors, double *sums,
+                                     double *scales) {
+    for (ptrdiff_t row = 0; row < count_chains(chains); row++) {
+        const double *before = NULL;
+        for (ptrdiff_t step = 0; has_step(chains, row, step); step++) {
+            const ptrdiff_t place = chains->starts[step] + row;
+            double *current = sums + place * chains->width, scale = 0.0;
+            if (before != NULL) {
+                double product[RNN_MAX_WIDTH];
+                FOR_VECTORS(NAME(sum_product), LANES / 2, before, factors, chains, product);
+                for (ptrdiff_t i = 0; i < chains->width; i++) current[i] *= product[i];
+            }
+            for (ptrdiff_t i = 0; i < chains->tags; i++) scale += current[i];
+            scales[place] = scale;
+            const double divisor = scale < DBL_MIN ? DBL_MIN : scale;
+            for (ptrdiff_t i = 0; i < chains->tags; i++) current[i] /= divisor;
+            before = current;
+        }
+    }
+}
+
+TARGET static void NAME(sum_backward)(const rnn_chains *chains, const double *turned,
+                                      const double *weights, double *sums) {
+    for (ptrdiff_t row = 0; row < count_chains(chains); row++) {
+        ptrdiff_t step = 0;
+        while (has_step(chains, row, step)) step++;
+        while (step-- > 0) {
+            double *current = sums + (chains->starts[step] + row) * chains->width;
+            if (has_step(chains, row, step + 1)) {
+                const ptrdiff_t after = (chains->starts[step + 1] + row) * chains->width;
+                double weighted[RNN_MAX_WIDTH];
+                for (ptrdiff_t i = 0; i < chains->width; i++)
+                    weighted[i] = weights[after + i] * sums[after + i];
+                FOR_VECTORS(NAME(sum_product), LANES / 2, weighted, turned, chains, current);
+            } else {
+                for (ptrdiff_t i = 0; i < chains->width; i++) current[i] = 1.0;
+            }
+        }
+    }
+}
+
 static const rnn_kernels NAME(kernels) = {
     .name = INSTRUCTIONS,
     .lanes = LANES,
     .project = NAME(project),
     .forward = NAME(forward),
     .backward = NAME(backward),
+    .find_best = NAME(find_best),
+    .sum_forward = NAME(sum_forward),
+    .sum_backward = NAME(sum_backward),
 };
 
 #undef NAME
@@ -406,5 +530,7 @@ static const rnn_kernels NAME(kernels) = {
 #undef ROWS
 #undef VEC
 #undef INTS
+#undef DVEC
 #undef INLINE
 #undef DEFINE_ACCUMULATE
+#undef FOR_VECTORS
