@@ -22,7 +22,7 @@ Group = tuple[torch.Tensor, torch.Tensor]
 # Worse than the best by this much, a tag or a transition is as good as impossible: larger
 # differences are cut down to it, so that products of probabilities do not underflow.
 MAX_GAP = 200.0
-# With more sequences than this in a time step, a product of matrices is faster than ours one by one.
+# With more sequences than this in a time step, products of matrices are faster than one by one.
 MAX_CHAINS = 16
 # For fewer sums than this in a time step, it is faster to take all transitions at once.
 MIN_GROUPED = 30_000
