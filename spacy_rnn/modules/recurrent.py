@@ -73,7 +73,7 @@ class RecurrentStack(nn.Module):
         is_truncated = is_train and limits.k2 is not None and longest > limits.k2
         path = choose_path(cast(nn.RNNBase, self.layers[0]), X, is_train, is_truncated)
         if path == "compiled":
-            return self._run_compiled(X, lengths, dropout if is_train else 0.0, is_train)
+            return self._run_compiled(X, lengths, dropout, is_train)
         if not is_train and longest > limits.max_tokens:
             return self._run_long(X, lengths, limits)
         if path == "bucketed":
@@ -96,11 +96,15 @@ class RecurrentStack(nn.Module):
         from .compiled.prediction import predict_layer
         from .compiled.training import train_layer
 
-        run = train_layer if is_train else predict_layer
+        layers = [cast(nn.RNNBase, layer) for layer in self.layers]
+        if not is_train:
+            for i, layer in enumerate(layers):
+                X = self._finish_layer(i, X, predict_layer(layer, X, lengths, repeats=i == 0))
+            return X
         rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
         X = locked_dropout(X, rows, len(lengths), dropout)
-        for i, layer in enumerate(self.layers):
-            Y = self._finish_layer(i, X, run(cast(nn.RNNBase, layer), X, lengths))
+        for i, layer in enumerate(layers):
+            Y = self._finish_layer(i, X, train_layer(layer, X, lengths))
             X = locked_dropout(Y, rows, len(lengths), dropout)
         return X
 

@@ -73,7 +73,7 @@ def test_a_sequence_is_the_same_to_the_bit_in_every_batch(lengths, cell, hidden,
         # So that the batch projects distinct inputs, and some of its sequences do not.
         X = X[torch.arange(len(X)) % 5]
     with torch.inference_mode():
-        Y = predict_layer(layer, X, lengths)
+        Y = predict_layer(layer, X, lengths, repeats=repeats)
         alone = [predict_layer(layer, x, [len(x)]) for x in X.split(lengths) if len(x)]
     assert torch.equal(Y, torch.cat(alone))
 
@@ -154,11 +154,11 @@ def test_changed_weights_are_used():
     assert not torch.equal(before[:, 4:], after[:, 4:])
 
 
-@given(st.lists(st.integers(0, 5), max_size=50))
-def test_distinct_rows(numbers):
-    rows = numpy.array(numbers, dtype="float32").reshape(-1, 1) * numpy.ones(
-        (1, 3), dtype="float32"
-    )
+@given(st.lists(st.integers(0, 5), max_size=50), st.integers(1, 5))
+def test_distinct_rows(numbers, width):
+    # Different in the last column only.
+    rows = numpy.ones((len(numbers), width), dtype="float32")
+    rows[:, -1] = numbers
     index, first = find_distinct(rows)
     assert len(first) == len(set(numbers))
     assert numpy.array_equal(rows[first][index], rows)

@@ -19,13 +19,16 @@ MAX_DISTINCT = 0.75
 MAX_PROJECTED_BYTES = 16_000_000
 
 
-def predict_layer(layer: nn.RNNBase, X: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+def predict_layer(
+    layer: nn.RNNBase, X: torch.Tensor, lengths: Sequence[int], *, repeats: bool = False
+) -> torch.Tensor:
     """Run one recurrent layer. What comes out for a sequence is the same to the bit whatever else
     is in the batch.
 
     layer (nn.RNNBase): Torch's module with the parameters: LSTM or GRU, of one layer.
     X (Tensor): The tokens of all sequences, one after another. float32, (N, nI)
     lengths (Sequence[int]): The number of tokens of each sequence.
+    repeats (bool): Whether to look for rows of the input that repeat, as embeddings of words do.
     RETURNS (Tensor): The hidden states, forward half first. (N, directions x hidden)
     """
     directions = [get_direction(layer, i) for i in range(2 if layer.bidirectional else 1)]
@@ -34,11 +37,13 @@ def predict_layer(layer: nn.RNNBase, X: torch.Tensor, lengths: Sequence[int]) ->
     inputs = np.ascontiguousarray(X.numpy())
     Y = np.empty((len(inputs), hidden * len(directions)), dtype=np.float32)
     parts = divide(lengths, n_weights * len(directions))
-    index, first = find_distinct(inputs)
-    n_bytes = 4 * len(first) * sum(direction.width for direction in directions)
-    tables: list[np.ndarray | None] = [None for _ in directions]
-    if len(first) < MAX_DISTINCT * len(inputs) and n_bytes <= MAX_PROJECTED_BYTES:
-        tables = _project(directions, inputs[first])
+    index: np.ndarray | None = None
+    tables: Sequence[np.ndarray | None] = [None for _ in directions]
+    if repeats:
+        index, first = find_distinct(inputs)
+        n_bytes = 4 * len(first) * sum(direction.width for direction in directions)
+        if len(first) < MAX_DISTINCT * len(inputs) and n_bytes <= MAX_PROJECTED_BYTES:
+            tables = _project(directions, inputs[first])
     _run(
         [
             partial(_run_part, direction, part, i == 1, Y, i * hidden, inputs, table, index)
@@ -50,7 +55,7 @@ def predict_layer(layer: nn.RNNBase, X: torch.Tensor, lengths: Sequence[int]) ->
     return torch.from_numpy(Y)
 
 
-def _project(directions: Sequence[Direction], X: np.ndarray) -> list[np.ndarray | None]:
+def _project(directions: Sequence[Direction], X: np.ndarray) -> list[np.ndarray]:
     n_weights = X.shape[1] * sum(direction.width for direction in directions)
     n_parts = count_parts(len(X), n_weights)
     tables = [np.empty((len(X), direction.width), dtype=np.float32) for direction in directions]
@@ -63,7 +68,7 @@ def _project(directions: Sequence[Direction], X: np.ndarray) -> list[np.ndarray 
         ],
         n_parts > 1,
     )
-    return list(tables)
+    return tables
 
 
 def _run_part(
@@ -74,7 +79,7 @@ def _run_part(
     column: int,
     X: np.ndarray,
     table: np.ndarray | None,
-    index: np.ndarray,
+    index: np.ndarray | None,
 ) -> None:
     if table is None:
         direction.forward(part, reverse, Y, column, X=X)

@@ -97,11 +97,13 @@ ptrdiff_t rnn_find_distinct(const float *X, ptrdiff_t n, ptrdiff_t width, int64_
     memset(table, 0xFF, (size_t)slots * sizeof(int64_t));
     for (ptrdiff_t i = 0; i < n; i++) {
         const float *row = X + i * width;
+        /* Two numbers at a time; of the last one, if it is left over, its comparison will tell. */
         uint64_t hash = 0;
-        for (ptrdiff_t k = 0; k < width; k++) {
-            uint32_t bits;
-            memcpy(&bits, row + k, sizeof(bits));
+        for (ptrdiff_t k = 0; k + 1 < width || k == 0; k += 2) {
+            uint64_t bits = 0;
+            memcpy(&bits, row + k, k + 1 < width ? sizeof(bits) : sizeof(float));
             hash = (hash ^ bits) * 0x9E3779B97F4A7C15u;
+            hash ^= hash >> 32;
         }
         ptrdiff_t slot = (ptrdiff_t)((hash ^ (hash >> 32)) & (uint64_t)(slots - 1));
         while (table[slot] >= 0 && memcmp(X + first[table[slot]] * width, row, row_bytes) != 0)
