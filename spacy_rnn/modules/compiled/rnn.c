@@ -12,6 +12,13 @@
  * states to stay in the cache. At most CHUNK_TOKENS. */
 #define GROUP_ROWS 48
 
+/* For loops over a constant number of registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 static ptrdiff_t get_token(const rnn_sequences *sequences, ptrdiff_t row, ptrdiff_t step) {
     const ptrdiff_t i = sequences->reverse ? sequences->lengths[row] - 1 - step : step;
     return sequences->starts[row] + i;

@@ -60,26 +60,19 @@ INLINE void NAME(accumulate_tile)(VEC sums[ROWS][4], const float *const rows[ROW
                                   const float *weights, ptrdiff_t size, const int n_rows,
                                   const int gates) {
     VEC sum[ROWS][4];
-#pragma GCC unroll 8
-    for (int r = 0; r < n_rows; r++)
-#pragma GCC unroll 4
-        for (int g = 0; g < gates; g++) sum[r][g] = sums[r][g];
+    UNROLL for (int r = 0; r < n_rows; r++)
+        UNROLL for (int g = 0; g < gates; g++) sum[r][g] = sums[r][g];
     for (ptrdiff_t k = 0; k < size; k++) {
         VEC weight[4];
-#pragma GCC unroll 4
-        for (int g = 0; g < gates; g++) weight[g] = NAME(load)(weights + g * LANES);
-#pragma GCC unroll 8
-        for (int r = 0; r < n_rows; r++) {
+        UNROLL for (int g = 0; g < gates; g++) weight[g] = NAME(load)(weights + g * LANES);
+        UNROLL for (int r = 0; r < n_rows; r++) {
             const float x = rows[r][k];
-#pragma GCC unroll 4
-            for (int g = 0; g < gates; g++) sum[r][g] += x * weight[g];
+            UNROLL for (int g = 0; g < gates; g++) sum[r][g] += x * weight[g];
         }
         weights += gates * LANES;
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < n_rows; r++)
-#pragma GCC unroll 4
-        for (int g = 0; g < gates; g++) sums[r][g] = sum[r][g];
+    UNROLL for (int r = 0; r < n_rows; r++)
+        UNROLL for (int g = 0; g < gates; g++) sums[r][g] = sum[r][g];
 }
 
 /* Functions of their own, one for each number of rows: sums that share registers with what is
@@ -398,32 +391,30 @@ TARGET static int NAME(backward)(const rnn_layer *layer, const rnn_sequences *se
 INLINE void NAME(max_plus)(const int n, const float *before, const float *transitions,
                            const rnn_chains *chains, float *out) {
     VEC best[4];
-#pragma GCC unroll 4
-    for (int v = 0; v < n; v++) best[v] = (VEC){0} - INFINITY;
+    UNROLL for (int v = 0; v < n; v++) best[v] = (VEC){0} - INFINITY;
     for (ptrdiff_t i = 0; i < chains->tags; i++) {
         const float *row = transitions + i * chains->width;
-#pragma GCC unroll 4
-        for (int v = 0; v < n; v++) {
+        UNROLL for (int v = 0; v < n; v++) {
             const VEC sum = before[i] + NAME(load)(row + v * LANES);
             best[v] = NAME(select)(sum > best[v], sum, best[v]);
         }
     }
-#pragma GCC unroll 4
-    for (int v = 0; v < n; v++) NAME(store)(out + v * LANES, NAME(load)(out + v * LANES) + best[v]);
+    UNROLL for (int v = 0; v < n; v++) {
+        float *to = out + v * LANES;
+        NAME(store)(to, NAME(load)(to) + best[v]);
+    }
 }
 
 INLINE void NAME(sum_product)(const int n, const double *before, const double *factors,
                               const rnn_chains *chains, double *out) {
     DVEC sums[4];
-#pragma GCC unroll 4
-    for (int v = 0; v < n; v++) sums[v] = (DVEC){0};
+    UNROLL for (int v = 0; v < n; v++) sums[v] = (DVEC){0};
     for (ptrdiff_t i = 0; i < chains->tags; i++) {
         const double *row = factors + i * chains->width;
-#pragma GCC unroll 4
-        for (int v = 0; v < n; v++) sums[v] += before[i] * *(const DVEC *)(row + v * (LANES / 2));
+        UNROLL for (int v = 0; v < n; v++)
+            sums[v] += before[i] * *(const DVEC *)(row + v * LANES / 2);
     }
-#pragma GCC unroll 4
-    for (int v = 0; v < n; v++) *(DVEC *)(out + v * (LANES / 2)) = sums[v];
+    UNROLL for (int v = 0; v < n; v++) *(DVEC *)(out + v * LANES / 2) = sums[v];
 }
 
 /* Call one of these for all vectors of a result, with their number as a constant. */
