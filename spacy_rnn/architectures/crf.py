@@ -3,6 +3,7 @@ from spacy.util import registry
 from thinc.api import Model, chain
 from thinc.types import Floats2d
 
+from ..layers.bilm_listener import get_link
 from ..layers.crf import CRFScores, crf_output
 from ..layers.crf_ensemble import crf_ensemble
 from ..layers.settings import check_choice, check_count
@@ -30,7 +31,8 @@ def build_crf(
     nO (Optional[int]): The number of tags. Inferred from the labels.
     members (int): How many networks there are, each with weights of its own. They learn by
         themselves, and their scores are averaged in prediction: more accurate where there is little
-        to learn from, and as many times as much work.
+        to learn from, and as many times as much work. With listeners, or weights from
+        `spacy pretrain`, it has to be 1.
     RETURNS (Model[List[Doc], CRFScores]): The model.
     """
     check_choice("scheme", scheme, SCHEMES)
@@ -57,8 +59,9 @@ def _add_crf(
 
 def _copy(tok2vec: Model[list[Doc], list[Floats2d]]) -> Model[list[Doc], list[Floats2d]]:
     for node in tok2vec.walk():
-        # Thinc makes plain models of them.
-        if type(node) is not Model:
+        # Thinc makes plain models of spaCy's listeners, and `replace_listeners` wants no more of
+        # ours than the config has.
+        if type(node) is not Model or get_link(node) is not None:
             raise ValueError(
                 "Setting members above 1 needs networks of its own, but the tok2vec has a layer "
                 f"{node.name!r} that can't be copied, a listener perhaps: set members = 1, or use "

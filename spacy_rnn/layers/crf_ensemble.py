@@ -36,6 +36,11 @@ def forward(
         scores.members = list(members)
 
     def backprop(d_scores: CRFScores) -> InT:
+        if len(d_scores.members) != len(callbacks):
+            raise ValueError(
+                f"An ensemble of {len(callbacks)} networks needs a gradient for each of them, in "
+                f"`members`, and not for {len(d_scores.members)}."
+            )
         for callback, d_member in zip(callbacks, d_scores.members, strict=True):
             callback(d_member)
         return []

@@ -98,8 +98,9 @@ class RecurrentStack(nn.Module):
 
         layers = [cast(nn.RNNBase, layer) for layer in self.layers]
         if not is_train:
-            for i, layer in enumerate(layers):
-                X = self._finish_layer(i, X, predict_layer(layer, X, lengths, repeats=i == 0))
+            with torch.no_grad():
+                for i, layer in enumerate(layers):
+                    X = self._finish_layer(i, X, predict_layer(layer, X, lengths, repeats=i == 0))
             return X
         rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
         X = locked_dropout(X, rows, len(lengths), dropout)

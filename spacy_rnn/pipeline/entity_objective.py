@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 import torch
@@ -68,23 +68,25 @@ class EntityObjective:
         members = scores.members or [scores]
         if any(map(len, docs)):
             truth = self._read(docs, examples)
-            found = [self._compute_loss(ops, docs, truth, member) for member in members]
+            losses, gradients = [], []
+            for i, member in enumerate(members):
+                loss, gradient = self._compute_loss(ops, docs, truth, member, warn=i == 0)
+                losses.append(loss)
+                gradients.append(gradient)
         else:
-            found = [(0.0, nothing) for _ in members]
-        losses, gradients = zip(*found, strict=True)
+            losses, gradients = [0.0 for _ in members], [nothing for _ in members]
         if not scores.members:
             return losses[0], gradients[0]
-        nothing.members = list(gradients)
-        return sum(losses) / len(losses), nothing
+        return sum(losses) / len(losses), replace(nothing, members=gradients)
 
     def _compute_loss(
-        self, ops: Ops, docs: list[Doc], truth: Truth, scores: CRFScores
+        self, ops: Ops, docs: list[Doc], truth: Truth, scores: CRFScores, *, warn: bool
     ) -> tuple[float, CRFScores]:
         with torch.inference_mode(False), torch.enable_grad():
             leaves = to_tensors(ops, scores)
             for leaf in leaves.values():
                 leaf.requires_grad_()
-            loss = self._get_loss(docs, truth, leaves)
+            loss = self._get_loss(docs, truth, leaves, warn=warn)
             if loss.isnan():
                 raise ValueError(
                     f"The loss of component {self.name!r} is not a number: training has diverged. "
@@ -97,7 +99,7 @@ class EntityObjective:
         return float(loss.detach()), from_tensors(gradient, [len(doc) for doc in docs])
 
     def _get_loss(
-        self, docs: list[Doc], truth: Truth, scores: dict[str, torch.Tensor]
+        self, docs: list[Doc], truth: Truth, scores: dict[str, torch.Tensor], *, warn: bool
     ) -> torch.Tensor:
         # In double precision: a loss is a small difference of large sums.
         doubles = {name: values.double() for name, values in scores.items()}
@@ -112,7 +114,8 @@ class EntityObjective:
             losses = crf.get_losses(allowed, agreeing)
             possible = losses != torch.inf
             loss = losses[possible].sum()
-            if not possible.all():
+            # What is possible does not depend on the scores.
+            if warn and not possible.all():
                 self._warn_of_impossible(docs, crf.layout.ranking[~possible].tolist())
         if truth.wrong:
             loss = loss + crf.get_span_losses(allowed, truth.wrong).sum()

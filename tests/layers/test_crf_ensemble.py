@@ -6,6 +6,8 @@ import pickle
 import numpy
 import pytest
 import spacy
+from spacy.tokens import Span
+from spacy.training import Example
 from thinc.api import Adam
 
 from spacy_rnn.layers.crf import LEARNED
@@ -108,6 +110,26 @@ def test_empty_docs_are_no_loss(trained):
     assert losses["rnn_ner"] == 0
 
 
+def test_a_warning_comes_once_and_names_the_caller():
+    nlp = make_nlp(members=3)
+    predicted = words(nlp, "New York")
+    predicted.set_ents([Span(predicted, 0, 2, "LOC")])
+    example = Example(predicted, words(nlp, "New York", ents=["O", ""]))
+    pipe = nlp.get_pipe("rnn_ner")
+    scores, _ = pipe.model.begin_update([predicted])
+    with pytest.warns(UserWarning, match="New York") as caught:
+        pipe.get_loss([example], scores)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_gradient_must_have_members(trained):
+    model = trained.get_pipe("rnn_ner").model
+    scores, backprop = model.begin_update(get_docs(trained))
+    scores.members = []
+    with pytest.raises(ValueError, match="3 networks"):
+        backprop(scores)
+
+
 def test_what_is_no_ensemble_is_stored_as_ever():
     model = make_nlp().get_pipe("rnn_ner").model
     assert list(get_members(model)) == [model]
@@ -120,8 +142,14 @@ def test_bad_numbers_of_members(members):
         spacy.blank("en").add_pipe("rnn_ner", config={"model": make_config(members=members)})
 
 
-def test_listeners_have_no_copies():
-    config = make_config(members=2)
-    config["tok2vec"] = {"@architectures": "spacy.Tok2VecListener.v1", "width": 16}
+@pytest.mark.parametrize(
+    "listener",
+    [
+        {"@architectures": "spacy.Tok2VecListener.v1", "width": 16},
+        {"@architectures": "spacy-rnn.BiLMListener.v1", "width": 16},
+    ],
+)
+def test_listeners_have_no_copies(listener):
+    config = {**make_config(members=2), "tok2vec": listener}
     with pytest.raises(ValueError, match=r"members.*listener"):
         spacy.blank("en").add_pipe("rnn_ner", config={"model": config})

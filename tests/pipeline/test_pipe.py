@@ -1,6 +1,7 @@
 """How our components stream Docs."""
 
 import threading
+import time
 import tracemalloc
 
 import numpy
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
+from thinc.api import PyTorchShim
 
 from spacy_rnn.pipeline import mixin
 from spacy_rnn.pipeline.mixin import TOKEN_BUDGET, predict_ahead, read_windows
@@ -82,6 +84,49 @@ def test_windows_are_predicted_ahead_in_order(sizes, n_ahead):
         assert size == sizes[i]
         assert (thread is threading.current_thread()) == (n_ahead == 0 or size < 5)
     assert read == windows
+
+
+def test_nothing_goes_on_when_the_rest_is_not_wanted():
+    vocab, ended = spacy.blank("en").vocab, []
+
+    def predict(docs):
+        time.sleep(0.05)
+        ended.append(docs)
+
+    n_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        windows = predict_ahead(predict, [[Doc(vocab, words=["a"])] for _ in range(9)], 1, 2)
+        next(windows)
+        windows.close()
+        n_ended = len(ended)
+        time.sleep(0.2)
+    finally:
+        torch.set_num_threads(n_threads)
+    assert len(ended) == n_ended
+
+
+@pytest.mark.parametrize("n_ahead", [0, 2])
+def test_what_was_read_comes_before_an_error_of_the_source(n_ahead):
+    vocab = spacy.blank("en").vocab
+
+    def source():
+        for _ in range(3):
+            yield [Doc(vocab, words=["a"])]
+        raise OSError("disk")
+
+    windows = predict_ahead(len, source(), 1, n_ahead)
+    assert [next(windows)[1]() for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(OSError, match="disk"):
+        next(windows)
+
+
+def test_threads_do_not_share_what_may_not_be_shared():
+    nlp = make_nlp()
+    model = nlp.get_pipe("rnn_tagger").model
+    assert mixin.may_share(model)
+    model.get_ref("tok2vec").layers[-1].shims.append(PyTorchShim(torch.nn.Linear(1, 1)))
+    assert not mixin.may_share(model)
 
 
 @pytest.mark.parametrize("batch_size, is_ahead", [(1, False), (64, True)])

@@ -60,6 +60,9 @@ def add_bilm(
     }
     for component in config["components"].values():
         _add_listener(component, listener, alone=alone)
+        if "members" in component.get("model", {}):
+            # Networks that listen can't be copied.
+            component["model"]["members"] = 1
     config["paths"]["bilm"] = None
     config["nlp"]["pipeline"] = ["bilm", *config["nlp"]["pipeline"]]
     component = dict(bilm["components"]["bilm"])

@@ -14,11 +14,17 @@ MAX_TAGS = 2000
 
 
 def _find_instructions() -> str | None:
-    if os.environ.get("SPACY_RNN_KERNELS") == "none":
+    wanted = os.environ.get("SPACY_RNN_KERNELS")
+    if wanted == "none":
         return None
     try:
         from ._rnn import INSTRUCTIONS
-    except ImportError:
+    except ImportError as err:
+        if wanted:
+            raise RuntimeError(
+                f"Environment variable SPACY_RNN_KERNELS is {wanted!r}, but no kernels were built "
+                "with spacy-rnn: install it anew where there is a C compiler, or unset this."
+            ) from err
         return None
     return INSTRUCTIONS
 

@@ -63,7 +63,7 @@ def _fill(rows: torch.Tensor, value: float) -> np.ndarray:
     padding = -rows.shape[1] % LANES
     # A copy in any case: results are written over some of them.
     filled = F.pad(rows, (0, padding), value=value) if padding else rows.clone()
-    return filled.contiguous().numpy()
+    return filled.detach().contiguous().numpy()
 
 
 def _cut(rows: np.ndarray, like: torch.Tensor) -> torch.Tensor:

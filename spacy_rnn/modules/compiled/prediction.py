@@ -34,7 +34,7 @@ def predict_layer(
     directions = [get_direction(layer, i) for i in range(2 if layer.bidirectional else 1)]
     hidden = layer.hidden_size
     n_weights = directions[0].width * (layer.input_size + hidden)
-    inputs = np.ascontiguousarray(X.numpy())
+    inputs = np.ascontiguousarray(X.detach().numpy())
     Y = np.empty((len(inputs), hidden * len(directions)), dtype=np.float32)
     parts = divide(lengths, n_weights * len(directions))
     index: np.ndarray | None = None

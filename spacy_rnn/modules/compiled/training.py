@@ -60,7 +60,14 @@ class _Layer(torch.autograd.Function):
             ]
         )
         Yt = torch.from_numpy(Y)
-        ctx.save_for_backward(X, Yt, *weights)
+        # Torch does not see an optimizer of Thinc's write over the weights, which may be before it
+        # is time for their gradients.
+        kept = [
+            weight.detach().clone()
+            for i in range(0, len(weights), 4)
+            for weight in weights[i : i + 2]
+        ]
+        ctx.save_for_backward(X, Yt, *kept)
         ctx.directions, ctx.parts, ctx.saved, ctx.cells = directions, parts, saved, cells
         ctx.lengths = lengths
         return Yt
@@ -69,10 +76,11 @@ class _Layer(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         X, Y, *weights = ctx.saved_tensors
-        hidden = weights[1].shape[1]
+        weights_ih, weights_hh = weights[::2], weights[1::2]
+        hidden = weights_hh[0].shape[1]
         dY = np.ascontiguousarray(grads[0].numpy())
         d_gates = [np.empty_like(saved) for saved in ctx.saved]
-        back = [weights_for_way_back(weight) for weight in weights[1::4]]
+        back = list(map(weights_for_way_back, weights_hh))
         run_tasks(
             [
                 partial(
@@ -93,7 +101,7 @@ class _Layer(torch.autograd.Function):
         dX: torch.Tensor | None = None
         d_weights: list[torch.Tensor] = []
         for i, gates in enumerate(map(torch.from_numpy, d_gates)):
-            factor = to_rows(weights[4 * i])
+            factor = to_rows(weights_ih[i])
             dX = gates @ factor if dX is None else dX.addmm_(gates, factor)
             before = get_states_before(Y[:, i * hidden : (i + 1) * hidden], ctx.lengths, i == 1)
             d_bias = from_blocks(gates.sum(dim=0).unsqueeze(1), hidden)[:, 0]
