@@ -36,6 +36,7 @@ TAGGERS = (
 )
 RECOGNISERS = (
     "ours-ner",
+    "ours-ner-single",
     "ours-ner-bilm",
     "ours-ner-bilm-adapted",
     "spacy-ner-torch-bilstm",
