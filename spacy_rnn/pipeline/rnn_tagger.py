@@ -22,7 +22,7 @@ DEFAULT_CONFIG = """
 
 [model.tok2vec.embed]
 @architectures = "spacy-rnn.LexemeEmbed.v1"
-width = 128
+width = null
 
 [model.tok2vec.encode]
 @architectures = "spacy-rnn.RNNEncoder.v1"
