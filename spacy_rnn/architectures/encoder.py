@@ -46,7 +46,7 @@ def build_rnn_encoder(
         a CPU that has instructions for bfloat16. Results then depend on the batch by its rounding.
     max_tokens_in_memory (int): In prediction, longer Docs are computed layer by layer in pieces of
         this many tokens, with the same result: what a layer takes besides input and output is
-        for no more tokens than that.
+        for no more tokens than that. The compiled kernels take little in any case.
     bptt_k1 (Optional[int]): In training, Docs longer than `bptt_k2` are computed in pieces of this
         many tokens: truncated backpropagation through time, with the state carried over. What is
         between input and output is kept for `bptt_k2` tokens only, and computed again, which

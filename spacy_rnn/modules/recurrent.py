@@ -66,7 +66,8 @@ class RecurrentStack(nn.Module):
         dropout (float): The rate of locked dropout at the input and after each layer. Applied
             in training only.
         is_train (bool): Whether gradients will be asked for.
-        limits (Limits): How much of a sequence is computed at a time.
+        limits (Limits): How much of a sequence is computed at a time, but for the compiled kernels
+            in prediction, which need little memory.
         RETURNS (Tensor): The last layer's hidden states. (N, nO)
         """
         longest = max(lengths, default=0)
