@@ -30,9 +30,8 @@ def build_crf(
         legal sequence in prediction.
     nO (Optional[int]): The number of tags. Inferred from the labels.
     members (int): How many networks there are, each with weights of its own. They learn by
-        themselves, and their scores are averaged in prediction: more accurate where there is little
-        to learn from, and as many times as much work. With listeners, or weights from
-        `spacy pretrain`, it has to be 1.
+        themselves, and their scores are averaged in prediction, for as many times as much work.
+        With listeners, or weights from `spacy pretrain`, it has to be 1.
     RETURNS (Model[List[Doc], CRFScores]): The model.
     """
     check_choice("scheme", scheme, SCHEMES)

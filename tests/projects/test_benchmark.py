@@ -36,7 +36,7 @@ TAGGERS = (
 )
 RECOGNISERS = (
     "ours-ner",
-    "ours-ner-single",
+    "ours-ner-ensemble",
     "ours-ner-bilm",
     "ours-ner-bilm-adapted",
     "spacy-ner-torch-bilstm",

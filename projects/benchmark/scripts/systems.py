@@ -149,9 +149,9 @@ SYSTEMS = {
         "TorchBiLSTMEncoder 2x64", "tagger", False, _bilstm(128), timed=False
     ),
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
-    "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128, three networks", "ner", True, seeds=3),
-    "ours-ner-single": System(
-        "spacy-rnn BiLSTM-CRF 1x128, one network", "ner", True, {"members": 1}, seeds=3
+    "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, seeds=3),
+    "ours-ner-ensemble": System(
+        "three BiLSTM-CRF 1x128, averaged", "ner", True, {"members": 3}, seeds=3
     ),
     "ours-ner-bilm": System(
         "BiLSTM-CRF 1x128 with bilm", "ner", True, seeds=3, bilm={"alone": True}
