@@ -102,6 +102,9 @@ class Pretraining:
         if self.processes.is_first:
             self._save_pipeline(LAST)
         self.progress.finish(self.output / LOG)
+        # All leave together: the group must not end under those that still use it.
+        del self.wrapped
+        self.processes.wait()
 
     def prepare(self, *, is_new: bool = True) -> None:
         """Count words and make a new model, or load one that was pretrained before.

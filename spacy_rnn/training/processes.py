@@ -1,5 +1,6 @@
 """Several processes that train one model, each on its part of every batch."""
 
+import gc
 import os
 from datetime import timedelta
 
@@ -67,4 +68,6 @@ class Processes:
     def close(self) -> None:
         """Leave the others."""
         if self.n_processes > 1:
+            # What was wrapped refers to itself, and must not outlive the group.
+            gc.collect()
             dist.destroy_process_group()

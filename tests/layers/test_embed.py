@@ -63,11 +63,13 @@ def test_words_that_training_never_showed_are_hidden(docs):
     after = model.predict([docs[0], unseen])
     # Of all words, whose one row is the same, "dog" alone is unknown.
     assert not numpy.allclose(before[0], after[0])
-    numpy.testing.assert_array_equal(after[1][0], after[0][3])
-    numpy.testing.assert_array_equal(after[1][1], before[1][1])
+    # Products of other batches may be rounded otherwise.
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    numpy.testing.assert_allclose(after[1][0], after[0][3], **close)
+    numpy.testing.assert_allclose(after[1][1], before[1][1], **close)
     assert not numpy.allclose(after[1][1], after[0][1])
     loaded = make_embed(docs, word_dropout=0.0, **settings).from_bytes(model.to_bytes())
-    numpy.testing.assert_array_equal(loaded.predict([unseen])[0], after[1])
+    numpy.testing.assert_allclose(loaded.predict([unseen])[0], after[1], **close)
 
 
 def test_what_is_kept_notices_new_words_after_a_move(docs):

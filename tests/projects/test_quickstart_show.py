@@ -28,7 +28,7 @@ def make_pipeline(name: str) -> spacy.Language:
     reference.cats = {"travel": 1.0, "food": 0.0}
     examples = [Example(Doc(nlp.vocab, words=words), reference)]
     optimizer = nlp.initialize(lambda: examples)
-    for _ in range(30):
+    for _ in range(60):
         nlp.update(examples, sgd=optimizer)
     return nlp
 
