@@ -16,14 +16,15 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
 
 
-def run_tasks(tasks: Sequence[Callable[[], T]]) -> list[T]:
+def run_tasks(tasks: Sequence[Callable[[], T]], *, in_threads: bool = True) -> list[T]:
     """Run tasks side by side, each on one thread of torch's. Gradients are not recorded.
 
     tasks (Sequence[Callable[[], T]]): What to run. The dearest should come first.
+    in_threads (bool): Whether they are worth waking threads for. If not, they run one by one.
     RETURNS (List[T]): What the tasks returned, in their order.
     """
     n_threads = torch.get_num_threads()
-    if n_threads == 1 or len(tasks) == 1:
+    if n_threads == 1 or len(tasks) == 1 or not in_threads:
         return [_run_inference(task) for task in tasks]
     pool = _get_pool(n_threads)
     return list(pool.map(_run_inference, tasks))

@@ -63,8 +63,6 @@ class EntityObjective:
         RAISES (ValueError): If the loss is no number.
         """
         docs = [eg.predicted for eg in examples]
-        zeros = {name: 0 * getattr(scores, name) for name in LEARNED}
-        nothing = CRFScores([0 * Y for Y in scores.emissions], **zeros)
         members = scores.members or [scores]
         if any(map(len, docs)):
             truth = self._read(docs, examples)
@@ -74,10 +72,10 @@ class EntityObjective:
                 losses.append(loss)
                 gradients.append(gradient)
         else:
-            losses, gradients = [0.0 for _ in members], [nothing for _ in members]
+            losses, gradients = [0.0 for _ in members], list(map(_get_zeros, members))
         if not scores.members:
             return losses[0], gradients[0]
-        return sum(losses) / len(losses), replace(nothing, members=gradients)
+        return sum(losses) / len(losses), replace(_get_zeros(scores), members=gradients)
 
     def _compute_loss(
         self, ops: Ops, docs: list[Doc], truth: Truth, scores: CRFScores, *, warn: bool
@@ -139,3 +137,8 @@ class EntityObjective:
             f"as those of sentence starts. The first is {docs[numbers[0]].text[:60]!r}.",
             stacklevel=6,
         )
+
+
+def _get_zeros(scores: CRFScores) -> CRFScores:
+    learned = {name: 0 * getattr(scores, name) for name in LEARNED}
+    return CRFScores([0 * Y for Y in scores.emissions], **learned)

@@ -1,6 +1,6 @@
 """Recurrent layers without gradients, by the compiled kernels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -44,13 +44,13 @@ def predict_layer(
         n_bytes = 4 * len(first) * sum(direction.width for direction in directions)
         if len(first) < MAX_DISTINCT * len(inputs) and n_bytes <= MAX_PROJECTED_BYTES:
             tables = _project(directions, inputs[first])
-    _run(
+    run_tasks(
         [
             partial(_run_part, direction, part, i == 1, Y, i * hidden, inputs, table, index)
             for part in parts
             for i, (direction, table) in enumerate(zip(directions, tables, strict=True))
         ],
-        len(parts) > 1,
+        in_threads=len(parts) > 1,
     )
     return torch.from_numpy(Y)
 
@@ -60,13 +60,13 @@ def _project(directions: Sequence[Direction], X: np.ndarray) -> list[np.ndarray]
     n_parts = count_parts(len(X), n_weights)
     tables = [np.empty((len(X), direction.width), dtype=np.float32) for direction in directions]
     bounds = np.linspace(0, len(X), n_parts + 1).astype(int).tolist()
-    _run(
+    run_tasks(
         [
             partial(direction.project, X[begin:end], table[begin:end])
             for direction, table in zip(directions, tables, strict=True)
             for begin, end in pairwise(bounds)
         ],
-        n_parts > 1,
+        in_threads=n_parts > 1,
     )
     return tables
 
@@ -85,11 +85,3 @@ def _run_part(
         direction.forward(part, reverse, Y, column, X=X)
     else:
         direction.forward(part, reverse, Y, column, gates=table, index=index)
-
-
-def _run(tasks: Sequence[Callable[[], None]], in_threads: bool) -> None:
-    if in_threads:
-        run_tasks(tasks)
-        return
-    for task in tasks:
-        task()

@@ -57,7 +57,8 @@ class _Layer(torch.autograd.Function):
                 )
                 for part in parts
                 for i, direction in enumerate(directions)
-            ]
+            ],
+            in_threads=len(parts) > 1,
         )
         Yt = torch.from_numpy(Y)
         # Torch does not see an optimizer of Thinc's write over the weights, which may be before it
@@ -96,7 +97,8 @@ class _Layer(torch.autograd.Function):
                 )
                 for part in ctx.parts
                 for i, direction in enumerate(ctx.directions)
-            ]
+            ],
+            in_threads=len(ctx.parts) > 1,
         )
         dX: torch.Tensor | None = None
         d_weights: list[torch.Tensor] = []
