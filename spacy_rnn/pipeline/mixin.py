@@ -1,30 +1,25 @@
 """What all our components have in common, on top of the spaCy class each of them is."""
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, wait
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from spacy.tokens import Doc
 from spacy.util import minibatch
-from thinc.api import Model
 
-from ..layers.torch_shim import TorchShim
-from ..modules.workers import count_workers, start_task
+from ..modules.workers import count_workers
+from .read_ahead import Prediction, may_share, predict_ahead, read_windows
 
 # Tokens that a component reads ahead, so that sentences of similar length can be computed
 # together: more fills the encoder's buckets better, but costs memory.
 TOKEN_BUDGET = 8_000
 
+# Tokens that are worth a thread.
+MIN_TOKENS = 1_000
+
 # On so many threads of torch's each computes a window of its own; more share one, as they would
 # keep too many windows in memory.
 MAX_AHEAD = 4
-
-# A window of Docs, and a function that returns what is predicted for it, or raises what went wrong.
-Prediction = tuple[list[Doc], Callable[[], Any]]
 
 
 class RNNPipeMixin:
@@ -74,16 +69,13 @@ class RNNPipeMixin:
     def _predict_windows(self, stream: Iterable[Doc], batch_size: int) -> Iterator[Prediction]:
         predict = self.predict  # type: ignore[attr-defined]
         model = self.model  # type: ignore[attr-defined]
-        budget = 1 if batch_size == 1 else TOKEN_BUDGET
+        if batch_size == 1:
+            return predict_ahead(predict, read_windows(stream, 1), 0)
         n_ahead = count_workers()
-        if (
-            not self.predicts_ahead
-            or batch_size == 1
-            or n_ahead > MAX_AHEAD
-            or not may_share(model)
-        ):
+        if not self.predicts_ahead or n_ahead > MAX_AHEAD or not may_share(model):
             n_ahead = 0
-        return predict_ahead(predict, read_windows(stream, budget), budget, n_ahead)
+        windows = read_windows(stream, TOKEN_BUDGET, n_ahead, MIN_TOKENS)
+        return predict_ahead(predict, windows, n_ahead, MIN_TOKENS)
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Any:
         """Load the component from a bytestring.
@@ -122,90 +114,6 @@ class RNNPipeMixin:
             except Exception as err:
                 raise ValueError(_loading_failed(self, f"from '{path / name}'", err)) from err
         return super().from_disk(path, exclude=[*exclude, *files])  # type: ignore[misc]
-
-
-def read_windows(stream: Iterable[Doc], token_budget: int) -> Iterator[list[Doc]]:
-    """Read Docs ahead.
-
-    stream (Iterable[Doc]): The Docs.
-    token_budget (int): A window is closed as soon as it holds this many tokens. An empty Doc
-        counts as one, so that windows are bounded whatever is in the stream.
-    YIELDS (List[Doc]): The windows, none of them empty.
-    """
-    window: list[Doc] = []
-    n_tokens = 0
-    for doc in stream:
-        window.append(doc)
-        n_tokens += count_tokens(doc)
-        if n_tokens >= token_budget:
-            yield window
-            window, n_tokens = [], 0
-    if window:
-        yield window
-
-
-def count_tokens(doc: Doc) -> int:
-    """RETURNS (int): What a Doc counts in a window."""
-    return max(len(doc), 1)
-
-
-def may_share(model: Model) -> bool:
-    """RETURNS (bool): Whether threads may predict with a model at the same time: it is on a CPU and
-    has no modules that are switched between training and prediction, as those in Thinc's shim.
-    """
-    shims = [shim for node in model.walk() for shim in node.shims]
-    return model.ops.device_type == "cpu" and all(isinstance(shim, TorchShim) for shim in shims)
-
-
-def predict_ahead(
-    predict: Callable[[list[Doc]], Any],
-    windows: Iterable[list[Doc]],
-    token_budget: int,
-    n_ahead: int,
-) -> Iterator[Prediction]:
-    """Predict windows in other threads while the next ones are read, in order.
-
-    predict (Callable[[List[Doc]], Any]): Predicts one window.
-    windows (Iterable[List[Doc]]): The windows.
-    token_budget (int): What a full window holds. One that is not full is the last: it gets all
-        threads, as there is nothing else to do.
-    n_ahead (int): How many windows may be computed at the same time. 0 for none: each is computed
-        when its prediction is asked for.
-    YIELDS (Tuple[List[Doc], Callable[[], Any]]): Each window, and what returns its prediction. If
-        the windows end with an exception, it is raised after those that were read.
-    """
-    pending: deque[Prediction] = deque()
-    started: deque[Future] = deque()
-    failure: Exception | None = None
-    stream, process = iter(windows), os.getpid()
-    try:
-        while True:
-            try:
-                window = next(stream)
-            except StopIteration:
-                break
-            except Exception as err:
-                failure = err
-                break
-            task = partial(predict, window)
-            if n_ahead and sum(map(count_tokens, window)) >= token_budget:
-                started.append(start_task(task))
-                pending.append((window, started[-1].result))
-            else:
-                pending.append((window, task))
-            while len(pending) > n_ahead:
-                yield pending.popleft()
-            while len(started) > n_ahead and started[0].done():
-                started.popleft()
-        yield from pending
-    finally:
-        # Where the rest is not wanted, nothing may go on with Docs that are about to be freed. In a
-        # forked process there is nobody to wait for.
-        for future in started if os.getpid() == process else ():
-            future.cancel()
-            wait([future])
-    if failure is not None:
-        raise failure
 
 
 def _loading_failed(component: Any, source: str, err: Exception) -> str:

@@ -14,7 +14,8 @@ from spacy.tokens import Doc
 from thinc.api import PyTorchShim
 
 from spacy_rnn.pipeline import mixin
-from spacy_rnn.pipeline.mixin import TOKEN_BUDGET, predict_ahead, read_windows
+from spacy_rnn.pipeline.mixin import TOKEN_BUDGET
+from spacy_rnn.pipeline.read_ahead import may_share, predict_ahead, read_windows
 
 from ..conftest import make_nlp
 from .test_rnn_tagger import get_tags
@@ -34,6 +35,27 @@ def test_windows_keep_order_and_stay_within_budget(lengths, budget):
     for window in windows:
         assert window
         assert sum(max(len(doc), 1) for doc in window[:-1]) < budget
+
+
+@given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 99), st.integers(1, 4))
+def test_windows_for_threads_start_small_and_end_together(lengths, budget, n_ahead):
+    vocab = spacy.blank("en").vocab
+    docs = [Doc(vocab, words=["a"] * n) for n in lengths]
+    windows = list(read_windows(iter(docs), budget, n_ahead, min_tokens=10))
+    assert [doc for window in windows for doc in window] == docs
+    sizes = [sum(max(len(doc), 1) for doc in window) for window in windows]
+    assert all(sizes)
+    limit, full = min(10, budget), 0
+    while full < len(sizes) and sizes[full] >= limit:
+        assert sizes[full] - max(len(windows[full][-1]), 1) < limit
+        limit, full = min(2 * limit, budget), full + 1
+    # What is left is for all threads, if there is enough of it.
+    rest = sizes[full:]
+    assert len(rest) <= n_ahead
+    assert sum(rest) < limit
+    if len(rest) > 1:
+        assert sum(rest) >= 10 * len(rest)
+        assert max(rest) - min(rest) < 2 * 9
 
 
 def test_nothing_is_read_ahead_with_batch_size_one(trained_nlp):
@@ -72,7 +94,7 @@ def test_windows_are_predicted_ahead_in_order(sizes, n_ahead):
         return len(docs[0]), threading.current_thread()
 
     stream = (read.append(window) or window for window in windows)
-    for i, (window, get) in enumerate(predict_ahead(predict, stream, 5, n_ahead)):
+    for i, (window, get) in enumerate(predict_ahead(predict, stream, n_ahead, min_tokens=5)):
         assert window is windows[i]
         # No more are kept than may be computed, and the one that is waited for.
         assert len(read) <= i + 1 + n_ahead
@@ -82,7 +104,9 @@ def test_windows_are_predicted_ahead_in_order(sizes, n_ahead):
             continue
         size, thread = get()
         assert size == sizes[i]
-        assert (thread is threading.current_thread()) == (n_ahead == 0 or size < 5)
+        # Where no thread has anything to do, a small window gets all of them.
+        in_threads = n_ahead > 0 and max(sizes[: i + 1]) >= 5
+        assert (thread is not threading.current_thread()) == in_threads
     assert read == windows
 
 
@@ -96,7 +120,7 @@ def test_nothing_goes_on_when_the_rest_is_not_wanted():
     n_threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        windows = predict_ahead(predict, [[Doc(vocab, words=["a"])] for _ in range(9)], 1, 2)
+        windows = predict_ahead(predict, [[Doc(vocab, words=["a"])] for _ in range(9)], 2)
         next(windows)
         windows.close()
         n_ended = len(ended)
@@ -115,7 +139,7 @@ def test_what_was_read_comes_before_an_error_of_the_source(n_ahead):
             yield [Doc(vocab, words=["a"])]
         raise OSError("disk")
 
-    windows = predict_ahead(len, source(), 1, n_ahead)
+    windows = predict_ahead(len, source(), n_ahead)
     assert [next(windows)[1]() for _ in range(3)] == [1, 1, 1]
     with pytest.raises(OSError, match="disk"):
         next(windows)
@@ -124,14 +148,15 @@ def test_what_was_read_comes_before_an_error_of_the_source(n_ahead):
 def test_threads_do_not_share_what_may_not_be_shared():
     nlp = make_nlp()
     model = nlp.get_pipe("rnn_tagger").model
-    assert mixin.may_share(model)
+    assert may_share(model)
     model.get_ref("tok2vec").layers[-1].shims.append(PyTorchShim(torch.nn.Linear(1, 1)))
-    assert not mixin.may_share(model)
+    assert not may_share(model)
 
 
 @pytest.mark.parametrize("batch_size, is_ahead", [(1, False), (64, True)])
 def test_threads_predict_what_one_does(trained_nlp, monkeypatch, batch_size, is_ahead):
     monkeypatch.setattr(mixin, "TOKEN_BUDGET", 20)
+    monkeypatch.setattr(mixin, "MIN_TOKENS", 5)
     threads = set()
     pipe = trained_nlp.get_pipe("rnn_tagger")
     predict = type(pipe).predict
