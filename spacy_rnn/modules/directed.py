@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from .batching import Bucket, StepMajor, make_buckets
 from .cells import make_layer
+from .compiled import can_predict
 from .dropout import locked_dropout
 from .kernels import get_kernel_dtype, has_rectangle_kernel, run_direction, run_rectangle
 from .long_sequences import RunSteps, run_fused_steps
-from .recurrence import run_steps, stack_weights
+from .recurrence import get_product_dtype, run_steps, stack_weights
 from .time_steps import State, Steps
 from .workers import run_tasks
 
@@ -120,9 +121,9 @@ class DirectedStack(nn.Module):
             the second dimension, so that a sequence's are together.
             (N, depth + 1, directions x width)
         """
-        readings = Readings.from_lengths(lengths, self.n_directions, X.device)
         if X.device.type == "cpu" and not is_train:
-            return self._predict(X, readings, memory)
+            return self._predict(X, lengths, memory)
+        readings = Readings.from_lengths(lengths, self.n_directions, X.device)
         outputs = self.read(X, readings, dropout=dropout, is_train=is_train)
         halves = [
             torch.stack([Y[i].index_select(0, readings.places[i]) for Y in outputs], dim=1)
@@ -138,7 +139,7 @@ class DirectedStack(nn.Module):
         return n_rows * self.width
 
     def _predict(
-        self, X: torch.Tensor, readings: Readings, memory: torch.Tensor | None
+        self, X: torch.Tensor, lengths: list[int], memory: torch.Tensor | None
     ) -> torch.Tensor:
         # Every layer is written where it belongs at once: the time otherwise goes into memory.
         n_directions, n_layers = self.n_directions, len(self.layers) + 1
@@ -147,6 +148,18 @@ class DirectedStack(nn.Module):
         Y = (X.new_empty(size) if memory is None else memory[:size]).view(-1, self.width)
         tokens = Y[:-1].view(len(X), n_layers, n_directions, self.width)
         tokens[:, 0] = X.unsqueeze(1)
+        layers = [cast(nn.RNNBase, layer) for layer in self.layers]
+        dtype = get_product_dtype(X)
+        if not self.projections and can_predict(layers[0], tokens, dtype):
+            # Imported late, as it may not have been built.
+            from .compiled.prediction import predict_directed
+
+            half = dtype is torch.bfloat16
+            predict_directed(
+                layers, self.boundary, tokens, lengths, residual=self.residual, half=half
+            )
+            return tokens.flatten(2)
+        readings = Readings.from_lengths(lengths, self.n_directions, X.device)
         places = torch.arange(n_rows).view(len(X), n_layers, n_directions)
         n_positions = sum(readings.lengths)
         rows = torch.full((len(self.layers), n_directions, n_positions + 1), n_rows)

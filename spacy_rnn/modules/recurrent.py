@@ -99,9 +99,11 @@ class RecurrentStack(nn.Module):
 
         layers = [cast(nn.RNNBase, layer) for layer in self.layers]
         if not is_train:
+            half = get_product_dtype(X) is torch.bfloat16
             with torch.no_grad():
                 for i, layer in enumerate(layers):
-                    X = self._finish_layer(i, X, predict_layer(layer, X, lengths, repeats=i == 0))
+                    Y = predict_layer(layer, X, lengths, repeats=i == 0, half=half)
+                    X = self._finish_layer(i, X, Y)
             return X
         rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
         X = locked_dropout(X, rows, len(lengths), dropout)
@@ -183,7 +185,7 @@ def choose_path(layer: nn.RNNBase, X: torch.Tensor, is_train: bool, is_truncated
     """
     if X.device.type != "cpu":
         return "packed"
-    in_single = get_product_dtype(X) is torch.float32
-    if in_single and not is_truncated and (can_train if is_train else can_predict)(layer, X):
+    is_compiled = can_train if is_train else can_predict
+    if not is_truncated and is_compiled(layer, X, get_product_dtype(X)):
         return "compiled"
     return "stepwise" if is_train else "bucketed"

@@ -15,7 +15,13 @@ from torch import nn
 from spacy_rnn.modules import compiled, crf
 from spacy_rnn.modules.batching import StepMajor
 from spacy_rnn.modules.cells import make_layer
-from spacy_rnn.modules.compiled import INSTRUCTIONS, can_chain, can_predict, can_train
+from spacy_rnn.modules.compiled import (
+    HAS_BFLOAT16,
+    INSTRUCTIONS,
+    can_chain,
+    can_predict,
+    can_train,
+)
 
 if INSTRUCTIONS is None:
     pytest.skip("the kernels were not built, or are turned off", allow_module_level=True)
@@ -39,6 +45,8 @@ LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=70).filter(any)
 CELLS = ("lstm", "gru")
 # Around the width of a vector register, and around four of them, as on the way back.
 HIDDEN = (1, 5, LANES, LANES + 3, 4 * LANES, 4 * LANES + 1)
+PRECISIONS = (False, True) if HAS_BFLOAT16 else (False,)
+HAS_AMX = torch.cpu._is_amx_tile_supported()
 
 
 @cache
@@ -65,17 +73,60 @@ def test_outputs_equal_torch(lengths, cell, hidden, bidirectional):
         torch.testing.assert_close(Y, run_torch(layer, X, lengths), rtol=1e-5, atol=1e-5)
 
 
-@given(LENGTHS, st.sampled_from(CELLS), st.sampled_from(HIDDEN), st.booleans())
+def round_off(X: torch.Tensor) -> torch.Tensor:
+    return X.to(torch.bfloat16).float()
+
+
+def run_rounded(layer: nn.RNNBase, X: torch.Tensor) -> torch.Tensor:
+    """Run one direction over one sequence, the factors of all products rounded to bfloat16."""
+    weight_ih, weight_hh, bias_ih, bias_hh = layer._flat_weights[:4]
+    h = c = torch.zeros(layer.hidden_size)
+    outputs = []
+    for x in X:
+        ours = round_off(weight_ih) @ round_off(x) + bias_ih
+        recurrent = round_off(weight_hh) @ round_off(h) + bias_hh
+        if layer.mode == "LSTM":
+            i, f, g, o = (ours + recurrent).chunk(4)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        else:
+            (r, z, n), (r_h, z_h, n_h) = ours.chunk(3), recurrent.chunk(3)
+            n = (n + (r + r_h).sigmoid() * n_h).tanh()
+            h = n + (z + z_h).sigmoid() * (h - n)
+        outputs.append(h)
+    return torch.stack(outputs)
+
+
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="needs a processor with AVX512-BF16")
+@given(LENGTHS, st.sampled_from(CELLS), st.sampled_from(HIDDEN), st.sampled_from((1, 6, 33)))
 @settings(max_examples=20, deadline=None)
-def test_a_sequence_is_the_same_to_the_bit_in_every_batch(lengths, cell, hidden, repeats):
+def test_half_precision_rounds_factors_of_products_only(lengths, cell, hidden, nI):
+    layer, X = make(cell, hidden, nI, False), torch.randn(sum(lengths), nI)
+    with torch.inference_mode():
+        Y = predict_layer(layer, X, lengths, half=True)
+        expected = torch.cat([run_rounded(layer, x) for x in X.split(lengths) if len(x)])
+    # A sum in another order can be rounded to the next of its neighbours, once in a while.
+    torch.testing.assert_close(Y, expected, rtol=1e-2, atol=1e-2)
+    assert (Y - expected).abs().median() < 1e-6
+
+
+@given(
+    LENGTHS,
+    st.sampled_from(CELLS),
+    st.sampled_from(HIDDEN),
+    st.booleans(),
+    st.sampled_from(PRECISIONS),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_sequence_is_the_same_to_the_bit_in_every_batch(lengths, cell, hidden, repeats, half):
     layer = make(cell, hidden)
     X = torch.randn(sum(lengths), 7)
     if repeats:
         # So that the batch projects distinct inputs, and some of its sequences do not.
         X = X[torch.arange(len(X)) % 5]
     with torch.inference_mode():
-        Y = predict_layer(layer, X, lengths, repeats=repeats)
-        alone = [predict_layer(layer, x, [len(x)]) for x in X.split(lengths) if len(x)]
+        Y = predict_layer(layer, X, lengths, repeats=repeats, half=half)
+        alone = [predict_layer(layer, x, [len(x)], half=half) for x in X.split(lengths) if len(x)]
     assert torch.equal(Y, torch.cat(alone))
 
 
@@ -188,9 +239,9 @@ def test_kernels_that_were_not_built_can_not_be_asked_for(monkeypatch):
     with pytest.raises(RuntimeError, match=r"avx2.*compiler"):
         compiled._find_instructions()
     monkeypatch.setenv("SPACY_RNN_KERNELS", "none")
-    assert compiled._find_instructions() is None
+    assert compiled._find_instructions() == (None, False)
     monkeypatch.delenv("SPACY_RNN_KERNELS")
-    assert compiled._find_instructions() is None
+    assert compiled._find_instructions() == (None, False)
 
 
 def test_changed_weights_are_used():
@@ -214,14 +265,18 @@ def test_distinct_rows(numbers, width):
     assert numpy.array_equal(rows[first][index], rows)
 
 
-def test_only_single_precision_on_a_cpu_is_theirs():
-    X = torch.zeros(1, 7)
-    assert can_predict(make("lstm", 5), X) and can_train(make("lstm", 5), X)
-    assert can_predict(make("gru", 5), X) and not can_train(make("gru", 5), X)
-    assert not can_predict(make("elman", 5), X)
-    assert not can_predict(make("lstm", 5), X.double())
-    assert not can_predict(make_layer("lstm", 7, 5, True).double(), X)
-    assert not can_predict(make("lstm", 5), X.to("meta"))
+def test_what_is_theirs():
+    X, single, half = torch.zeros(1, 7), torch.float32, torch.bfloat16
+    lstm, gru = make("lstm", 5), make("gru", 5)
+    assert can_predict(lstm, X, single) and can_train(lstm, X, single)
+    assert can_predict(gru, X, single) and not can_train(gru, X, single)
+    assert can_predict(lstm, X, half) == (HAS_BFLOAT16 and not HAS_AMX)
+    assert not can_train(lstm, X, half)
+    assert not can_predict(lstm, X, torch.float16)
+    assert not can_predict(make("elman", 5), X, single)
+    assert not can_predict(lstm, X.double(), single)
+    assert not can_predict(make_layer("lstm", 7, 5, True).double(), X, single)
+    assert not can_predict(lstm, X.to("meta"), single)
     assert can_chain(X, torch.float32) and not can_chain(X, torch.float64)
     assert not can_chain(torch.zeros(1, MAX_WIDTH), torch.float32)
 
@@ -281,9 +336,17 @@ def test_wrong_arrays_are_refused():
         direction.forward(Sequences(numpy.array([1]), one[1]), False, Y, 0, X=X)
     with pytest.raises(ValueError, match="falling length"):
         Sequences(numpy.array([0, 1]), numpy.array([1, 3]))
+    with pytest.raises(ValueError, match="A state of 3 numbers"):
+        direction.forward(Sequences(*one), False, Y, 0, X=X, state=X[0, :3])
+    with pytest.raises(ValueError, match="one width"):
+        direction.forward(Sequences(*one), False, Y, 0, X=X, residual=True)
+    with pytest.raises(ValueError, match="No column -1"):
+        direction.forward(Sequences(*one), False, Y, 0, X=X, x_column=-1)
+    with pytest.raises(ValueError, match="expected"):
+        direction.forward(Sequences(*one), False, Y, 0, X=X, x_column=1)
     with pytest.raises(ValueError, match="expected"):
         ones = numpy.ones((1, 1, 4, 1), dtype="float32")
-        Direction(4, 5, ones, ones[0], ones, ones[0, 0])
+        Direction(4, 1, 5, ones, ones[0], ones, ones[0, 0])
 
 
 @pytest.mark.parametrize("name", ["avx512", "avx2", "base"])

@@ -5,9 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_rnn.modules.cells import CELLS
+from spacy_rnn.modules.compiled import can_predict
 from spacy_rnn.modules.directed import DirectedStack, Readings
 from spacy_rnn.modules.kernels import has_rectangle_kernel, run_rectangle
-from spacy_rnn.modules.recurrence import run_steps
+from spacy_rnn.modules.recurrence import get_product_dtype, run_steps
+
+pytestmark = pytest.mark.usefixtures("kernels")
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(any)
 KINDS = st.sampled_from(
@@ -92,6 +95,21 @@ def test_predictions_and_training_agree_in_half_precision():
             train = stack(X, lengths, is_train=True).float()
     assert (half - single).abs().max() < 0.05
     assert (train - single).abs().max() < 0.05
+
+
+@given(st.sampled_from(["lstm", "gru"]), KINDS, LENGTHS, LENGTHS)
+def test_half_precision_does_not_depend_on_the_batch_with_our_kernels(
+    cell, settings, first, second
+):
+    stack, lengths = make_stack(cell, **settings), first + second
+    X = torch.randn(sum(lengths), 5)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        dtype = get_product_dtype(X)
+        if stack.projections or not can_predict(stack.layers[0], X, dtype):
+            return
+        whole = stack(X, lengths)
+        alone = [stack(X[: sum(first)], first), stack(X[sum(first) :], second)]
+    assert torch.equal(whole, torch.cat(alone))
 
 
 def test_a_state_carried_over_is_as_good_as_one_piece():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from spacy_rnn.modules.kernels import run_direction
 from spacy_rnn.modules.long_sequences import Limits
+from spacy_rnn.modules.recurrent import choose_path
 
 from .test_recurrent import CELL, LENGTHS, assert_close, make_stack
 
@@ -43,9 +44,11 @@ def test_pieces_in_mixed_precision(cell, threads):
             expected = stack(X, [33, 7])
             with torch.autocast("cpu"):
                 found = stack(X, [33, 7], limits=limits)
+                is_compiled = choose_path(stack.layers[0], X, False, False) == "compiled"
     finally:
         torch.set_num_threads(before)
-    assert_close(found[:33], expected[:33])
+    # Pieces are in single precision; the compiled kernels have no need of them.
+    assert_close(found[:33], expected[:33], tolerance=0.05 if is_compiled else 1e-5)
     assert_close(found[33:], expected[33:], tolerance=0.05)
     grads = []
     for precision in (False, True):

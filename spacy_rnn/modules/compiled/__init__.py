@@ -13,34 +13,45 @@ from torch import nn
 MAX_TAGS = 2000
 
 
-def _find_instructions() -> str | None:
+def _find_instructions() -> tuple[str | None, bool]:
     wanted = os.environ.get("SPACY_RNN_KERNELS")
     if wanted == "none":
-        return None
+        return None, False
     try:
-        from ._rnn import INSTRUCTIONS
+        from ._rnn import HAS_BFLOAT16, INSTRUCTIONS
     except ImportError as err:
         if wanted:
             raise RuntimeError(
                 f"Environment variable SPACY_RNN_KERNELS is {wanted!r}, but no kernels were built "
                 "with spacy-rnn: install it anew where there is a C compiler, or unset this."
             ) from err
-        return None
-    return INSTRUCTIONS
+        return None, False
+    return INSTRUCTIONS, HAS_BFLOAT16
 
 
 # "avx512", "avx2" or, not on x86, "base": what all processors of a kind have. None without kernels.
-INSTRUCTIONS = _find_instructions()
+INSTRUCTIONS, HAS_BFLOAT16 = _find_instructions()
 
 
-def can_predict(layer: nn.RNNBase, X: torch.Tensor) -> bool:
-    """RETURNS (bool): Whether there are kernels to run a layer without gradients."""
-    return layer.mode in ("LSTM", "GRU") and _is_supported(layer, X)
+def can_predict(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Tell whether there are kernels to run a layer without gradients.
+
+    layer (nn.RNNBase): Torch's module with the parameters.
+    X (Tensor): Its input.
+    dtype (torch.dtype): The precision of matrix products.
+    RETURNS (bool): Whether there are, and those for bfloat16 are faster than torch's.
+    """
+    if dtype is torch.bfloat16:
+        # Torch's make use of AMX, ours do not.
+        is_known = HAS_BFLOAT16 and not torch.cpu._is_amx_tile_supported()
+    else:
+        is_known = dtype is torch.float32
+    return is_known and layer.mode in ("LSTM", "GRU") and _is_supported(layer, X)
 
 
-def can_train(layer: nn.RNNBase, X: torch.Tensor) -> bool:
-    """RETURNS (bool): Whether there are kernels to run a layer with gradients."""
-    return layer.mode == "LSTM" and _is_supported(layer, X)
+def can_train(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
+    """RETURNS (bool): Whether there are kernels to run a layer with gradients, as above."""
+    return dtype is torch.float32 and layer.mode == "LSTM" and _is_supported(layer, X)
 
 
 def can_chain(scores: torch.Tensor, dtype: torch.dtype) -> bool:

@@ -6,6 +6,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 INSTRUCTIONS: str
+HAS_BFLOAT16: bool
 LANES: int
 MAX_WIDTH: int
 
@@ -19,11 +20,13 @@ class Direction:
     def __init__(
         self,
         n_gates: int,
+        nI: int,
         hidden: int,
         input_weights: Floats,
         bias: Floats,
         recurrent_weights: Floats,
         inner_bias: Floats,
+        half: bool = False,
     ) -> None: ...
     def project(self, X: Floats, out: Floats) -> None: ...
     def forward(
@@ -37,6 +40,9 @@ class Direction:
         index: Ints | None = None,
         saved: Floats | None = None,
         cells: Floats | None = None,
+        x_column: int = 0,
+        state: Floats | None = None,
+        residual: bool = False,
     ) -> None: ...
     def backward(
         self,

@@ -19,6 +19,7 @@ cdef extern from "rnn.h" nogil:
         const int64_t *starts
         const int64_t *lengths
         int reverse
+        const float *state
 
     ctypedef struct rnn_layer:
         int cell
@@ -38,12 +39,12 @@ cdef extern from "rnn.h" nogil:
     ctypedef struct rnn_kernels:
         const char *name
         int lanes
-        void (*project)(
+        int (*project)(
             const rnn_layer *, const float *, ptrdiff_t, ptrdiff_t, float *
         ) noexcept nogil
         int (*forward)(
             const rnn_layer *, const rnn_sequences *, const float *, ptrdiff_t, const float *,
-            const int64_t *, float *, ptrdiff_t, float *, float *
+            const int64_t *, float *, ptrdiff_t, int, float *, float *
         ) noexcept nogil
         int (*backward)(
             const rnn_layer *, const rnn_sequences *, const float *, ptrdiff_t, const float *,
@@ -60,6 +61,7 @@ cdef extern from "rnn.h" nogil:
         ) noexcept nogil
 
     const rnn_kernels *rnn_get_kernels(const char *)
+    const rnn_kernels *rnn_get_half_kernels(const rnn_kernels *)
     ptrdiff_t rnn_find_distinct(const float *, ptrdiff_t, ptrdiff_t, int64_t *, int64_t *)
 
 
@@ -78,7 +80,10 @@ cdef const rnn_kernels *choose_kernels(str name) except NULL:
 
 cdef const rnn_kernels *kernels = choose_kernels(os.environ.get("SPACY_RNN_KERNELS", ""))
 
+cdef const rnn_kernels *half_kernels = rnn_get_half_kernels(kernels)
+
 INSTRUCTIONS = kernels.name.decode("ascii")
+HAS_BFLOAT16 = half_kernels != NULL
 LANES = kernels.lanes
 MAX_WIDTH = RNN_MAX_WIDTH
 
@@ -111,18 +116,23 @@ cdef class Sequences:
             self.end = max(self.end, starts[i] + lengths[i])
         if self.sequences.n:
             self.sequences.starts, self.sequences.lengths = &starts[0], &lengths[0]
+        self.sequences.state = NULL
 
 
 cdef class Direction:
     """One direction of a recurrent layer, with weights laid out for the kernels.
 
     n_gates (int): 4 for an LSTM, 3 for a GRU.
+    nI (int): The width of the input.
     hidden (int): The number of units; `blocks` x `LANES` is that or more.
     input_weights (ndarray): float32, (blocks, nI, n_gates, LANES)
     bias (ndarray): What both biases add to the gates. float32, (blocks, n_gates, LANES)
     recurrent_weights (ndarray): float32, (blocks, hidden, n_gates, LANES)
     inner_bias (ndarray): A GRU's, which its reset gate acts on. float32, (blocks, LANES)
+    half (bool): Whether to round the factors of products to bfloat16. Then the weights have two of
+        them in the place of each number, so that the second dimension is half as long.
     """
+    cdef const rnn_kernels *kernels
     cdef rnn_layer layer
     cdef const float[:, :, :, ::1] input_weights
     cdef const float[:, :, ::1] bias
@@ -134,21 +144,25 @@ cdef class Direction:
     def __init__(
         self,
         int n_gates,
+        ptrdiff_t nI,
         ptrdiff_t hidden,
         const float[:, :, :, ::1] input_weights,
         const float[:, :, ::1] bias,
         const float[:, :, :, ::1] recurrent_weights,
         const float[:, ::1] inner_bias,
+        bint half = False,
     ):
-        blocks = -(-hidden // LANES)
+        self.kernels = half_kernels if half else kernels
+        if self.kernels == NULL:
+            raise ValueError("This processor has no instructions for bfloat16.")
+        blocks, factors = -(-hidden // LANES), 2 if half else 1
         shapes = [tuple(array.shape)[:array.ndim] for array in map(
             numpy.asarray, (input_weights, bias, recurrent_weights, inner_bias)
         )]
-        nI = input_weights.shape[1]
         expected = [
-            (blocks, nI, n_gates, LANES),
+            (blocks, -(-nI // factors), n_gates, LANES),
             (blocks, n_gates, LANES),
-            (blocks, hidden, n_gates, LANES),
+            (blocks, -(-hidden // factors), n_gates, LANES),
             (blocks, LANES),
         ]
         if n_gates not in (LSTM, GRU) or hidden < 1 or nI < 1 or shapes != expected:
@@ -172,9 +186,12 @@ cdef class Direction:
         check(X, X.shape[0], self.layer.nI)
         check(out, X.shape[0], self.width)
         cdef ptrdiff_t n = X.shape[0]
+        cdef int failed = 0
         if n:
             with nogil:
-                kernels.project(&self.layer, &X[0, 0], X.shape[1], n, &out[0, 0])
+                failed = self.kernels.project(&self.layer, &X[0, 0], X.shape[1], n, &out[0, 0])
+        if failed:
+            raise MemoryError()
 
     def forward(
         self,
@@ -187,6 +204,9 @@ cdef class Direction:
         const int64_t[::1] index = None,
         float[:, ::1] saved = None,
         float[:, ::1] cells = None,
+        ptrdiff_t x_column = 0,
+        const float[::1] state = None,
+        bint residual = False,
     ):
         """Run the layer, without holding Python's lock.
 
@@ -194,20 +214,32 @@ cdef class Direction:
         reverse (bool): Whether to read them from their ends.
         Y (ndarray): Where to put the hidden states. (N, column + hidden or more)
         column (int): The first column of those.
-        X (ndarray): The input. (N, nI)
+        X (ndarray): The input, which may be Y. (N, x_column + nI or more)
         gates (ndarray): In place of X, what `project` made of rows. (N, width), or with an index
             (rows, width)
         index (ndarray): The row of each token. int64, (N,)
         saved (ndarray): Where to put an LSTM's gates, which may be `gates`. (N, width)
         cells (ndarray): Where to put its cells. (N, units)
+        x_column (int): The first column of the input.
+        state (ndarray): The state before the first step, the same for all sequences: hidden state
+            and cells, zeros beyond the layer's units. None is zeros. (2 x units,)
+        residual (bool): Whether to add X, which must be as wide, to the hidden states in Y.
         """
         cdef ptrdiff_t i, N = Y.shape[0]
         cdef int failed
         cdef rnn_sequences these = sequences.sequences
         these.reverse = reverse
+        if state is not None:
+            if state.shape[0] != 2 * self.units:
+                raise ValueError(f"A state of {state.shape[0]} numbers for {self.units} units.")
+            these.state = &state[0]
+        if residual and (X is None or gates is not None or self.layer.nI != self.layer.hidden):
+            raise ValueError("To add the input to the output, they must be of one width.")
+        if column < 0 or x_column < 0:
+            raise ValueError(f"No column {min(column, x_column)}.")
         check(Y, max(sequences.end, N), max(Y.shape[1], column + self.layer.hidden))
         if gates is None:
-            check(X, N, self.layer.nI)
+            check(X, N, self.layer.nI if X is None else max(X.shape[1], x_column + self.layer.nI))
         else:
             check(gates, N if index is None else gates.shape[0], self.width)
         if index is not None:
@@ -222,15 +254,16 @@ cdef class Direction:
         if these.n == 0:
             return
         with nogil:
-            failed = kernels.forward(
+            failed = self.kernels.forward(
                 &self.layer,
                 &these,
-                pointer(X),
+                NULL if X is None else &X[0, x_column],
                 0 if X is None else X.shape[1],
                 pointer(gates),
                 NULL if index is None else <const int64_t *>&index[0],
                 &Y[0, column],
                 Y.shape[1],
+                residual,
                 <float *>pointer(saved),
                 <float *>pointer(cells),
             )
@@ -270,6 +303,8 @@ cdef class Direction:
         check(d_gates, N, self.width)
         groups = -(-self.units // (4 * LANES))
         shape = (weights.shape[0], weights.shape[1], weights.shape[2], weights.shape[3])
+        if self.kernels.backward == NULL:
+            raise ValueError("In half precision there is no way back.")
         if self.layer.cell != LSTM or shape != (groups, self.width, 4, LANES):
             raise ValueError(f"Weights of shape {shape} for the way back.")
         if these.n == 0:

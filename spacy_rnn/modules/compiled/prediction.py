@@ -11,16 +11,21 @@ from torch import nn
 from ..workers import run_tasks
 from ._rnn import Direction, Sequences, find_distinct
 from .sequences import count_parts, divide
-from .weights import get_direction
+from .weights import N_GATES, get_direction
 
 # Inputs that repeat are projected once, if fewer than this share of them are distinct and what is
 # made of them takes no more bytes than this.
 MAX_DISTINCT = 0.75
-MAX_PROJECTED_BYTES = 16_000_000
+MAX_PROJECTED_BYTES = 40_000_000
 
 
 def predict_layer(
-    layer: nn.RNNBase, X: torch.Tensor, lengths: Sequence[int], *, repeats: bool = False
+    layer: nn.RNNBase,
+    X: torch.Tensor,
+    lengths: Sequence[int],
+    *,
+    repeats: bool = False,
+    half: bool = False,
 ) -> torch.Tensor:
     """Run one recurrent layer. What comes out for a sequence is the same to the bit whatever else
     is in the batch.
@@ -29,30 +34,149 @@ def predict_layer(
     X (Tensor): The tokens of all sequences, one after another. float32, (N, nI)
     lengths (Sequence[int]): The number of tokens of each sequence.
     repeats (bool): Whether to look for rows of the input that repeat, as embeddings of words do.
+    half (bool): Whether to round the factors of products to bfloat16.
     RETURNS (Tensor): The hidden states, forward half first. (N, directions x hidden)
     """
-    directions = [get_direction(layer, i) for i in range(2 if layer.bidirectional else 1)]
+    directions = _get_directions(layer, half)
     hidden = layer.hidden_size
-    n_weights = directions[0].width * (layer.input_size + hidden)
     inputs = np.ascontiguousarray(X.detach().numpy())
     Y = np.empty((len(inputs), hidden * len(directions)), dtype=np.float32)
-    parts = divide(lengths, n_weights * len(directions))
-    index: np.ndarray | None = None
-    tables: Sequence[np.ndarray | None] = [None for _ in directions]
-    if repeats:
-        index, first = find_distinct(inputs)
-        n_bytes = 4 * len(first) * sum(direction.width for direction in directions)
-        if len(first) < MAX_DISTINCT * len(inputs) and n_bytes <= MAX_PROJECTED_BYTES:
-            tables = _project(directions, inputs[first])
+    parts = divide(lengths, _count_weights(layer) * len(directions))
+    tables, index = _project_distinct(directions, inputs) if repeats else (None, None)
     run_tasks(
         [
-            partial(_run_part, direction, part, i == 1, Y, i * hidden, inputs, table, index)
+            partial(
+                direction.forward,
+                part,
+                i == 1,
+                Y,
+                i * hidden,
+                X=inputs if tables is None else None,
+                gates=tables and tables[i],
+                index=index,
+            )
             for part in parts
-            for i, (direction, table) in enumerate(zip(directions, tables, strict=True))
+            for i, direction in enumerate(directions)
         ],
         in_threads=len(parts) > 1,
     )
     return torch.from_numpy(Y)
+
+
+def predict_directed(
+    layers: Sequence[nn.RNNBase],
+    boundary: torch.Tensor,
+    tokens: torch.Tensor,
+    lengths: Sequence[int],
+    *,
+    residual: bool = False,
+    half: bool = False,
+) -> None:
+    """Run the layers of a language model, of which each direction reads a boundary first, and then
+    its own output only. What comes out for a sequence is the same to the bit in every batch.
+
+    layers (Sequence[nn.RNNBase]): Torch's modules with the parameters: LSTM or GRU, of one layer,
+        with as many units as the input is wide.
+    boundary (Tensor): What is read first. (1, width)
+    tokens (Tensor): The input and each layer's output, of which the first is there, for all
+        directions the same. float32, (N, layers + 1, directions, width)
+    lengths (Sequence[int]): The number of tokens of each sequence; N together.
+    residual (bool): Whether to add a layer's input to its output, from the second layer on.
+    half (bool): Whether to round the factors of products to bfloat16.
+    """
+    stacks = list(zip(*(_get_directions(layer, half) for layer in layers), strict=True))
+    first = [stack[0] for stack in stacks]
+    Y = tokens.flatten(1).numpy()
+    inputs = np.ascontiguousarray(tokens[:, 0, 0].numpy())
+    parts = divide(lengths, sum(map(_count_weights, layers)) * len(stacks))
+    tables, index = _project_distinct(first, inputs)
+    start = boundary.detach().numpy()
+    run_tasks(
+        [
+            partial(
+                _read_part,
+                stack,
+                part,
+                i == 1,
+                Y,
+                [(k * len(stacks) + i) * tokens.shape[3] for k in range(len(layers) + 1)],
+                tables and tables[i],
+                index,
+                _read_boundary(stack, start, residual),
+                residual,
+            )
+            for part in parts
+            for i, stack in enumerate(stacks)
+        ],
+        in_threads=len(parts) > 1,
+    )
+
+
+def _read_part(
+    stack: Sequence[Direction],
+    part: Sequences,
+    reverse: bool,
+    Y: np.ndarray,
+    columns: Sequence[int],
+    table: np.ndarray | None,
+    index: np.ndarray | None,
+    states: Sequence[np.ndarray],
+    residual: bool,
+) -> None:
+    for i, (direction, state) in enumerate(zip(stack, states, strict=True)):
+        x_column, column = columns[i : i + 2]
+        if i == 0 and table is not None:
+            direction.forward(part, reverse, Y, column, gates=table, index=index, state=state)
+        else:
+            direction.forward(
+                part,
+                reverse,
+                Y,
+                column,
+                X=Y,
+                x_column=x_column,
+                state=state,
+                residual=residual and i > 0,
+            )
+
+
+def _read_boundary(stack: Sequence[Direction], x: np.ndarray, residual: bool) -> list[np.ndarray]:
+    """RETURNS (List[ndarray]): The state of each layer after it. (2 x units,)"""
+    one, states = Sequences(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64)), []
+    for i, direction in enumerate(stack):
+        gates = np.empty((1, direction.width), dtype=np.float32)
+        # Only an LSTM has cells.
+        hidden, cells = np.zeros((2, 1, direction.units), dtype=np.float32)
+        direction.forward(one, False, hidden, 0, X=x, saved=gates, cells=cells)
+        states.append(np.concatenate([hidden, cells], axis=1)[0])
+        y = hidden[:, : x.shape[1]]
+        x = np.ascontiguousarray(x + y if residual and i else y)
+    return states
+
+
+def _get_directions(layer: nn.RNNBase, half: bool) -> list[Direction]:
+    return [get_direction(layer, i, half) for i in range(2 if layer.bidirectional else 1)]
+
+
+def _count_weights(layer: nn.RNNBase) -> int:
+    return N_GATES[layer.mode] * layer.hidden_size * (layer.input_size + layer.hidden_size)
+
+
+def _project_distinct(
+    directions: Sequence[Direction], X: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray] | tuple[None, None]:
+    """Project each distinct row of an input once, if that is worth while.
+
+    directions (Sequence[Direction]): The directions of a layer.
+    X (ndarray): The input. (N, nI)
+    RETURNS (Tuple[Optional[List[ndarray]], Optional[ndarray]]): For each direction the gates of
+        the distinct rows, (rows, width), and the row of each token, (N,).
+    """
+    index, first = find_distinct(X)
+    n_bytes = 4 * len(first) * sum(direction.width for direction in directions)
+    if len(first) >= MAX_DISTINCT * len(X) or n_bytes > MAX_PROJECTED_BYTES:
+        return None, None
+    return _project(directions, X[first]), index
 
 
 def _project(directions: Sequence[Direction], X: np.ndarray) -> list[np.ndarray]:
@@ -69,19 +193,3 @@ def _project(directions: Sequence[Direction], X: np.ndarray) -> list[np.ndarray]
         in_threads=n_parts > 1,
     )
     return tables
-
-
-def _run_part(
-    direction: Direction,
-    part: Sequences,
-    reverse: bool,
-    Y: np.ndarray,
-    column: int,
-    X: np.ndarray,
-    table: np.ndarray | None,
-    index: np.ndarray | None,
-) -> None:
-    if table is None:
-        direction.forward(part, reverse, Y, column, X=X)
-    else:
-        direction.forward(part, reverse, Y, column, gates=table, index=index)

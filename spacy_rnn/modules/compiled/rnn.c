@@ -5,6 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Compilers that know the instructions for bfloat16 */
+#if defined(__x86_64__) && (defined(__clang__) ? __clang_major__ >= 9 : __GNUC__ >= 11)
+#define HAS_HALF 1
+#include <immintrin.h>
+#else
+#define HAS_HALF 0
+#endif
+
 /* How many tokens are projected to their gates at a time: few enough for these to stay in the
  * processor's cache until they are used. */
 #define CHUNK_TOKENS 96
@@ -55,6 +63,16 @@ static int has_step(const rnn_chains *chains, ptrdiff_t row, ptrdiff_t step) {
 #define ROWS 6
 #include "steps.h"
 
+#if HAS_HALF
+#define NAME(x) x##_avx512bf16
+#define INSTRUCTIONS "avx512bf16"
+#define TARGET __attribute__((target("avx512bf16,avx512vl,avx512f,avx2,fma")))
+#define LANES 16
+#define ROWS 6
+#define HALF
+#include "steps.h"
+#endif
+
 #define NAME(x) x##_avx2
 #define INSTRUCTIONS "avx2"
 #define TARGET __attribute__((target("avx2,fma")))
@@ -91,6 +109,16 @@ const rnn_kernels *rnn_get_kernels(const char *name) {
     known[n++] = &kernels_base;
     for (int i = 0; i < n; i++)
         if (name == NULL || strcmp(known[i]->name, name) == 0) return known[i];
+    return NULL;
+}
+
+const rnn_kernels *rnn_get_half_kernels(const rnn_kernels *kernels) {
+#if HAS_HALF
+    if (kernels == &kernels_avx512 && __builtin_cpu_supports("avx512bf16") &&
+        __builtin_cpu_supports("avx512vl"))
+        return &kernels_avx512bf16;
+#endif
+    (void)kernels;
     return NULL;
 }
 

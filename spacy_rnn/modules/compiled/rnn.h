@@ -2,7 +2,9 @@
  *
  * The units of a layer are divided into blocks of `lanes`, the last one filled up with zeros.
  * Gates of a token: (blocks, gates, lanes). States of a token: (blocks, lanes).
- * Weights of a product: (blocks of the result, size of the factor, gates, lanes).
+ * Weights of a product: (blocks of the result, size of the factor, gates, lanes). Kernels in half
+ * precision have two of them in the place of one, as bfloat16: those of numbers 2 k and 2 k + 1 of the
+ * factor, the first in the lower half of the 32 bits, and zeros to fill up an odd size.
  *
  * In what follows, sequences are in order of falling length. */
 
@@ -22,6 +24,9 @@ typedef struct {
     const int64_t *starts;
     const int64_t *lengths;
     int reverse; /* Whether to read from the last token to the first */
+    /* The state before the first step, the same for all: a token's hidden state and its cells, one
+     * after the other. NULL is zeros. */
+    const float *state;
 } rnn_sequences;
 
 /* One direction of a layer. */
@@ -49,19 +54,21 @@ typedef struct {
     const char *name;
     int lanes;
 
-    /* out[i] = bias + X[i] times the input weights: the gates of n rows, each x_stride apart. */
-    void (*project)(const rnn_layer *layer, const float *X, ptrdiff_t x_stride, ptrdiff_t n,
-                    float *out);
+    /* out[i] = bias + X[i] times the input weights: the gates of n rows, each x_stride apart.
+     * Returns -1 where there is no memory. */
+    int (*project)(const rnn_layer *layer, const float *X, ptrdiff_t x_stride, ptrdiff_t n,
+                   float *out);
 
     /* Run a layer. Input is X, or else what `project` made of it: for each token the row `index`
-     * of `gates`, or its own where there is no index. The hidden states go to Y, y_stride apart.
+     * of `gates`, or its own where there is no index. The hidden states go to Y, y_stride apart,
+     * with `residual` after the input, X, was added to them.
      * If they are given, `saved` takes an LSTM's gates after their activation, and `cells` its
      * cells. Returns -1 where there is no memory. */
     int (*forward)(const rnn_layer *layer, const rnn_sequences *sequences, const float *X,
                    ptrdiff_t x_stride, const float *gates, const int64_t *index, float *Y,
-                   ptrdiff_t y_stride, float *saved, float *cells);
+                   ptrdiff_t y_stride, int residual, float *saved, float *cells);
 
-    /* Run an LSTM backwards: from the gradient of the hidden states, dy_stride apart, to that of
+    /* Run an LSTM backwards, without a state before the first step: from the gradient of the hidden states, dy_stride apart, to that of
      * the gates, before their activation. The weights are those of the product of the gates'
      * gradient (blocks x 4 x lanes) with the recurrent weights, 4 blocks of units at a time:
      * (blocks / 4, size, 4, lanes). */
@@ -89,6 +96,10 @@ typedef struct {
 /* The kernels for an instruction set, the best of this processor's if the name is NULL. Returns NULL
  * if the processor has no such instructions, or none worth while. */
 const rnn_kernels *rnn_get_kernels(const char *name);
+
+/* Kernels like those, of which `project` and `forward` round the factors of products to bfloat16; there
+ * are no others. NULL if the processor has no instructions for it. */
+const rnn_kernels *rnn_get_half_kernels(const rnn_kernels *kernels);
 
 /* Number the distinct rows of X: row i is the same as row first[index[i]]. Returns how many there
  * are, or -1 where there is no memory. */

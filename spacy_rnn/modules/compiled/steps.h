@@ -4,6 +4,8 @@
  *   TARGET   the attribute that allows its instructions
  *   LANES    how many numbers a vector register holds
  *   ROWS     how many rows a tile has: the registers hold 4 sums for each, and what is added
+ *   HALF     if the factors of products are rounded to bfloat16, two of them in each 32 bits; then
+ *            only what predicts is defined
  *
  * All products go through `accumulate`: the sums of a tile stay in registers while the weights
  * stream by. A row is summed up in the same order whatever is beside it, so that the result for a
@@ -20,6 +22,48 @@ typedef int32_t NAME(ints) __attribute__((vector_size(4 * LANES), aligned(4), ma
 INLINE VEC NAME(load)(const float *from) { return *(const VEC *)from; }
 
 INLINE void NAME(store)(float *to, VEC x) { *(VEC *)to = x; }
+
+/* What products are made of: FACTORS numbers each. */
+#ifdef HALF
+#define FACTORS 2
+typedef uint32_t NAME(word);
+typedef INTS NAME(words);
+
+/* sum[i] + x[0] * weights[i][0] + x[1] * weights[i][1] */
+INLINE VEC NAME(add_product)(VEC sum, uint32_t x, INTS weights) {
+    return (VEC)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)x),
+                                 (__m512bh)weights);
+}
+
+INLINE const uint32_t *NAME(to_words)(const float *row, ptrdiff_t size, uint32_t *room) {
+    for (ptrdiff_t k = 0; k < size; k += LANES) {
+        const ptrdiff_t rest = size - k;
+        const __mmask16 mask = rest < LANES ? (__mmask16)((1u << rest) - 1) : (__mmask16)0xFFFF;
+        const __m256bh halves = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, row + k));
+        _mm256_storeu_si256((__m256i *)(room + k / 2), (__m256i)halves);
+    }
+    return room;
+}
+#else
+#define FACTORS 1
+typedef float NAME(word);
+typedef VEC NAME(words);
+
+INLINE VEC NAME(add_product)(VEC sum, float x, VEC weights) { return sum + x * weights; }
+
+INLINE const float *NAME(to_words)(const float *row, ptrdiff_t size, float *room) {
+    (void)size, (void)room;
+    return row;
+}
+#endif
+#define WORD NAME(word)
+
+/* How many words a row of numbers is, and for how many there must be room to make them. */
+INLINE ptrdiff_t NAME(count_words)(ptrdiff_t size) { return (size + FACTORS - 1) / FACTORS; }
+
+INLINE ptrdiff_t NAME(count_room)(ptrdiff_t size) {
+    return FACTORS == 1 ? 0 : (size + LANES - 1) / LANES * LANES / FACTORS;
+}
 
 /* exp(x) for |x| <= 80, as 2^n times a polynomial of the rest (Cephes, expf): off by 2e-7 of it. */
 INLINE VEC NAME(exp)(VEC x) {
@@ -55,19 +99,21 @@ INLINE VEC NAME(tanh)(VEC x) {
     return (e - 1.0f) / (e + 1.0f);
 }
 
-/* sums[r][g] += rows[r] times the weights of gate g, where rows have `size` numbers. */
-INLINE void NAME(accumulate_tile)(VEC sums[ROWS][4], const float *const rows[ROWS],
+/* sums[r][g] += rows[r] times the weights of gate g, where rows have `size` words. */
+INLINE void NAME(accumulate_tile)(VEC sums[ROWS][4], const WORD *const rows[ROWS],
                                   const float *weights, ptrdiff_t size, const int n_rows,
                                   const int gates) {
     VEC sum[ROWS][4];
     UNROLL for (int r = 0; r < n_rows; r++)
         UNROLL for (int g = 0; g < gates; g++) sum[r][g] = sums[r][g];
     for (ptrdiff_t k = 0; k < size; k++) {
-        VEC weight[4];
-        UNROLL for (int g = 0; g < gates; g++) weight[g] = NAME(load)(weights + g * LANES);
+        NAME(words) weight[4];
+        UNROLL for (int g = 0; g < gates; g++)
+            weight[g] = *(const NAME(words) *)(weights + g * LANES);
         UNROLL for (int r = 0; r < n_rows; r++) {
-            const float x = rows[r][k];
-            UNROLL for (int g = 0; g < gates; g++) sum[r][g] += x * weight[g];
+            const WORD x = rows[r][k];
+            UNROLL for (int g = 0; g < gates; g++)
+                sum[r][g] = NAME(add_product)(sum[r][g], x, weight[g]);
         }
         weights += gates * LANES;
     }
@@ -79,7 +125,7 @@ INLINE void NAME(accumulate_tile)(VEC sums[ROWS][4], const float *const rows[ROW
  * done to them afterwards would end in memory. */
 #define DEFINE_ACCUMULATE(n_rows, gates)                                                           \
     TARGET static __attribute__((noinline)) void NAME(accumulate_##n_rows##_##gates)(              \
-        VEC sums[ROWS][4], const float *const rows[ROWS], const float *weights, ptrdiff_t size) {  \
+        VEC sums[ROWS][4], const WORD *const rows[ROWS], const float *weights, ptrdiff_t size) {   \
         NAME(accumulate_tile)(sums, rows, weights, size, n_rows, gates);                           \
     }
 DEFINE_ACCUMULATE(1, 3)
@@ -97,7 +143,7 @@ DEFINE_ACCUMULATE(5, 4)
 DEFINE_ACCUMULATE(6, 4)
 #endif
 
-typedef void (*NAME(accumulate))(VEC[ROWS][4], const float *const[ROWS], const float *, ptrdiff_t);
+typedef void (*NAME(accumulate))(VEC[ROWS][4], const WORD *const[ROWS], const float *, ptrdiff_t);
 
 static const NAME(accumulate) NAME(accumulate_3)[ROWS] = {
     NAME(accumulate_1_3), NAME(accumulate_2_3),
@@ -116,21 +162,26 @@ static ptrdiff_t NAME(count_blocks)(const rnn_layer *layer) {
     return (layer->hidden + LANES - 1) / LANES;
 }
 
-/* Project n rows wherever they are. */
+/* Project n rows wherever they are, at most CHUNK_TOKENS. There is room for as many in words. */
 TARGET static void NAME(project_rows)(const rnn_layer *layer, const float *const *rows, ptrdiff_t n,
-                                      float *out) {
+                                      WORD *room, float *out) {
     const ptrdiff_t gates = layer->cell, blocks = NAME(count_blocks)(layer);
+    const ptrdiff_t size = NAME(count_words)(layer->nI);
     const NAME(accumulate) *accumulate = gates == LSTM ? NAME(accumulate_4) : NAME(accumulate_3);
+    const WORD *words[CHUNK_TOKENS];
+    for (ptrdiff_t i = 0; i < n; i++)
+        words[i] =
+            NAME(to_words)(rows[i], layer->nI, room + i * NAME(count_room)(layer->nI));
     for (ptrdiff_t block = 0; block < blocks; block++) {
         const ptrdiff_t offset = block * gates * LANES;
         const float *bias = layer->bias + offset;
-        const float *weights = layer->input_weights + offset * layer->nI;
+        const float *weights = layer->input_weights + offset * size;
         for (ptrdiff_t i = 0; i < n; i += ROWS) {
             const ptrdiff_t n_rows = n - i < ROWS ? n - i : ROWS;
             VEC sums[ROWS][4];
             for (ptrdiff_t r = 0; r < n_rows; r++)
                 for (ptrdiff_t g = 0; g < gates; g++) sums[r][g] = NAME(load)(bias + g * LANES);
-            accumulate[n_rows - 1](sums, rows + i, weights, layer->nI);
+            accumulate[n_rows - 1](sums, words + i, weights, size);
             for (ptrdiff_t r = 0; r < n_rows; r++)
                 for (ptrdiff_t g = 0; g < gates; g++)
                     NAME(store)(out + (i + r) * blocks * gates * LANES + offset + g * LANES,
@@ -139,21 +190,27 @@ TARGET static void NAME(project_rows)(const rnn_layer *layer, const float *const
     }
 }
 
-TARGET static void NAME(project)(const rnn_layer *layer, const float *X, ptrdiff_t x_stride,
-                                 ptrdiff_t n, float *out) {
+TARGET static int NAME(project)(const rnn_layer *layer, const float *X, ptrdiff_t x_stride,
+                                ptrdiff_t n, float *out) {
     const ptrdiff_t width = NAME(count_blocks)(layer) * layer->cell * LANES;
+    const ptrdiff_t n_words = CHUNK_TOKENS * NAME(count_room)(layer->nI);
     const float *rows[CHUNK_TOKENS];
+    WORD *room = NULL;
+    if (posix_memalign((void **)&room, 64, (size_t)(n_words + 1) * sizeof(WORD)) != 0) return -1;
     for (ptrdiff_t i = 0; i < n; i += CHUNK_TOKENS) {
         const ptrdiff_t size = n - i < CHUNK_TOKENS ? n - i : CHUNK_TOKENS;
         for (ptrdiff_t k = 0; k < size; k++) rows[k] = X + (i + k) * x_stride;
-        NAME(project_rows)(layer, rows, size, out + i * width);
+        NAME(project_rows)(layer, rows, size, room, out + i * width);
     }
+    free(room);
+    return 0;
 }
 
 /* What a tile of sequences needs for one time step. */
 typedef struct {
     const float *gates[ROWS]; /* What `project` made */
-    const float *before[ROWS]; /* The hidden states before, NULL at the first step */
+    const float *before[ROWS]; /* The hidden states before, NULL where there are none */
+    const WORD *factors[ROWS]; /* The same as words */
     float *hidden[ROWS];
     float *cells[ROWS]; /* Before the step, and after it */
     float *saved[ROWS]; /* Where to put the gates, or NULL */
@@ -163,14 +220,14 @@ typedef struct {
 TARGET static void NAME(lstm_tile)(const rnn_layer *layer, const NAME(tile) * tile,
                                    ptrdiff_t n_rows, ptrdiff_t block) {
     const ptrdiff_t offset = block * LSTM * LANES, unit = block * LANES;
+    const ptrdiff_t size = NAME(count_words)(layer->hidden);
     VEC sums[ROWS][4];
     for (ptrdiff_t r = 0; r < n_rows; r++)
         for (int g = 0; g < LSTM; g++)
             sums[r][g] = NAME(load)(tile->gates[r] + offset + g * LANES);
     if (tile->before[0] != NULL)
-        NAME(accumulate_4)[n_rows - 1](sums, tile->before,
-                                       layer->recurrent_weights + offset * layer->hidden,
-                                       layer->hidden);
+        NAME(accumulate_4)[n_rows - 1](sums, tile->factors,
+                                       layer->recurrent_weights + offset * size, size);
     for (ptrdiff_t r = 0; r < n_rows; r++) {
         const VEC i = NAME(sigmoid)(sums[r][0]), f = NAME(sigmoid)(sums[r][1]);
         const VEC g = NAME(tanh)(sums[r][2]), o = NAME(sigmoid)(sums[r][3]);
@@ -192,6 +249,7 @@ TARGET static void NAME(lstm_tile)(const rnn_layer *layer, const NAME(tile) * ti
 TARGET static void NAME(gru_tile)(const rnn_layer *layer, const NAME(tile) * tile, ptrdiff_t n_rows,
                                   ptrdiff_t block) {
     const ptrdiff_t offset = block * GRU * LANES, unit = block * LANES;
+    const ptrdiff_t size = NAME(count_words)(layer->hidden);
     VEC sums[ROWS][4];
     for (ptrdiff_t r = 0; r < n_rows; r++) {
         sums[r][0] = NAME(load)(tile->gates[r] + offset);
@@ -199,9 +257,8 @@ TARGET static void NAME(gru_tile)(const rnn_layer *layer, const NAME(tile) * til
         sums[r][2] = NAME(load)(layer->inner_bias + unit);
     }
     if (tile->before[0] != NULL)
-        NAME(accumulate_3)[n_rows - 1](sums, tile->before,
-                                       layer->recurrent_weights + offset * layer->hidden,
-                                       layer->hidden);
+        NAME(accumulate_3)[n_rows - 1](sums, tile->factors,
+                                       layer->recurrent_weights + offset * size, size);
     for (ptrdiff_t r = 0; r < n_rows; r++) {
         const VEC reset = NAME(sigmoid)(sums[r][0]), z = NAME(sigmoid)(sums[r][1]);
         const VEC x = NAME(load)(tile->gates[r] + offset + 2 * LANES);
@@ -215,17 +272,26 @@ TARGET static void NAME(gru_tile)(const rnn_layer *layer, const NAME(tile) * til
 TARGET static int NAME(forward_group)(const rnn_layer *layer, const rnn_sequences *sequences,
                                       const float *X, ptrdiff_t x_stride, const float *gates,
                                       const int64_t *index, float *Y, ptrdiff_t y_stride,
-                                      float *saved, float *cells) {
+                                      int residual, float *saved, float *cells) {
     const ptrdiff_t n = sequences->n, blocks = NAME(count_blocks)(layer), units = blocks * LANES;
     const ptrdiff_t width = units * layer->cell;
     const ptrdiff_t chunk = gates == NULL ? CHUNK_TOKENS : 0;
+    const ptrdiff_t room_of_state = NAME(count_room)(layer->hidden);
+    const ptrdiff_t n_words = ROWS * room_of_state + chunk * NAME(count_room)(layer->nI);
     const float *rows[CHUNK_TOKENS];
     float *memory = NULL;
-    const size_t size = (size_t)(3 * n * units + chunk * width) * sizeof(float);
+    /* A word takes as much memory as a number. */
+    const size_t size = (size_t)(3 * n * units + chunk * width + n_words) * sizeof(float);
     if (posix_memalign((void **)&memory, 64, size) != 0) return -1;
     float *before = memory, *after = before + n * units, *cell = after + n * units;
     float *projected = cell + n * units;
+    WORD *factors = (WORD *)(projected + chunk * width);
+    WORD *room = factors + ROWS * room_of_state;
     memset(cell, 0, (size_t)(n * units) * sizeof(float));
+    for (ptrdiff_t r = 0; r < n && sequences->state != NULL; r++) {
+        memcpy(before + r * units, sequences->state, (size_t)units * sizeof(float));
+        memcpy(cell + r * units, sequences->state + units, (size_t)units * sizeof(float));
+    }
     ptrdiff_t chunk_end = 0, done_in_chunk = 0, n_rows = n;
     for (ptrdiff_t step = 0; step < sequences->lengths[0]; step++) {
         n_rows = count_rows(sequences, step, n_rows);
@@ -237,7 +303,7 @@ TARGET static int NAME(forward_group)(const rnn_layer *layer, const rnn_sequence
                     rows[n_tokens++] = X + get_token(sequences, r, chunk_end) * x_stride;
                 next = count_rows(sequences, ++chunk_end, next);
             } while (next > 0 && n_tokens + next <= chunk);
-            NAME(project_rows)(layer, rows, n_tokens, projected);
+            NAME(project_rows)(layer, rows, n_tokens, room, projected);
             done_in_chunk = 0;
         }
         for (ptrdiff_t row = 0; row < n_rows; row += ROWS) {
@@ -248,7 +314,11 @@ TARGET static int NAME(forward_group)(const rnn_layer *layer, const rnn_sequence
                 const ptrdiff_t place = (row + r) * units;
                 tile.gates[r] = gates == NULL ? projected + (done_in_chunk + row + r) * width
                                               : gates + (index ? index[token] : token) * width;
-                tile.before[r] = step == 0 ? NULL : before + place;
+                tile.before[r] = step == 0 && sequences->state == NULL ? NULL : before + place;
+                tile.factors[r] =
+                    tile.before[r] == NULL
+                        ? NULL
+                        : NAME(to_words)(before + place, layer->hidden, factors + r * room_of_state);
                 tile.hidden[r] = after + place;
                 tile.cells[r] = cell + place;
                 tile.saved[r] = saved == NULL ? NULL : saved + token * width;
@@ -261,9 +331,14 @@ TARGET static int NAME(forward_group)(const rnn_layer *layer, const rnn_sequence
                     NAME(gru_tile)(layer, &tile, in_tile, block);
             }
         }
-        for (ptrdiff_t r = 0; r < n_rows; r++)
-            memcpy(Y + get_token(sequences, r, step) * y_stride, after + r * units,
-                   (size_t)layer->hidden * sizeof(float));
+        for (ptrdiff_t r = 0; r < n_rows; r++) {
+            const ptrdiff_t token = get_token(sequences, r, step);
+            const float *from = after + r * units;
+            float *to = Y + token * y_stride;
+            memcpy(to, from, (size_t)layer->hidden * sizeof(float));
+            for (ptrdiff_t k = 0; residual && k < layer->hidden; k++)
+                to[k] += X[token * x_stride + k];
+        }
         float *swapped = before;
         before = after;
         after = swapped;
@@ -275,17 +350,18 @@ TARGET static int NAME(forward_group)(const rnn_layer *layer, const rnn_sequence
 
 TARGET static int NAME(forward)(const rnn_layer *layer, const rnn_sequences *sequences,
                                 const float *X, ptrdiff_t x_stride, const float *gates,
-                                const int64_t *index, float *Y, ptrdiff_t y_stride, float *saved,
-                                float *cells) {
+                                const int64_t *index, float *Y, ptrdiff_t y_stride, int residual,
+                                float *saved, float *cells) {
     for (ptrdiff_t first = 0; first < sequences->n; first += GROUP_ROWS) {
         const rnn_sequences group = get_group(sequences, first);
-        if (NAME(forward_group)(layer, &group, X, x_stride, gates, index, Y, y_stride, saved,
-                                cells) != 0)
+        if (NAME(forward_group)(layer, &group, X, x_stride, gates, index, Y, y_stride, residual,
+                                saved, cells) != 0)
             return -1;
     }
     return 0;
 }
 
+#ifndef HALF
 /* What a tile of sequences needs for one time step backwards. */
 typedef struct {
     const float *grad[ROWS]; /* Of the hidden states, from above */
@@ -503,15 +579,19 @@ TARGET static void NAME(sum_backward)(const rnn_chains *chains, const double *tu
     }
 }
 
+#endif
+
 static const rnn_kernels NAME(kernels) = {
     .name = INSTRUCTIONS,
     .lanes = LANES,
     .project = NAME(project),
     .forward = NAME(forward),
+#ifndef HALF
     .backward = NAME(backward),
     .find_best = NAME(find_best),
     .sum_forward = NAME(sum_forward),
     .sum_backward = NAME(sum_backward),
+#endif
 };
 
 #undef NAME
@@ -519,6 +599,9 @@ static const rnn_kernels NAME(kernels) = {
 #undef TARGET
 #undef LANES
 #undef ROWS
+#undef HALF
+#undef FACTORS
+#undef WORD
 #undef VEC
 #undef INTS
 #undef DVEC

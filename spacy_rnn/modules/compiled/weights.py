@@ -12,17 +12,20 @@ from ._rnn import LANES, Direction
 
 N_GATES = {"LSTM": 4, "GRU": 3}
 
+# A layer's direction in single or in half precision.
+_Key = tuple[int, bool]
 # Kept with the versions of the parameters they were made from. They can be neither copied nor
 # pickled, so the layers themselves must not hold them.
 _Laid = tuple[tuple[Version, ...], Direction]
-_laid_out: "WeakKeyDictionary[nn.RNNBase, dict[int, _Laid]]" = WeakKeyDictionary()
+_laid_out: "WeakKeyDictionary[nn.RNNBase, dict[_Key, _Laid]]" = WeakKeyDictionary()
 
 
-def get_direction(layer: nn.RNNBase, direction: int) -> Direction:
+def get_direction(layer: nn.RNNBase, direction: int, half: bool = False) -> Direction:
     """Get one direction of a layer for prediction: laid out again only after a change.
 
     layer (nn.RNNBase): Torch's module with the parameters: LSTM or GRU, of one layer.
     direction (int): 0 for the forward direction's parameters, 1 for the backward's.
+    half (bool): Whether the factors of products are rounded to bfloat16.
     RETURNS (Direction): The compiled layer.
     """
     # The same as `all_weights`, without a look-up by names that takes longer than some steps.
@@ -30,9 +33,10 @@ def get_direction(layer: nn.RNNBase, direction: int) -> Direction:
     weights = weights[4 * direction : 4 * direction + 4]
     versions = tuple(map(get_version, weights))
     kept = _laid_out.setdefault(layer, {})
-    if direction not in kept or kept[direction][0] != versions:
-        kept[direction] = (versions, make_direction(layer.mode, *weights))
-    return kept[direction][1]
+    key = direction, half
+    if key not in kept or kept[key][0] != versions:
+        kept[key] = (versions, make_direction(layer.mode, *weights, half=half))
+    return kept[key][1]
 
 
 @torch.no_grad()
@@ -42,11 +46,14 @@ def make_direction(
     weight_hh: torch.Tensor,
     bias_ih: torch.Tensor,
     bias_hh: torch.Tensor,
+    *,
+    half: bool = False,
 ) -> Direction:
     """Lay out the weights of one direction.
 
     mode (str): The kind of cell, as torch calls it: "LSTM" or "GRU".
     weight_ih, weight_hh, bias_ih, bias_hh (Tensor): Torch's parameters, float32 on the CPU.
+    half (bool): Whether the factors of products are rounded to bfloat16.
     RETURNS (Direction): The compiled layer.
     """
     n_gates, hidden = N_GATES[mode], weight_hh.shape[1]
@@ -56,21 +63,34 @@ def make_direction(
         # The reset gate acts on the candidate's recurrent part together with its bias.
         inner_bias = bias_hh[2 * hidden :]
         bias[2] -= inner_bias
+    to_factors = _to_halves if half else torch.Tensor.numpy
     return Direction(
         n_gates,
+        weight_ih.shape[1],
         hidden,
-        _to_blocks(weight_ih.view(n_gates, hidden, -1)),
-        _to_blocks(bias.unsqueeze(2))[:, 0],
-        _to_blocks(weight_hh.view(n_gates, hidden, hidden)),
-        _to_blocks(inner_bias.view(1, hidden, 1))[:, 0, 0],
+        to_factors(_to_blocks(weight_ih.view(n_gates, hidden, -1))),
+        _to_blocks(bias.unsqueeze(2))[:, 0].numpy(),
+        to_factors(_to_blocks(weight_hh.view(n_gates, hidden, hidden))),
+        _to_blocks(inner_bias.view(1, hidden, 1))[:, 0, 0].numpy(),
+        half,
     )
 
 
-def _to_blocks(weights: torch.Tensor) -> np.ndarray:
+def _to_blocks(weights: torch.Tensor) -> torch.Tensor:
     """(gates, hidden, size) to (blocks, size, gates, LANES)"""
     gates, hidden, size = weights.shape
     padded = F.pad(weights, (0, 0, 0, -hidden % LANES))
-    return padded.view(gates, -1, LANES, size).permute(1, 3, 0, 2).contiguous().numpy()
+    return padded.view(gates, -1, LANES, size).permute(1, 3, 0, 2).contiguous()
+
+
+def _to_halves(blocks: torch.Tensor) -> np.ndarray:
+    """Put two weights, rounded to bfloat16, in the place of one. (blocks, size, gates, LANES) to
+    (blocks, size / 2, gates, LANES)
+    """
+    n_blocks, size, gates, lanes = blocks.shape
+    padded = F.pad(blocks, (0, 0, 0, 0, 0, size % 2)).to(torch.bfloat16)
+    pairs = padded.view(n_blocks, -1, 2, gates, lanes).permute(0, 1, 3, 4, 2).contiguous()
+    return pairs.view(torch.float32)[..., 0].numpy()
 
 
 @torch.no_grad()
