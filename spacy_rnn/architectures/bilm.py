@@ -1,10 +1,11 @@
 from spacy.tokens import Doc
 from spacy.util import registry
-from thinc.api import Linear, Model, chain, with_array
+from thinc.api import Model, chain, with_array
 from thinc.types import Floats2d, Floats3d
 
 from ..layers.bilm import bilm as run_bilm
 from ..layers.bilm_listener import bilm_listener
+from ..layers.linear import linear
 from ..layers.scalar_mix import scalar_mix
 from ..layers.settings import check_choice, check_count, check_counts, check_rate
 from ..layers.torch_shim import TorchShim, get_shim
@@ -139,7 +140,7 @@ def _mix(
     if width is None:
         return chain(layers, scalar_mix(dropout))
     check_count("width", width, 1)
-    return chain(layers, scalar_mix(dropout), with_array(Linear(width)))
+    return chain(layers, scalar_mix(dropout), with_array(linear(width)))
 
 
 def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:

@@ -70,8 +70,8 @@ class BiLM(RNNPipeMixin, TrainablePipe):
     cache_mb (int): Memory for what texts were encoded to, in training, in megabytes.
     """
 
-    # What is predicted takes kilobytes for each token, and the threads are busy with one window.
-    predicts_ahead = False
+    # What is predicted takes kilobytes for each token.
+    max_window = 4_000
 
     def __init__(
         self,

@@ -29,9 +29,12 @@ class RNNPipeMixin:
     predicts_ahead (bool): Whether windows may be computed in other threads while the next ones are
         read. That keeps some of them in memory at once, with what is predicted for them, and a
         component that is changed while it streams would see the change some windows later.
+    max_window (Optional[int]): At most so many tokens are read for a window, where what is
+        predicted takes much memory.
     """
 
     predicts_ahead = True
+    max_window: int | None = None
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Apply the component to a stream of Docs, in order.
@@ -74,7 +77,8 @@ class RNNPipeMixin:
         n_ahead = count_workers()
         if not self.predicts_ahead or n_ahead > MAX_AHEAD or not may_share(model):
             n_ahead = 0
-        windows = read_windows(stream, TOKEN_BUDGET, n_ahead, MIN_TOKENS)
+        budget = min(TOKEN_BUDGET, self.max_window or TOKEN_BUDGET)
+        windows = read_windows(stream, budget, n_ahead, MIN_TOKENS)
         return predict_ahead(predict, windows, n_ahead, MIN_TOKENS)
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Any:

@@ -12,7 +12,7 @@ from spacy.training import Example
 from spacy.util import registry
 from thinc.util import partial
 
-from ..layers.settings import check_rate
+from ..layers.settings import check_share
 
 Augmenter = Callable[[Language, Example], Iterator[Example]]
 
@@ -64,7 +64,7 @@ def create_mention_replacer(level: float) -> Augmenter:
     level (float): The share of mentions that are replaced, from 0 to 1.
     RETURNS (Callable[[Language, Example], Iterator[Example]]): The augmenter.
     """
-    check_rate("level", level)
+    check_share("level", level)
     return partial(replace_mentions, MentionPool(), level)
 
 

@@ -1,0 +1,39 @@
+"""Thinc's linear layer, with torch's matrix products where it predicts on a CPU."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from thinc.api import Model, glorot_uniform_init, zero_init
+from thinc.layers import linear as thinc_linear
+from thinc.types import Floats2d
+from thinc.util import partial
+
+from .ragged import no_backprop
+
+
+def linear(nO: int) -> Model[Floats2d, Floats2d]:
+    """Multiply by weights and add a bias.
+
+    nO (int): The output width.
+    RETURNS (Model[Floats2d, Floats2d]): The layer. Its parameters are those of Thinc's.
+    """
+    return Model(
+        "linear",
+        forward,
+        init=partial(thinc_linear.init, glorot_uniform_init, zero_init),
+        dims={"nO": nO, "nI": None},
+        params={"W": None, "b": None},
+    )
+
+
+def forward(
+    model: Model[Floats2d, Floats2d], X: Floats2d, is_train: bool
+) -> tuple[Floats2d, Callable]:
+    """Map a batch."""
+    if is_train or model.ops.device_type != "cpu":
+        return thinc_linear.forward(model, X, is_train)
+    # On processors that BLIS does not know it is several times as slow.
+    arrays: Any = (model.get_param("b"), X, model.get_param("W").T)
+    Y: Any = torch.addmm(*map(torch.from_numpy, arrays)).numpy()
+    return Y, no_backprop
