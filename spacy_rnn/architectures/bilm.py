@@ -58,7 +58,8 @@ def build_bilm(
         together is larger than this. 0 turns it off.
     grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
     mixed_precision (bool): Compute in half precision: on a GPU, or on a CPU that has instructions
-        for bfloat16, several times as fast. Results then depend on the batch by its rounding.
+        for bfloat16, much faster. Without compiled kernels for it, results then depend on the
+        batch by its rounding.
     RETURNS (Model[List[Doc], List[Floats3d]]): The model. For each Doc the embeddings, once for
         each direction, and the layers' outputs, the forward half first.
         (depth + 1, tokens, directions x width)

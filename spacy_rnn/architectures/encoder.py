@@ -43,7 +43,8 @@ def build_rnn_encoder(
         together is larger than this. 0 turns it off.
     grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
     mixed_precision (bool): Compute in half precision: for wide layers on a GPU, or for an LSTM on
-        a CPU that has instructions for bfloat16. Results then depend on the batch by its rounding.
+        a CPU that has instructions for bfloat16; where there are compiled kernels for it, for a GRU
+        too. Without those, results depend on the batch by its rounding.
     max_tokens_in_memory (int): In prediction, longer Docs are computed layer by layer in pieces of
         this many tokens, with the same result: what a layer takes besides input and output is
         for no more tokens than that. The compiled kernels take little in any case.

@@ -6,12 +6,13 @@ import torch
 from wasabi import msg
 
 from ..about import __version__
-from ..modules.compiled import INSTRUCTIONS
+from ..modules.compiled import HAS_BFLOAT16, INSTRUCTIONS
 
 
 def info_cli() -> None:
     """Print the versions and the devices that matter to spacy-rnn, to paste into an issue."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    kernels = [INSTRUCTIONS or "none", *(["bfloat16"] if HAS_BFLOAT16 else [])]
     msg.table(
         {
             "spacy-rnn": __version__,
@@ -20,7 +21,7 @@ def info_cli() -> None:
             "torch": torch.__version__,
             "Python": platform.python_version(),
             "Platform": platform.platform(),
-            "Compiled kernels": INSTRUCTIONS or "none",
+            "Compiled kernels": ", ".join(kernels),
             "Threads": torch.get_num_threads(),
             "GPU": gpu,
         },

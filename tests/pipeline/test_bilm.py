@@ -1,11 +1,13 @@
 import pickle
 import subprocess
 import sys
+import threading
 import warnings
 
 import numpy
 import pytest
 import spacy
+import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -14,6 +16,7 @@ from thinc.api import Config, fix_random_seed
 from spacy_rnn.layers.bilm import MAX_MEMORY
 from spacy_rnn.layers.bilm_listener import get_link
 from spacy_rnn.layers.lm import set_vocabulary
+from spacy_rnn.pipeline.bilm import BiLM
 
 from ..conftest import SMALL_BILM
 
@@ -133,6 +136,31 @@ def test_layers_do_not_depend_on_the_batch():
         alone = nlp(text)._.bilm
         assert doc._.bilm.shape == alone.shape == (3, len(doc), 32)
         assert numpy.allclose(doc._.bilm, alone, atol=1e-5)
+
+
+def test_windows_are_small_and_threads_predict_them(monkeypatch):
+    nlp = make_nlp()
+    texts = ["The cat sat .", "", "Dogs bark at Anna all day long , and cats sleep .", "Hi"] * 20
+    expected = [nlp(text)._.bilm for text in texts]
+    monkeypatch.setattr("spacy_rnn.pipeline.mixin.MIN_TOKENS", 5)
+    monkeypatch.setattr(BiLM, "max_window", 20)
+    windows, predict_window = [], BiLM.predict
+
+    def spy(self, docs):
+        windows.append((threading.current_thread(), sum(map(len, docs[:-1]))))
+        return predict_window(self, docs)
+
+    monkeypatch.setattr(BiLM, "predict", spy)
+    n_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        docs = list(nlp.pipe(texts))
+    finally:
+        torch.set_num_threads(n_threads)
+    assert threading.current_thread() not in {thread for thread, _ in windows}
+    assert 5 < max(size for _, size in windows) < 20
+    for doc, layers in zip(docs, expected, strict=True):
+        assert numpy.allclose(doc._.bilm, layers, atol=1e-5)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
