@@ -1,8 +1,9 @@
 """Recurrent layers without gradients, by the compiled kernels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,59 +86,38 @@ def predict_directed(
     half (bool): Whether to round the factors of products to bfloat16.
     """
     stacks = list(zip(*(_get_directions(layer, half) for layer in layers), strict=True))
-    first = [stack[0] for stack in stacks]
-    Y = tokens.flatten(1).numpy()
-    inputs = np.ascontiguousarray(tokens[:, 0, 0].numpy())
     parts = divide(lengths, sum(map(_count_weights, layers)) * len(stacks))
-    tables, index = _project_distinct(first, inputs)
-    start = boundary.detach().numpy()
+    inputs = np.ascontiguousarray(tokens[:, 0, 0].numpy())
+    tables, index = _project_distinct([stack[0] for stack in stacks], inputs)
+    Y = tokens.flatten(1).numpy()
+    n_columns = len(stacks) * tokens.shape[3]
+    # For each direction, its layers one after the other: what they read, and where they write.
+    runs: list[list[Callable[[Sequences, bool], None]]] = []
+    for i, stack in enumerate(stacks):
+        runs.append([])
+        states = _read_boundary(stack, boundary.detach().numpy(), residual)
+        for k, (direction, state) in enumerate(zip(stack, states, strict=True)):
+            before = k * n_columns + i * tokens.shape[3]
+            source: dict[str, Any] = {"X": Y, "x_column": before, "residual": residual and k > 0}
+            if tables is not None and k == 0:
+                source = {"gates": tables[i], "index": index}
+            to = before + n_columns
+            runs[i].append(partial(direction.forward, Y=Y, column=to, state=state, **source))
     run_tasks(
         [
-            partial(
-                _read_part,
-                stack,
-                part,
-                i == 1,
-                Y,
-                [(k * len(stacks) + i) * tokens.shape[3] for k in range(len(layers) + 1)],
-                tables and tables[i],
-                index,
-                _read_boundary(stack, start, residual),
-                residual,
-            )
+            partial(_run_layers, layers_of_one, part, i == 1)
             for part in parts
-            for i, stack in enumerate(stacks)
+            for i, layers_of_one in enumerate(runs)
         ],
         in_threads=len(parts) > 1,
     )
 
 
-def _read_part(
-    stack: Sequence[Direction],
-    part: Sequences,
-    reverse: bool,
-    Y: np.ndarray,
-    columns: Sequence[int],
-    table: np.ndarray | None,
-    index: np.ndarray | None,
-    states: Sequence[np.ndarray],
-    residual: bool,
+def _run_layers(
+    layers: Sequence[Callable[[Sequences, bool], None]], part: Sequences, reverse: bool
 ) -> None:
-    for i, (direction, state) in enumerate(zip(stack, states, strict=True)):
-        x_column, column = columns[i : i + 2]
-        if i == 0 and table is not None:
-            direction.forward(part, reverse, Y, column, gates=table, index=index, state=state)
-        else:
-            direction.forward(
-                part,
-                reverse,
-                Y,
-                column,
-                X=Y,
-                x_column=x_column,
-                state=state,
-                residual=residual and i > 0,
-            )
+    for run in layers:
+        run(part, reverse)
 
 
 def _read_boundary(stack: Sequence[Direction], x: np.ndarray, residual: bool) -> list[np.ndarray]:
