@@ -31,6 +31,9 @@ def _find_instructions() -> tuple[str | None, bool]:
 
 # "avx512", "avx2" or, not on x86, "base": what all processors of a kind have. None without kernels.
 INSTRUCTIONS, HAS_BFLOAT16 = _find_instructions()
+# Whether ours are the faster ones for bfloat16: torch's make use of AMX, which older versions of it
+# say nothing about.
+PREFERS_BFLOAT16 = HAS_BFLOAT16 and not getattr(torch.cpu, "_is_amx_tile_supported", lambda: True)()
 
 
 def can_predict(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
@@ -41,11 +44,7 @@ def can_predict(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
     dtype (torch.dtype): The precision of matrix products.
     RETURNS (bool): Whether there are, and those for bfloat16 are faster than torch's.
     """
-    if dtype is torch.bfloat16:
-        # Torch's make use of AMX, ours do not.
-        is_known = HAS_BFLOAT16 and not torch.cpu._is_amx_tile_supported()
-    else:
-        is_known = dtype is torch.float32
+    is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and PREFERS_BFLOAT16)
     return is_known and layer.mode in ("LSTM", "GRU") and _is_supported(layer, X)
 
 

@@ -35,6 +35,7 @@ INLINE VEC NAME(add_product)(VEC sum, uint32_t x, INTS weights) {
                                  (__m512bh)weights);
 }
 
+/* A row as words, which are made in the room. */
 INLINE const uint32_t *NAME(to_words)(const float *row, ptrdiff_t size, uint32_t *room) {
     for (ptrdiff_t k = 0; k < size; k += LANES) {
         const ptrdiff_t rest = size - k;
@@ -51,6 +52,7 @@ typedef VEC NAME(words);
 
 INLINE VEC NAME(add_product)(VEC sum, float x, VEC weights) { return sum + x * weights; }
 
+/* Numbers are words as they are. */
 INLINE const float *NAME(to_words)(const float *row, ptrdiff_t size, float *room) {
     (void)size, (void)room;
     return row;
@@ -170,8 +172,7 @@ TARGET static void NAME(project_rows)(const rnn_layer *layer, const float *const
     const NAME(accumulate) *accumulate = gates == LSTM ? NAME(accumulate_4) : NAME(accumulate_3);
     const WORD *words[CHUNK_TOKENS];
     for (ptrdiff_t i = 0; i < n; i++)
-        words[i] =
-            NAME(to_words)(rows[i], layer->nI, room + i * NAME(count_room)(layer->nI));
+        words[i] = NAME(to_words)(rows[i], layer->nI, room + i * NAME(count_room)(layer->nI));
     for (ptrdiff_t block = 0; block < blocks; block++) {
         const ptrdiff_t offset = block * gates * LANES;
         const float *bias = layer->bias + offset;
@@ -362,6 +363,7 @@ TARGET static int NAME(forward)(const rnn_layer *layer, const rnn_sequences *seq
 }
 
 #ifndef HALF
+
 /* What a tile of sequences needs for one time step backwards. */
 typedef struct {
     const float *grad[ROWS]; /* Of the hidden states, from above */
