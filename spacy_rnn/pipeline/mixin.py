@@ -29,8 +29,8 @@ class RNNPipeMixin:
     predicts_ahead (bool): Whether windows may be computed in other threads while the next ones are
         read. That keeps some of them in memory at once, with what is predicted for them, and a
         component that is changed while it streams would see the change some windows later.
-    max_window (Optional[int]): At most so many tokens are read for a window, where what is
-        predicted takes much memory.
+    max_window (Optional[int]): At most so many tokens are read for each of those windows, where
+        what is predicted takes much memory.
     """
 
     predicts_ahead = True
@@ -42,8 +42,8 @@ class RNNPipeMixin:
         Docs are read ahead until there are `TOKEN_BUDGET` tokens, so that the model can compute
         sentences of similar length together, and at most one Doc beyond that. On a CPU with up to
         `MAX_AHEAD` threads, the next windows are read while the model computes, one on each
-        thread, unless it has layers of others that threads may not share. With `batch_size=1`
-        nothing is read ahead, for streams that arrive slowly.
+        thread, unless it has layers of others that threads may not share; the first windows are
+        smaller then. With `batch_size=1` nothing is read ahead, for streams that arrive slowly.
 
         stream (Iterable[Doc]): The Docs.
         batch_size (int): How many Docs to pass to the error handler together, where a window
@@ -77,7 +77,9 @@ class RNNPipeMixin:
         n_ahead = count_workers()
         if not self.predicts_ahead or n_ahead > MAX_AHEAD or not may_share(model):
             n_ahead = 0
-        budget = min(TOKEN_BUDGET, self.max_window or TOKEN_BUDGET)
+        budget = TOKEN_BUDGET
+        if n_ahead and self.max_window is not None:
+            budget = min(budget, self.max_window)
         windows = read_windows(stream, budget, n_ahead, MIN_TOKENS)
         return predict_ahead(predict, windows, n_ahead, MIN_TOKENS)
 

@@ -1,6 +1,6 @@
 """Recurrent layers without gradients, by the compiled kernels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -11,7 +11,7 @@ from torch import nn
 
 from ..workers import run_tasks
 from ._rnn import Direction, Sequences, find_distinct
-from .sequences import count_parts, divide
+from .sequences import RunDirection, count_parts, divide, run_directions
 from .weights import N_GATES, get_direction
 
 # Inputs that repeat are projected once, if fewer than this share of them are distinct and what is
@@ -44,23 +44,13 @@ def predict_layer(
     Y = np.empty((len(inputs), hidden * len(directions)), dtype=np.float32)
     parts = divide(lengths, _count_weights(layer) * len(directions))
     tables, index = _project_distinct(directions, inputs) if repeats else (None, None)
-    run_tasks(
-        [
-            partial(
-                direction.forward,
-                part,
-                i == 1,
-                Y,
-                i * hidden,
-                X=inputs if tables is None else None,
-                gates=tables and tables[i],
-                index=index,
-            )
-            for part in parts
-            for i, direction in enumerate(directions)
-        ],
-        in_threads=len(parts) > 1,
-    )
+    runs: list[RunDirection] = []
+    for i, direction in enumerate(directions):
+        source: dict[str, Any] = {"X": inputs}
+        if tables is not None:
+            source = {"gates": tables[i], "index": index}
+        runs.append(partial(direction.forward, Y=Y, column=i * hidden, **source))
+    run_directions(runs, parts)
     return torch.from_numpy(Y)
 
 
@@ -92,7 +82,7 @@ def predict_directed(
     Y = tokens.flatten(1).numpy()
     n_columns = len(stacks) * tokens.shape[3]
     # For each direction, its layers one after the other: what they read, and where they write.
-    runs: list[list[Callable[[Sequences, bool], None]]] = []
+    runs: list[list[RunDirection]] = []
     for i, stack in enumerate(stacks):
         runs.append([])
         states = _read_boundary(stack, boundary.detach().numpy(), residual)
@@ -103,19 +93,10 @@ def predict_directed(
                 source = {"gates": tables[i], "index": index}
             to = before + n_columns
             runs[i].append(partial(direction.forward, Y=Y, column=to, state=state, **source))
-    run_tasks(
-        [
-            partial(_run_layers, layers_of_one, part, i == 1)
-            for part in parts
-            for i, layers_of_one in enumerate(runs)
-        ],
-        in_threads=len(parts) > 1,
-    )
+    run_directions([partial(_run_layers, layers_of_one) for layers_of_one in runs], parts)
 
 
-def _run_layers(
-    layers: Sequence[Callable[[Sequences, bool], None]], part: Sequences, reverse: bool
-) -> None:
+def _run_layers(layers: Sequence[RunDirection], part: Sequences, reverse: bool) -> None:
     for run in layers:
         run(part, reverse)
 

@@ -1,11 +1,16 @@
 """Sequences in the order that the compiled kernels want, divided among threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
+from ..workers import run_tasks
 from ._rnn import Sequences
+
+# Runs one direction over sequences; the second argument is whether it reads them from their ends.
+RunDirection = Callable[[Sequences, bool], None]
 
 # To wake a thread takes as long as this many multiplications and additions.
 MIN_WORK = 30_000_000
@@ -41,3 +46,14 @@ def count_parts(n_tokens: int, n_weights: int) -> int:
     if n_threads == 1 or n_tokens * n_weights < MIN_WORK:
         return 1
     return n_threads * PARTS_PER_THREAD
+
+
+def run_directions(runs: Sequence[RunDirection], parts: Sequence[Sequences]) -> None:
+    """Run every direction over every part, side by side if there are several parts.
+
+    runs (Sequence[Callable[[Sequences, bool], None]]): The forward direction, and the backward one
+        if there is one.
+    parts (Sequence[Sequences]): What `divide` returned.
+    """
+    tasks = [partial(run, part, i == 1) for part in parts for i, run in enumerate(runs)]
+    run_tasks(tasks, in_threads=len(parts) > 1)

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..workers import run_tasks
-from .sequences import divide
+from .sequences import divide, run_directions
 from .weights import from_blocks, make_direction, to_rows, weights_for_way_back
 
 
@@ -43,23 +42,18 @@ class _Layer(torch.autograd.Function):
         saved = [np.empty((N, part.width), dtype=np.float32) for part in directions]
         cells = [np.empty((N, part.units), dtype=np.float32) for part in directions]
         parts = divide(lengths, directions[0].width * (X.shape[1] + hidden) * len(directions))
-        run_tasks(
-            [
-                partial(
-                    direction.forward,
-                    part,
-                    i == 1,
-                    Y,
-                    i * hidden,
-                    X=inputs,
-                    saved=saved[i],
-                    cells=cells[i],
-                )
-                for part in parts
-                for i, direction in enumerate(directions)
-            ],
-            in_threads=len(parts) > 1,
-        )
+        runs = [
+            partial(
+                direction.forward,
+                Y=Y,
+                column=i * hidden,
+                X=inputs,
+                saved=saved[i],
+                cells=cells[i],
+            )
+            for i, direction in enumerate(directions)
+        ]
+        run_directions(runs, parts)
         Yt = torch.from_numpy(Y)
         # Torch does not see an optimizer of Thinc's write over the weights, which may be before it
         # is time for their gradients.
@@ -82,24 +76,19 @@ class _Layer(torch.autograd.Function):
         dY = np.ascontiguousarray(grads[0].numpy())
         d_gates = [np.empty_like(saved) for saved in ctx.saved]
         back = list(map(weights_for_way_back, weights_hh))
-        run_tasks(
-            [
-                partial(
-                    direction.backward,
-                    part,
-                    i == 1,
-                    dY,
-                    i * hidden,
-                    ctx.saved[i],
-                    ctx.cells[i],
-                    back[i],
-                    d_gates[i],
-                )
-                for part in ctx.parts
-                for i, direction in enumerate(ctx.directions)
-            ],
-            in_threads=len(ctx.parts) > 1,
-        )
+        runs = [
+            partial(
+                direction.backward,
+                dY=dY,
+                column=i * hidden,
+                saved=ctx.saved[i],
+                cells=ctx.cells[i],
+                weights=back[i],
+                d_gates=d_gates[i],
+            )
+            for i, direction in enumerate(ctx.directions)
+        ]
+        run_directions(runs, ctx.parts)
         dX: torch.Tensor | None = None
         d_weights: list[torch.Tensor] = []
         for i, gates in enumerate(map(torch.from_numpy, d_gates)):
