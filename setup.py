@@ -11,7 +11,7 @@ setup(
         Extension(
             "spacy_rnn.modules.compiled._rnn",
             [f"{FOLDER}/_rnn.pyx", f"{FOLDER}/rnn.c"],
-            depends=[f"{FOLDER}/rnn.h", f"{FOLDER}/steps.h"],
+            depends=[f"{FOLDER}/rnn.h", f"{FOLDER}/softmax.h", f"{FOLDER}/steps.h"],
             extra_compile_args=["-O3", "-Wno-psabi"],
             optional=True,
         )

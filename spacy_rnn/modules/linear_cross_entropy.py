@@ -5,7 +5,9 @@ vocabulary, without ever having the scores of all words for all rows in memory.
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
+from .compiled import can_pick
 from .recurrence import get_product_dtype
 
 # Scores that are in memory at a time, 8 MB: fewer are slower, as each piece reads all weights.
@@ -28,9 +30,15 @@ def pick_log_probs(
     RETURNS (Tensor): Natural logarithms, in single precision. (N,)
     """
     dtype = get_product_dtype(X)
-    if X.device.type == "cpu" and X.shape[1] % CPU_HALF_WIDTH:
-        dtype = weight.dtype
     with torch.autocast(X.device.type, enabled=False):
+        padding = -X.shape[1] % CPU_HALF_WIDTH
+        if padding and dtype is torch.bfloat16 and X.device.type == "cpu":
+            X, weight = F.pad(X, (0, padding)), F.pad(weight, (0, padding))
+        if can_pick(X, dtype):
+            # Not above: it is not there where the kernels were not built.
+            from .compiled.softmax import pick_log_probs as pick_compiled
+
+            return pick_compiled(X.to(dtype), weight.to(dtype), bias, labels)
         bias = weight.new_zeros(len(weight)) if bias is None else bias
         return _PickLogProbs.apply(X.to(dtype), weight.to(dtype), bias.float(), labels)
 

@@ -20,6 +20,7 @@ from spacy_rnn.modules.compiled import (
     INSTRUCTIONS,
     PREFERS_BFLOAT16,
     can_chain,
+    can_pick,
     can_predict,
     can_train,
 )
@@ -35,6 +36,8 @@ from spacy_rnn.modules.compiled._rnn import (
     Direction,
     Sequences,
     find_distinct,
+    pick_log_probs,
+    pick_log_probs_back,
 )
 from spacy_rnn.modules.compiled.prediction import predict_layer
 from spacy_rnn.modules.compiled.sequences import divide
@@ -279,6 +282,8 @@ def test_what_is_theirs():
     assert not can_predict(lstm, X.to("meta"), single)
     assert can_chain(X, torch.float32) and not can_chain(X, torch.float64)
     assert not can_chain(torch.zeros(1, MAX_WIDTH), torch.float32)
+    assert can_pick(X, single) and can_pick(X, half)
+    assert not can_pick(X, torch.float64) and not can_pick(X.to("meta"), single)
 
 
 @pytest.mark.parametrize("n_tags", [1, 13, LANES, LANES + 1, 4 * LANES + 3, 130])
@@ -315,6 +320,72 @@ def test_wrong_chains_are_refused():
         chains.find_best(scores, scores, scores[:2].copy())
     with pytest.raises(ValueError, match="expected"):
         chains.sum_forward(numpy.zeros((2, LANES)), numpy.zeros((3, LANES)))
+
+
+def to_scores(scores, half):
+    """RETURNS: Scores for the kernels, in an array of their own, and exactly those for torch."""
+    if not half:
+        return scores.clone().numpy(), scores.double()
+    rounded = scores.bfloat16()
+    return rounded.clone().view(torch.int16).numpy().view("uint16"), rounded.double()
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.parametrize("size", [1, 13, LANES, LANES + 1, 4 * LANES + 3, 1000])
+def test_softmax_equals_torch(size, has_bias, half):
+    torch.manual_seed(size)
+    array, exact = to_scores(10 * torch.randn(9, size), half)
+    bias = torch.randn(size) if has_bias else None
+    biases = None if bias is None else bias.numpy()
+    labels, grads = torch.randint(size, (9,)), torch.randn(9)
+    log_probs, totals = numpy.empty((2, 9), dtype="float32")
+    pick_log_probs(array, biases, labels.numpy(), log_probs, totals)
+    exact.requires_grad_()
+    expected = (exact if bias is None else exact + bias).log_softmax(1)[range(9), labels]
+    numpy.testing.assert_allclose(log_probs, expected.detach(), rtol=1e-5, atol=1e-5)
+
+    d_bias = None if bias is None else numpy.ones(size, dtype="float32")
+    pick_log_probs_back(array, biases, labels.numpy(), totals, grads.numpy(), d_bias)
+    (d_exact,) = torch.autograd.grad(expected @ grads.double(), exact)
+    if d_bias is not None:
+        numpy.testing.assert_allclose(d_bias, 1 + d_exact.sum(dim=0), atol=1e-5)
+    found = torch.from_numpy(array)
+    if half:
+        # Rounded to the nearest: off by half of a unit in the last of eight places.
+        found = torch.from_numpy(array.view("int16")).view(torch.bfloat16)
+    tolerance = 2**-8 * 1.001 if half else 1e-5
+    torch.testing.assert_close(found.double(), d_exact, rtol=tolerance, atol=1e-5)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_softmax_of_extreme_scores(half):
+    scores = torch.zeros(4, 2 * LANES + 1)
+    scores[0, 3], scores[1, -1], scores[2, 0] = 1e30, torch.nan, -torch.inf
+    scores[3] = -1e30
+    array, _ = to_scores(scores, half)
+    log_probs, totals = numpy.empty((2, 4), dtype="float32")
+    labels = numpy.array([3, 0, 1, 5])
+    pick_log_probs(array, None, labels, log_probs, totals)
+    assert numpy.isnan(log_probs[1])
+    # The last as -1e30 plus a logarithm is -1e30.
+    numpy.testing.assert_allclose(log_probs[[0, 2, 3]], [0, -numpy.log(2 * LANES), 0], atol=1e-6)
+
+
+def test_wrong_softmaxes_are_refused():
+    scores, rows = numpy.zeros((2, 3), dtype="float32"), numpy.zeros(2, dtype="float32")
+    labels = numpy.array([0, 2])
+    pick_log_probs(scores, None, labels, rows, rows.copy())
+    with pytest.raises(ValueError, match="No label 3"):
+        pick_log_probs(scores, None, labels + 1, rows, rows)
+    with pytest.raises(ValueError, match="1 labels"):
+        pick_log_probs(scores, None, labels[:1], rows, rows)
+    with pytest.raises(ValueError, match="2 biases"):
+        pick_log_probs(scores, rows, labels, rows, rows)
+    with pytest.raises(ValueError, match="for 2 rows"):
+        pick_log_probs(scores, None, labels, rows[:1], rows)
+    with pytest.raises(ValueError, match="gradient of 2"):
+        pick_log_probs_back(scores, None, labels, rows, rows, rows)
 
 
 def test_wrong_arrays_are_refused():
@@ -355,7 +426,8 @@ def test_every_instruction_set_equals_torch(name):
         pytest.skip("this is one of them")
     tests = f"{__file__}::test_outputs_equal_torch {__file__}::test_gradients_equal_torch"
     tests += f" {__file__}::test_large_numbers_saturate_and_nan_stays_in_its_sequence"
-    tests += f" {__file__}::test_chains_equal_torch"
+    tests += f" {__file__}::test_chains_equal_torch {__file__}::test_softmax_equals_torch"
+    tests += f" {__file__}::test_softmax_of_extreme_scores"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests.split()]
     environment = {**os.environ, "SPACY_RNN_KERNELS": name}
     run = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -5,11 +5,14 @@ from torch.nn import functional as F
 from spacy_rnn.modules.linear_cross_entropy import pick_log_probs
 from spacy_rnn.modules.lm_softmax import AdaptiveSoftmax, TiedSoftmax
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("max_scores", [1, 50, 10**6])
-def test_log_probs_equal_torchs(monkeypatch, bias, max_scores):
-    monkeypatch.setattr("spacy_rnn.modules.linear_cross_entropy.MAX_SCORES", max_scores)
+def test_log_probs_equal_torchs(monkeypatch, kernels, bias, max_scores):
+    module = "compiled.softmax" if kernels == "compiled" else "linear_cross_entropy"
+    monkeypatch.setattr(f"spacy_rnn.modules.{module}.MAX_SCORES", max_scores)
     torch.manual_seed(0)
     X, weight = torch.randn(13, 6, dtype=torch.double), torch.randn(20, 6, dtype=torch.double)
     b = torch.randn(20, dtype=torch.double)
@@ -55,15 +58,28 @@ def test_gradients_of_rare_words_stay_in_their_cluster():
     assert far is None or far.abs().sum() == 0
 
 
-def test_half_precision_is_close():
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_half_precision_is_close(n_threads):
     torch.manual_seed(0)
     softmax = AdaptiveSoftmax(64, 500, [100])
     H, words = torch.randn(50, 64), torch.randint(0, 500, (50,))
-    single = softmax(H, words)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = softmax(H, words)
-    assert half.dtype == torch.float32
+    results = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        for is_half in (False, True):
+            inputs = H.clone().requires_grad_()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half):
+                logs = softmax(inputs, words)
+            assert logs.dtype == torch.float32
+            grads = torch.autograd.grad(logs.mean(), [inputs, *softmax.parameters()])
+            results.append([logs, *grads])
+    finally:
+        torch.set_num_threads(before)
+    (single, *exact), (half, *rounded) = results
     assert (half - single).abs().max() < 0.1
+    for a, b in zip(exact, rounded, strict=True):
+        assert (a - b).abs().max() < 0.03 * a.abs().max()
 
 
 def test_tied_softmax_uses_the_embeddings():

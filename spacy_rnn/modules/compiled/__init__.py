@@ -1,5 +1,5 @@
-"""Compiled kernels for recurrent layers and linear chains on a CPU. They are built where there is a
-compiler when the package is installed. All works without them, more slowly.
+"""Compiled kernels for recurrent layers, linear chains and softmaxes on a CPU. They are built where
+there is a compiler when the package is installed. All works without them, more slowly.
 
 The environment variable SPACY_RNN_KERNELS chooses the instruction set, or "none" of them.
 """
@@ -59,6 +59,14 @@ def can_chain(scores: torch.Tensor, dtype: torch.dtype) -> bool:
     """
     is_ours = scores.device.type == "cpu" and scores.dtype is dtype
     return INSTRUCTIONS is not None and is_ours and scores.shape[1] <= MAX_TAGS
+
+
+def can_pick(X: torch.Tensor, dtype: torch.dtype) -> bool:
+    """RETURNS (bool): Whether there are kernels for the cross-entropy of a linear layer's output,
+    with its input and the precision of its product.
+    """
+    is_known = dtype in (torch.float32, torch.bfloat16)
+    return INSTRUCTIONS is not None and X.device.type == "cpu" and is_known
 
 
 def _is_supported(layer: nn.RNNBase, X: torch.Tensor) -> bool:

@@ -581,6 +581,8 @@ TARGET static void NAME(sum_backward)(const rnn_chains *chains, const double *tu
     }
 }
 
+#include "softmax.h"
+
 #endif
 
 static const rnn_kernels NAME(kernels) = {
@@ -593,6 +595,8 @@ static const rnn_kernels NAME(kernels) = {
     .find_best = NAME(find_best),
     .sum_forward = NAME(sum_forward),
     .sum_backward = NAME(sum_backward),
+    .pick = NAME(pick),
+    .pick_back = NAME(pick_back),
 #endif
 };
 
