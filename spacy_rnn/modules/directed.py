@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from .batching import Bucket, StepMajor, make_buckets
 from .cells import make_layer
-from .compiled import can_predict
+from .compiled import can_predict, can_train
 from .dropout import locked_dropout
 from .kernels import get_kernel_dtype, has_rectangle_kernel, run_direction, run_rectangle
 from .long_sequences import RunSteps, run_fused_steps
 from .recurrence import get_product_dtype, run_steps, stack_weights
-from .time_steps import State, Steps
+from .time_steps import State, Steps, is_rectangle
 from .workers import run_tasks
 
 
@@ -223,11 +223,7 @@ class DirectedStack(nn.Module):
         RETURNS (Tuple[List[Tensor], List[State]]): Each layer's output, (directions, N, width), and
             the layers' states after the last step.
         """
-        n_rows = steps[0][1]
-        kernel: RunSteps = run_steps if X.device.type == "cpu" else run_fused_steps
-        mode = cast(nn.RNNBase, self.layers[0]).mode
-        if is_usual_shape and has_rectangle_kernel(mode, X, steps):
-            kernel = run_rectangle
+        n_rows, kernel = steps[0][1], self._choose_kernel(X, steps, is_usual_shape)
         outputs, last = [], []
         for i in range(len(self.layers)):
             layer = cast(nn.RNNBase, self.layers[i])
@@ -241,6 +237,17 @@ class DirectedStack(nn.Module):
             last.append(state)
         outputs[-1] = locked_dropout(X, rows, n_rows, dropout)
         return outputs, last
+
+    def _choose_kernel(self, X: torch.Tensor, steps: Steps, is_usual_shape: bool) -> RunSteps:
+        layer = cast(nn.RNNBase, self.layers[0])
+        if is_rectangle(steps) and can_train(layer, X, get_product_dtype(X)):
+            # Imported late, as it may not have been built.
+            from .compiled.training import train_rectangle
+
+            return train_rectangle
+        if is_usual_shape and has_rectangle_kernel(layer.mode, X, steps):
+            return run_rectangle
+        return run_steps if X.device.type == "cpu" else run_fused_steps
 
     def _finish_layer(
         self, i: int, X: torch.Tensor, Y: torch.Tensor, directions: slice | int = slice(None)

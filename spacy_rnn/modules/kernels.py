@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .recurrence import get_product_dtype
-from .time_steps import State, Steps
+from .time_steps import State, Steps, is_rectangle
 from .versions import get_version
 
 _PLAIN: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {
@@ -74,8 +74,7 @@ def has_rectangle_kernel(mode: str, X: torch.Tensor, steps: Steps) -> bool:
     """RETURNS (bool): Whether `run_rectangle` can run time steps: those of an LSTM on a CPU, of
     sequences that have all of them.
     """
-    is_rectangle = steps[0][1] * len(steps) == steps[-1][1]
-    return is_rectangle and _has_onednn(mode, X.device, get_product_dtype(X))
+    return is_rectangle(steps) and _has_onednn(mode, X.device, get_product_dtype(X))
 
 
 def run_rectangle(

@@ -32,6 +32,11 @@ def find_previous(steps: Steps) -> torch.Tensor:
     return torch.arange(len(offsets)) + steps[0][1] - offsets
 
 
+def is_rectangle(steps: Steps) -> bool:
+    """RETURNS (bool): Whether all sequences have all of the steps."""
+    return steps[0][1] * len(steps) == steps[-1][1]
+
+
 def multiply(X: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Multiply in the precision of the second factor, which is where mixed precision comes in: what
     is added up over time stays in that of the first.

@@ -41,7 +41,8 @@ from spacy_rnn.modules.compiled._rnn import (
 )
 from spacy_rnn.modules.compiled.prediction import predict_layer
 from spacy_rnn.modules.compiled.sequences import divide
-from spacy_rnn.modules.compiled.training import train_layer
+from spacy_rnn.modules.compiled.training import train_layer, train_rectangle
+from spacy_rnn.modules.recurrence import run_steps
 from spacy_rnn.modules.recurrent import RecurrentStack
 
 # More rows than a group has, more tokens than a chunk, and rests of all kinds.
@@ -148,6 +149,61 @@ def test_gradients_equal_torch(lengths, hidden, bidirectional):
     for ours, theirs in zip(*results, strict=True):
         scale = max(1.0, theirs.abs().max().item())
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * scale)
+
+
+def run_rectangle(run, X, weights, n_rows, state):
+    inputs = [part.clone().requires_grad_() for part in (X, *weights)]
+    steps = [(i, i + n_rows) for i in range(0, X.shape[1], n_rows)]
+    Y, last = run("LSTM", inputs[0], inputs[1:], steps, state)
+    assert Y.dtype is torch.float32 and not any(part.requires_grad for part in last)
+    factors = torch.linspace(-1, 1, Y.numel()).view(Y.shape)
+    return [Y.detach(), *last, *torch.autograd.grad((Y * factors).sum(), inputs)]
+
+
+@pytest.mark.parametrize("half", PRECISIONS)
+@pytest.mark.parametrize("with_state", [True, False])
+@pytest.mark.parametrize(
+    ("n_directions", "n_rows", "n_threads", "hidden"),
+    [(2, 3, 1, 5), (1, 50, 3, LANES), (2, 7, 2, LANES + 3), (2, 1, 2, 4 * LANES + 1)],
+)
+def test_rectangles_equal_steps(
+    monkeypatch, n_directions, n_rows, n_threads, hidden, with_state, half
+):
+    monkeypatch.setattr("spacy_rnn.modules.compiled.sequences.MIN_WORK", 1)
+    torch.manual_seed(hidden)
+    shapes = [(4 * hidden, 7), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,)]
+    weights = [0.3 * torch.randn(n_directions, *shape) for shape in shapes]
+    X = torch.randn(n_directions, 6 * n_rows, 7)
+    state = tuple(torch.randn(2, n_directions, n_rows, hidden)) if with_state else None
+    expected = run_rectangle(run_steps, X, weights, n_rows, state)
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found = run_rectangle(train_rectangle, X, weights, n_rows, state)
+    finally:
+        torch.set_num_threads(before)
+    for ours, theirs in zip(found, expected, strict=True):
+        scale = max(1.0, theirs.abs().max().item())
+        # Products round their factors to eight bits, several steps in a row.
+        tolerance = 0.03 if half else 1e-5
+        torch.testing.assert_close(ours, theirs, rtol=0 if half else 1e-5, atol=tolerance * scale)
+        assert not half or not torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="needs a processor with AVX512-BF16")
+def test_training_in_half_precision_is_close_and_is_what_is_predicted():
+    layer, lengths = make("lstm", LANES + 3), [5, 0, 9, 1]
+    X, results = torch.randn(15, 7, requires_grad=True), []
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            Y = train_layer(layer, X, lengths)
+        results.append([Y, *torch.autograd.grad(Y.square().sum(), [X, *layer.parameters()])])
+    for single, rounded in zip(*results, strict=True):
+        assert not torch.equal(single, rounded)
+        assert (single - rounded).abs().max() < 0.03 * max(1.0, single.abs().max().item())
+    with torch.inference_mode():
+        assert torch.equal(predict_layer(layer, X, lengths, half=True), results[1][0])
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -274,7 +330,7 @@ def test_what_is_theirs():
     assert can_predict(lstm, X, single) and can_train(lstm, X, single)
     assert can_predict(gru, X, single) and not can_train(gru, X, single)
     assert can_predict(lstm, X, half) == PREFERS_BFLOAT16
-    assert not can_train(lstm, X, half)
+    assert can_train(lstm, X, half) == PREFERS_BFLOAT16
     assert not can_predict(lstm, X, torch.float16)
     assert not can_predict(make("elman", 5), X, single)
     assert not can_predict(lstm, X.double(), single)
@@ -393,6 +449,9 @@ def test_wrong_arrays_are_refused():
     X, Y = numpy.zeros((4, 7), dtype="float32"), numpy.zeros((4, 5), dtype="float32")
     one = numpy.array([0]), numpy.array([4])
     direction.forward(Sequences(*one), False, Y, 0, X=X)
+    direction.forward(Sequences(numpy.array([0]), numpy.array([2]), 3), False, Y, 0, X=X)
+    with pytest.raises(ValueError, match="expected"):
+        direction.forward(Sequences(numpy.array([0]), numpy.array([2]), 4), False, Y, 0, X=X)
     with pytest.raises(ValueError, match="expected"):
         direction.forward(Sequences(*one), False, Y, 1, X=X)
     with pytest.raises(ValueError, match="expected"):
@@ -407,8 +466,10 @@ def test_wrong_arrays_are_refused():
         direction.forward(Sequences(numpy.array([1]), one[1]), False, Y, 0, X=X)
     with pytest.raises(ValueError, match="falling length"):
         Sequences(numpy.array([0, 1]), numpy.array([1, 3]))
-    with pytest.raises(ValueError, match="A state of 3 numbers"):
-        direction.forward(Sequences(*one), False, Y, 0, X=X, state=X[0, :3])
+    with pytest.raises(ValueError, match=r"States of shape \(4, 7\) for 1"):
+        direction.forward(Sequences(*one), False, Y, 0, X=X, state=X)
+    with pytest.raises(ValueError, match="No stride 0"):
+        Sequences(*one, 0)
     with pytest.raises(ValueError, match="one width"):
         direction.forward(Sequences(*one), False, Y, 0, X=X, residual=True)
     with pytest.raises(ValueError, match="No column -1"):
@@ -427,7 +488,7 @@ def test_every_instruction_set_equals_torch(name):
     tests = f"{__file__}::test_outputs_equal_torch {__file__}::test_gradients_equal_torch"
     tests += f" {__file__}::test_large_numbers_saturate_and_nan_stays_in_its_sequence"
     tests += f" {__file__}::test_chains_equal_torch {__file__}::test_softmax_equals_torch"
-    tests += f" {__file__}::test_softmax_of_extreme_scores"
+    tests += f" {__file__}::test_softmax_of_extreme_scores {__file__}::test_rectangles_equal_steps"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests.split()]
     environment = {**os.environ, "SPACY_RNN_KERNELS": name}
     run = subprocess.run(command, env=environment, capture_output=True, text=True)

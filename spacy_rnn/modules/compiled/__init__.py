@@ -50,7 +50,8 @@ def can_predict(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
 
 def can_train(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
     """RETURNS (bool): Whether there are kernels to run a layer with gradients, as above."""
-    return dtype is torch.float32 and layer.mode == "LSTM" and _is_supported(layer, X)
+    is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and PREFERS_BFLOAT16)
+    return is_known and layer.mode == "LSTM" and _is_supported(layer, X)
 
 
 def can_chain(scores: torch.Tensor, dtype: torch.dtype) -> bool:

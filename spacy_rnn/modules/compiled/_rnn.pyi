@@ -13,7 +13,7 @@ MAX_WIDTH: int
 
 class Sequences:
     end: int
-    def __init__(self, starts: Ints, lengths: Ints) -> None: ...
+    def __init__(self, starts: Ints, lengths: Ints, stride: int = 1) -> None: ...
 
 class Direction:
     units: int
@@ -55,6 +55,7 @@ class Direction:
         cells: Floats,
         weights: Floats,
         d_gates: Floats,
+        state: Floats | None = None,
     ) -> None: ...
 
 class Chains:

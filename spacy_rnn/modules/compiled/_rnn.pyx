@@ -20,8 +20,10 @@ cdef extern from "rnn.h" nogil:
         ptrdiff_t n
         const int64_t *starts
         const int64_t *lengths
+        ptrdiff_t stride
         int reverse
         const float *state
+        ptrdiff_t state_stride
 
     ctypedef struct rnn_layer:
         int cell
@@ -106,18 +108,23 @@ cdef const float *pointer(const float[:, ::1] array) noexcept nogil:
 
 
 cdef class Sequences:
-    """Sequences of tokens that lie one after another.
+    """Sequences of tokens.
 
     starts (ndarray): The first token of each sequence. int64, (n,)
     lengths (ndarray): How many tokens each has: falling, none of them zero. int64, (n,)
+    stride (int): How far it is from a token to the next one of its sequence.
     """
     cdef rnn_sequences sequences
     cdef const int64_t[::1] starts
     cdef const int64_t[::1] lengths
     cdef readonly ptrdiff_t end
 
-    def __init__(self, const int64_t[::1] starts, const int64_t[::1] lengths):
+    def __init__(
+        self, const int64_t[::1] starts, const int64_t[::1] lengths, ptrdiff_t stride = 1
+    ):
         cdef ptrdiff_t i
+        if stride < 1:
+            raise ValueError(f"No stride {stride}.")
         if starts.shape[0] != lengths.shape[0]:
             raise ValueError(f"{starts.shape[0]} starts, but {lengths.shape[0]} lengths.")
         self.starts, self.lengths = starts, lengths
@@ -126,10 +133,24 @@ cdef class Sequences:
         for i in range(self.sequences.n):
             if starts[i] < 0 or lengths[i] < 1 or (i and lengths[i] > lengths[i - 1]):
                 raise ValueError("Sequences must be in order of falling length.")
-            self.end = max(self.end, starts[i] + lengths[i])
+            self.end = max(self.end, starts[i] + (lengths[i] - 1) * stride + 1)
         if self.sequences.n:
             self.sequences.starts, self.sequences.lengths = &starts[0], &lengths[0]
-        self.sequences.state = NULL
+        self.sequences.stride, self.sequences.state = stride, NULL
+
+    cdef rnn_sequences read(self, bint reverse, const float[:, ::1] state, ptrdiff_t units) except *:
+        """Get them as a layer of so many units is to read them."""
+        cdef rnn_sequences these = self.sequences
+        these.reverse = reverse
+        if state is not None:
+            if state.shape[0] not in (1, these.n) or state.shape[1] != 2 * units:
+                raise ValueError(
+                    f"States of shape {(state.shape[0], state.shape[1])} for {these.n} sequences "
+                    f"and {units} units."
+                )
+            these.state = pointer(state)
+            these.state_stride = 0 if state.shape[0] == 1 else 2 * units
+        return these
 
 
 cdef class Direction:
@@ -218,7 +239,7 @@ cdef class Direction:
         float[:, ::1] saved = None,
         float[:, ::1] cells = None,
         ptrdiff_t x_column = 0,
-        const float[::1] state = None,
+        const float[:, ::1] state = None,
         bint residual = False,
     ):
         """Run the layer, without holding Python's lock.
@@ -234,18 +255,13 @@ cdef class Direction:
         saved (ndarray): Where to put an LSTM's gates, which may be `gates`. (N, width)
         cells (ndarray): Where to put its cells. (N, units)
         x_column (int): The first column of the input.
-        state (ndarray): The state before the first step, the same for all sequences: hidden state
-            and cells, zeros beyond the layer's units. None is zeros. (2 x units,)
+        state (ndarray): The state before the first step of each sequence, or one for all: hidden
+            state and cells, zeros beyond the layer's units. None is zeros. (n or 1, 2 x units)
         residual (bool): Whether to add X, which must be as wide, to the hidden states in Y.
         """
         cdef ptrdiff_t i, N = Y.shape[0]
         cdef int failed
-        cdef rnn_sequences these = sequences.sequences
-        these.reverse = reverse
-        if state is not None:
-            if state.shape[0] != 2 * self.units:
-                raise ValueError(f"A state of {state.shape[0]} numbers for {self.units} units.")
-            these.state = &state[0]
+        cdef rnn_sequences these = sequences.read(reverse, state, self.units)
         if residual and (X is None or gates is not None or self.layer.nI != self.layer.hidden):
             raise ValueError("To add the input to the output, they must be of one width.")
         if column < 0 or x_column < 0:
@@ -293,6 +309,7 @@ cdef class Direction:
         const float[:, ::1] cells,
         const float[:, :, :, ::1] weights,
         float[:, ::1] d_gates,
+        const float[:, ::1] state = None,
     ):
         """Run an LSTM backwards, without holding Python's lock.
 
@@ -302,28 +319,26 @@ cdef class Direction:
         column (int): The first column of it.
         saved (ndarray): The gates, from `forward`. (N, width)
         cells (ndarray): The cells, from there too. (N, units)
-        weights (ndarray): The recurrent weights for the way back.
-            (blocks / 4 rounded up, width, 4, LANES)
+        weights (ndarray): The recurrent weights for the way back; in half precision two of them in
+            the place of each. (blocks / 4 rounded up, width, 4, LANES)
         d_gates (ndarray): Where to put the gradient of the gates. (N, width)
+        state (ndarray): As in `forward`.
         """
         cdef ptrdiff_t N = dY.shape[0]
         cdef int failed
-        cdef rnn_sequences these = sequences.sequences
-        these.reverse = reverse
+        cdef rnn_sequences these = sequences.read(reverse, state, self.units)
         check(dY, max(sequences.end, N), max(dY.shape[1], column + self.layer.hidden))
         check(saved, N, self.width)
         check(cells, N, self.units)
         check(d_gates, N, self.width)
-        groups = -(-self.units // (4 * LANES))
+        groups, factors = -(-self.units // (4 * LANES)), 1 if self.kernels == kernels else 2
         shape = (weights.shape[0], weights.shape[1], weights.shape[2], weights.shape[3])
-        if self.kernels.backward == NULL:
-            raise ValueError("In half precision there is no way back.")
-        if self.layer.cell != LSTM or shape != (groups, self.width, 4, LANES):
+        if self.layer.cell != LSTM or shape != (groups, self.width // factors, 4, LANES):
             raise ValueError(f"Weights of shape {shape} for the way back.")
         if these.n == 0:
             return
         with nogil:
-            failed = kernels.backward(
+            failed = self.kernels.backward(
                 &self.layer,
                 &these,
                 &dY[0, column],

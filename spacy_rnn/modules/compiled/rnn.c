@@ -29,7 +29,7 @@
 
 static ptrdiff_t get_token(const rnn_sequences *sequences, ptrdiff_t row, ptrdiff_t step) {
     const ptrdiff_t i = sequences->reverse ? sequences->lengths[row] - 1 - step : step;
-    return sequences->starts[row] + i;
+    return sequences->starts[row] + i * sequences->stride;
 }
 
 /* How many sequences are longer than `step`, of the first n. */
@@ -44,6 +44,7 @@ static rnn_sequences get_group(const rnn_sequences *sequences, ptrdiff_t first) 
     group.n = sequences->n - first < GROUP_ROWS ? sequences->n - first : GROUP_ROWS;
     group.starts += first;
     group.lengths += first;
+    if (group.state != NULL) group.state += first * group.state_stride;
     return group;
 }
 

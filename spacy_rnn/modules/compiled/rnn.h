@@ -19,15 +19,17 @@
 
 enum { LSTM = 4, GRU = 3 }; /* Each cell by the number of its gates */
 
-/* Sequences of tokens that lie one after another in an array. */
+/* Sequences of tokens in an array. */
 typedef struct {
     ptrdiff_t n;
     const int64_t *starts;
     const int64_t *lengths;
+    ptrdiff_t stride; /* From a token to the next one: 1 where they lie one after another */
     int reverse; /* Whether to read from the last token to the first */
-    /* The state before the first step, the same for all: a token's hidden state and its cells, one
-     * after the other. NULL is zeros. */
+    /* The state before the first step: a hidden state and the cells, one after the other, for each
+     * sequence state_stride apart. NULL is zeros. */
     const float *state;
+    ptrdiff_t state_stride; /* 0 if it is the same for all */
 } rnn_sequences;
 
 /* One direction of a layer. */
@@ -78,9 +80,9 @@ typedef struct {
                    ptrdiff_t x_stride, const float *gates, const int64_t *index, float *Y,
                    ptrdiff_t y_stride, int residual, float *saved, float *cells);
 
-    /* Run an LSTM backwards, without a state before the first step: from the gradient of the hidden states, dy_stride apart, to that of
-     * the gates, before their activation. The weights are those of the product of the gates'
-     * gradient (blocks x 4 x lanes) with the recurrent weights, 4 blocks of units at a time:
+    /* Run an LSTM backwards: from the gradient of the hidden states, dy_stride apart, to that of the
+     * gates, before their activation. The weights are those of the product of the gates' gradient
+     * (blocks x 4 x lanes) with the recurrent weights, 4 blocks of units at a time:
      * (blocks / 4, size, 4, lanes). */
     int (*backward)(const rnn_layer *layer, const rnn_sequences *sequences, const float *dY,
                     ptrdiff_t dy_stride, const float *saved, const float *cells,
@@ -116,8 +118,8 @@ typedef struct {
  * if the processor has no such instructions, or none worth while. */
 const rnn_kernels *rnn_get_kernels(const char *name);
 
-/* Kernels like those, of which `project` and `forward` round the factors of products to bfloat16; there
- * are no others. NULL if the processor has no instructions for it. */
+/* Kernels like those, of which `project`, `forward` and `backward` round the factors of products to
+ * bfloat16; there are no others. NULL if the processor has no instructions for it. */
 const rnn_kernels *rnn_get_half_kernels(const rnn_kernels *kernels);
 
 /* Number the distinct rows of X: row i is the same as row first[index[i]]. Returns how many there

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..workers import count_workers, run_tasks
@@ -20,7 +19,7 @@ def pick_log_probs(
     X: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, labels: torch.Tensor
 ) -> torch.Tensor:
     """Get the logarithm of the softmax of a linear layer's output, at one place of each row. Torch
-    records it for gradients, for which scores are computed again.
+    records it for gradients.
 
     X (Tensor): The input of the linear layer. float32 or bfloat16, (N, nI)
     weight (Tensor): Its weights, of the same type. (nO, nI)
@@ -32,6 +31,11 @@ def pick_log_probs(
 
 
 class _PickLogProbs(torch.autograd.Function):
+    """Where the loss is the sum of the logarithms, their gradient is one number for all. So those
+    of X, weight and bias are computed but for that while there are scores; if it turns out to be
+    several numbers, scores are computed again.
+    """
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -40,66 +44,87 @@ class _PickLogProbs(torch.autograd.Function):
         bias: torch.Tensor | None,
         labels: torch.Tensor,
     ) -> torch.Tensor:
-        log_probs, totals = torch.empty(2, len(X))
-
-        def pick(rows: slice) -> None:
-            for part, scores in _get_scores(X, weight, rows):
-                _rnn.pick_log_probs(
-                    scores,
-                    None if bias is None else bias.detach().numpy(),
-                    labels[part].numpy(),
-                    log_probs[part].numpy(),
-                    totals[part].numpy(),
-                )
-
-        run_tasks([partial(pick, rows) for rows in _divide(len(X))])
-        ctx.save_for_backward(X, weight, bias, labels, totals)
+        needs_gradients = any(ctx.needs_input_grad)
+        back = _WayBack(X, weight, bias, torch.ones(len(X))) if needs_gradients else None
+        log_probs = _pick(X, weight, bias, labels, back)
+        gradients = () if back is None else back.get_gradients()
+        ctx.save_for_backward(X, weight, bias, labels, *gradients)
         return log_probs
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        X, weight, bias, labels, totals = ctx.saved_tensors
-        grad, divided = grads[0].contiguous(), _divide(len(X))
-        dX = torch.empty_like(X)
+        X, weight, bias, labels, *gradients = ctx.saved_tensors
+        (grad,) = grads
+        factor = grad[0] if len(grad) else grad.sum()
+        if bool((grad == factor).all()):
+            return *(None if part is None else part * factor for part in gradients), None
+        back = _WayBack(X, weight, bias, grad.contiguous())
+        _pick(X, weight, bias, labels, back)
+        return *back.get_gradients(), None
+
+
+class _WayBack:
+    """The gradient of the logarithms, and where to put those of X, weight and bias."""
+
+    def __init__(
+        self,
+        X: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        grad: torch.Tensor,
+    ):
+        n_parts = len(_divide(len(X)))
+        self.grad, self.X = grad, torch.empty_like(X)
         # Each thread's own.
-        d_weights = weight.new_zeros(len(divided), *weight.shape, dtype=torch.float32)
-        d_biases = None if bias is None else bias.new_zeros(len(divided), len(bias))
+        self.weights = weight.new_zeros(n_parts, *weight.shape, dtype=torch.float32)
+        self.biases = None if bias is None else bias.new_zeros(n_parts, len(bias))
+        self._type = weight.dtype
 
-        def go_back(i: int) -> None:
-            product = torch.empty_like(weight)
-            for part, scores in _get_scores(X, weight, divided[i]):
-                _rnn.pick_log_probs_back(
-                    scores,
-                    None if bias is None else bias.detach().numpy(),
-                    labels[part].numpy(),
-                    totals[part].numpy(),
-                    grad[part].numpy(),
-                    None if d_biases is None else d_biases[i].numpy(),
-                )
-                d_scores = torch.from_numpy(scores).view(X.dtype)
-                torch.mm(d_scores, weight, out=dX[part])
-                d_weights[i] += torch.mm(d_scores.t(), X[part], out=product)
+    def get_gradients(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        d_bias = None if self.biases is None else self.biases.sum(dim=0)
+        return self.X, self.weights.sum(dim=0).to(self._type), d_bias
 
-        run_tasks([partial(go_back, i) for i in range(len(divided))])
-        d_bias = None if d_biases is None else d_biases.sum(dim=0)
-        return dX, d_weights.sum(dim=0).to(weight.dtype), d_bias, None
+
+def _pick(
+    X: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    labels: torch.Tensor,
+    back: _WayBack | None,
+) -> torch.Tensor:
+    """Get the logarithms, and go the way back if one is given."""
+    log_probs, totals = torch.empty(2, len(X))
+    biases = None if bias is None else bias.detach().numpy()
+
+    def run(i: int, part: slice) -> None:
+        product = None if back is None else torch.empty_like(weight)
+        for rows, room in _get_scores(X, weight, part):
+            # Numpy knows no bfloat16.
+            is_half = room.dtype is torch.bfloat16
+            scores = (room.view(torch.uint16) if is_half else room).numpy()
+            places, sums = labels[rows].numpy(), totals[rows].numpy()
+            _rnn.pick_log_probs(scores, biases, places, log_probs[rows].numpy(), sums)
+            if back is not None:
+                d_bias = None if back.biases is None else back.biases[i].numpy()
+                grad = back.grad[rows].numpy()
+                _rnn.pick_log_probs_back(scores, biases, places, sums, grad, d_bias)
+                torch.mm(room, weight, out=back.X[rows])
+                back.weights[i] += torch.mm(room.t(), X[rows], out=product)
+
+    run_tasks([partial(run, i, part) for i, part in enumerate(_divide(len(X)))])
+    return log_probs
 
 
 def _get_scores(
     X: torch.Tensor, weight: torch.Tensor, rows: slice
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """YIELDS (Tuple[slice, ndarray]): Some of the rows, and their scores as the kernels want them,
-    to be written over.
-    """
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """YIELDS (Tuple[slice, Tensor]): Some of the rows, and their scores, to be written over."""
     size = min(max(1, MAX_SCORES // len(weight)), rows.stop - rows.start)
     room = X.new_empty(size, len(weight))
     for start in range(rows.start, rows.stop, size):
         part = slice(start, min(start + size, rows.stop))
-        scores = torch.mm(X[part], weight.t(), out=room[: part.stop - start])
-        # Numpy knows no bfloat16.
-        is_half = scores.dtype is torch.bfloat16
-        yield part, (scores.view(torch.uint16) if is_half else scores).numpy()
+        yield part, torch.mm(X[part], weight.t(), out=room[: part.stop - start])
 
 
 def _divide(n_rows: int) -> list[slice]:

@@ -5,7 +5,7 @@
  *   LANES    how many numbers a vector register holds
  *   ROWS     how many rows a tile has: the registers hold 4 sums for each, and what is added
  *   HALF     if the factors of products are rounded to bfloat16, two of them in each 32 bits; then
- *            only what predicts is defined
+ *            only recurrent layers are defined
  *
  * All products go through `accumulate`: the sums of a tile stay in registers while the weights
  * stream by. A row is summed up in the same order whatever is beside it, so that the result for a
@@ -290,8 +290,9 @@ TARGET static int NAME(forward_group)(const rnn_layer *layer, const rnn_sequence
     WORD *room = factors + ROWS * room_of_state;
     memset(cell, 0, (size_t)(n * units) * sizeof(float));
     for (ptrdiff_t r = 0; r < n && sequences->state != NULL; r++) {
-        memcpy(before + r * units, sequences->state, (size_t)units * sizeof(float));
-        memcpy(cell + r * units, sequences->state + units, (size_t)units * sizeof(float));
+        const float *state = sequences->state + r * sequences->state_stride;
+        memcpy(before + r * units, state, (size_t)units * sizeof(float));
+        memcpy(cell + r * units, state + units, (size_t)units * sizeof(float));
     }
     ptrdiff_t chunk_end = 0, done_in_chunk = 0, n_rows = n;
     for (ptrdiff_t step = 0; step < sequences->lengths[0]; step++) {
@@ -362,12 +363,10 @@ TARGET static int NAME(forward)(const rnn_layer *layer, const rnn_sequences *seq
     return 0;
 }
 
-#ifndef HALF
-
 /* What a tile of sequences needs for one time step backwards. */
 typedef struct {
     const float *grad[ROWS]; /* Of the hidden states, from above */
-    const float *later[ROWS]; /* Of the gates of the step after, NULL where there is none */
+    const WORD *later[ROWS]; /* Of the gates of the step after, NULL where there is none */
     const float *saved[ROWS];
     const float *cells[ROWS];
     const float *cells_before[ROWS]; /* NULL at the first step */
@@ -378,14 +377,13 @@ typedef struct {
 /* Four blocks of units. */
 TARGET static void NAME(lstm_tile_back)(const NAME(tile_back) * tile, const float *weights,
                                         ptrdiff_t n_rows, ptrdiff_t group, ptrdiff_t blocks) {
-    const ptrdiff_t width = blocks * LSTM * LANES;
+    const ptrdiff_t size = NAME(count_words)(blocks * LSTM * LANES);
     VEC sums[ROWS][4];
     for (ptrdiff_t r = 0; r < n_rows; r++)
         for (int v = 0; v < 4; v++)
             sums[r][v] = NAME(load)(tile->grad[r] + (4 * group + v) * LANES);
     if (tile->later[0] != NULL)
-        NAME(accumulate_4)[n_rows - 1](sums, tile->later, weights + group * width * 4 * LANES,
-                                       width);
+        NAME(accumulate_4)[n_rows - 1](sums, tile->later, weights + group * size * 4 * LANES, size);
     for (ptrdiff_t r = 0; r < n_rows; r++)
         for (int v = 0; v < 4 && 4 * group + v < blocks; v++) {
             const ptrdiff_t unit = (4 * group + v) * LANES;
@@ -413,11 +411,12 @@ TARGET static int NAME(backward_group)(const rnn_layer *layer, const rnn_sequenc
                                        const float *cells, const float *weights, float *d_gates) {
     const ptrdiff_t n = sequences->n, blocks = NAME(count_blocks)(layer), units = blocks * LANES;
     const ptrdiff_t width = units * LSTM, groups = (blocks + 3) / 4;
-    const ptrdiff_t padded = groups * 4 * LANES;
+    const ptrdiff_t padded = groups * 4 * LANES, room_of_gates = NAME(count_room)(width);
     float *memory = NULL;
-    const size_t size = (size_t)(n * (padded + units)) * sizeof(float);
+    const size_t size = (size_t)(n * (padded + units) + ROWS * room_of_gates) * sizeof(float);
     if (posix_memalign((void **)&memory, 64, size) != 0) return -1;
     float *grad = memory, *d_cells = grad + n * padded;
+    WORD *factors = (WORD *)(d_cells + n * units);
     memset(memory, 0, size);
     ptrdiff_t n_later = 0;
     for (ptrdiff_t step = sequences->lengths[0] - 1; step >= 0; step--) {
@@ -433,13 +432,20 @@ TARGET static int NAME(backward_group)(const rnn_layer *layer, const rnn_sequenc
             NAME(tile_back) tile;
             for (ptrdiff_t r = 0; r < in_tile; r++) {
                 const ptrdiff_t token = get_token(sequences, row + r, step);
-                const ptrdiff_t after = sequences->reverse ? token - 1 : token + 1;
-                const ptrdiff_t before = sequences->reverse ? token + 1 : token - 1;
+                const ptrdiff_t stride = sequences->reverse ? -sequences->stride : sequences->stride;
                 tile.grad[r] = grad + (row + r) * padded;
-                tile.later[r] = row < n_later ? d_gates + after * width : NULL;
+                tile.later[r] = row < n_later
+                                    ? NAME(to_words)(d_gates + (token + stride) * width, width,
+                                                     factors + r * room_of_gates)
+                                    : NULL;
                 tile.saved[r] = saved + token * width;
                 tile.cells[r] = cells + token * units;
-                tile.cells_before[r] = step > 0 ? cells + before * units : NULL;
+                tile.cells_before[r] = NULL;
+                if (step > 0)
+                    tile.cells_before[r] = cells + (token - stride) * units;
+                else if (sequences->state != NULL)
+                    tile.cells_before[r] =
+                        sequences->state + (row + r) * sequences->state_stride + units;
                 tile.d_cells[r] = d_cells + (row + r) * units;
                 tile.d_gates[r] = d_gates + token * width;
             }
@@ -463,6 +469,8 @@ TARGET static int NAME(backward)(const rnn_layer *layer, const rnn_sequences *se
     }
     return 0;
 }
+
+#ifndef HALF
 
 /* Chains. Up to 4 vectors of a result at a time stay in registers. */
 
@@ -590,8 +598,8 @@ static const rnn_kernels NAME(kernels) = {
     .lanes = LANES,
     .project = NAME(project),
     .forward = NAME(forward),
-#ifndef HALF
     .backward = NAME(backward),
+#ifndef HALF
     .find_best = NAME(find_best),
     .sum_forward = NAME(sum_forward),
     .sum_backward = NAME(sum_backward),

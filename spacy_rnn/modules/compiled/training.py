@@ -4,18 +4,25 @@ goes from step to step is theirs; the products over all tokens at once are torch
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from .sequences import divide, run_directions
+from ..recurrence import get_product_dtype
+from ..time_steps import State, Steps
+from ..workers import run_tasks
+from ._rnn import Sequences
+from .sequences import count_parts, divide, run_directions
 from .weights import from_blocks, make_direction, to_rows, weights_for_way_back
 
 
 def train_layer(layer: nn.RNNBase, X: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-    """Run one LSTM layer. Torch records it for gradients.
+    """Run one LSTM layer. Torch records it for gradients. Where autocast is on, the factors of
+    products are rounded to bfloat16.
 
     layer (nn.RNNBase): Torch's module with the parameters: an LSTM of one layer.
     X (Tensor): The tokens of all sequences, one after another. float32, (N, nI)
@@ -23,36 +30,109 @@ def train_layer(layer: nn.RNNBase, X: torch.Tensor, lengths: Sequence[int]) -> t
     RETURNS (Tensor): The hidden states, forward half first. (N, directions x hidden)
     """
     weights: list[torch.Tensor] = layer._flat_weights  # type: ignore[assignment]
-    return _Layer.apply(lengths, X, *weights)
+    dtype = get_product_dtype(X)
+    with torch.autocast("cpu", enabled=False):
+        return _Layer.apply(lengths, dtype, X, *weights)
+
+
+def train_rectangle(
+    mode: str,
+    inputs: torch.Tensor,
+    weights: Sequence[torch.Tensor],
+    steps: Steps,
+    state: State | None = None,
+) -> tuple[torch.Tensor, State]:
+    """Do what `recurrence.run_steps` does, with its arguments, for an LSTM and sequences that have
+    all of the steps.
+    """
+    dtype = get_product_dtype(inputs)
+    with torch.autocast("cpu", enabled=False):
+        Y, *last = _Rectangle.apply(steps[0][1], dtype, state, inputs.contiguous(), *weights)
+    return Y, tuple(last)
+
+
+class _Direction:
+    """One direction of a layer, and what its way back needs of the tokens.
+
+    dtype (torch.dtype): The precision of the factors of products.
+    N (int): The number of tokens.
+    weights (Tensor): Torch's parameters.
+    """
+
+    def __init__(self, dtype: torch.dtype, N: int, *weights: torch.Tensor):
+        self.half = dtype is torch.bfloat16
+        self.compiled = make_direction("LSTM", *weights, half=self.half)
+        self.saved = np.empty((N, self.compiled.width), dtype=np.float32)
+        self.cells = np.empty((N, self.compiled.units), dtype=np.float32)
+
+    def forward(self, X: np.ndarray, Y: np.ndarray, column: int = 0) -> Any:
+        """RETURNS: What runs it over `Sequences`, writing to columns of Y."""
+        return partial(
+            self.compiled.forward, Y=Y, column=column, X=X, saved=self.saved, cells=self.cells
+        )
+
+    def backward(
+        self, weight_hh: torch.Tensor, dY: np.ndarray, d_gates: np.ndarray, column: int = 0
+    ) -> Any:
+        """RETURNS: What runs it backwards, with the gradient of those columns, writing that of the
+        gates.
+        """
+        return partial(
+            self.compiled.backward,
+            dY=dY,
+            column=column,
+            saved=self.saved,
+            cells=self.cells,
+            weights=weights_for_way_back(weight_hh, half=self.half),
+            d_gates=d_gates,
+        )
+
+
+def _get_gradients(
+    d_gates: torch.Tensor,
+    X: torch.Tensor,
+    before: torch.Tensor,
+    weight_ih: torch.Tensor,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Multiply the gradient of a direction's gates by all that they were made from.
+
+    d_gates (Tensor): That gradient. (N, width)
+    X (Tensor): The input. (N, nI)
+    before (Tensor): The hidden states of the step before. (N, hidden)
+    weight_ih (Tensor): Torch's parameter. (4 x hidden, nI)
+    dtype (torch.dtype): The precision of the factors.
+    RETURNS (Tuple[Tensor, List[Tensor]]): The gradients of the input, (N, nI), and of torch's four
+        parameters.
+    """
+    hidden, factor = before.shape[1], d_gates.to(dtype)
+    d_bias = from_blocks(d_gates.sum(dim=0).unsqueeze(1), hidden)[:, 0]
+    dX = (factor @ to_rows(weight_ih).to(dtype)).to(d_gates.dtype)
+    d_weights = [
+        from_blocks((factor.t() @ other.to(dtype)).to(d_gates.dtype), hidden)
+        for other in (X, before)
+    ]
+    return dX, [*d_weights, d_bias, d_bias.clone()]
 
 
 class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, lengths: Sequence[int], X: torch.Tensor, *weights: torch.Tensor
+        ctx: Any,
+        lengths: Sequence[int],
+        dtype: torch.dtype,
+        X: torch.Tensor,
+        *weights: torch.Tensor,
     ) -> torch.Tensor:
         """Run the layer on X (N, nI), with four parameters for each direction."""
-        hidden = weights[1].shape[1]
+        hidden, inputs = weights[1].shape[1], np.ascontiguousarray(X.detach().numpy())
+        N, n_directions = len(inputs), len(weights) // 4
         directions = [
-            make_direction("LSTM", *weights[i : i + 4]) for i in range(0, len(weights), 4)
+            _Direction(dtype, N, *weights[4 * i : 4 * i + 4]) for i in range(n_directions)
         ]
-        inputs = np.ascontiguousarray(X.detach().numpy())
-        N = len(inputs)
-        Y = np.empty((N, hidden * len(directions)), dtype=np.float32)
-        saved = [np.empty((N, part.width), dtype=np.float32) for part in directions]
-        cells = [np.empty((N, part.units), dtype=np.float32) for part in directions]
-        parts = divide(lengths, directions[0].width * (X.shape[1] + hidden) * len(directions))
-        runs = [
-            partial(
-                direction.forward,
-                Y=Y,
-                column=i * hidden,
-                X=inputs,
-                saved=saved[i],
-                cells=cells[i],
-            )
-            for i, direction in enumerate(directions)
-        ]
+        Y = np.empty((N, hidden * n_directions), dtype=np.float32)
+        parts = divide(lengths, n_directions * 4 * hidden * (X.shape[1] + hidden))
+        runs = [direction.forward(inputs, Y, i * hidden) for i, direction in enumerate(directions)]
         run_directions(runs, parts)
         Yt = torch.from_numpy(Y)
         # Torch does not see an optimizer of Thinc's write over the weights, which may be before it
@@ -63,8 +143,7 @@ class _Layer(torch.autograd.Function):
             for weight in weights[i : i + 2]
         ]
         ctx.save_for_backward(X, Yt, *kept)
-        ctx.directions, ctx.parts, ctx.saved, ctx.cells = directions, parts, saved, cells
-        ctx.lengths = lengths
+        ctx.directions, ctx.parts, ctx.lengths, ctx.dtype = directions, parts, lengths, dtype
         return Yt
 
     @staticmethod
@@ -74,35 +153,99 @@ class _Layer(torch.autograd.Function):
         weights_ih, weights_hh = weights[::2], weights[1::2]
         hidden = weights_hh[0].shape[1]
         dY = np.ascontiguousarray(grads[0].numpy())
-        d_gates = [np.empty_like(saved) for saved in ctx.saved]
-        back = list(map(weights_for_way_back, weights_hh))
+        d_gates = [np.empty_like(direction.saved) for direction in ctx.directions]
         runs = [
-            partial(
-                direction.backward,
-                dY=dY,
-                column=i * hidden,
-                saved=ctx.saved[i],
-                cells=ctx.cells[i],
-                weights=back[i],
-                d_gates=d_gates[i],
-            )
+            direction.backward(weights_hh[i], dY, d_gates[i], i * hidden)
             for i, direction in enumerate(ctx.directions)
         ]
         run_directions(runs, ctx.parts)
         dX: torch.Tensor | None = None
         d_weights: list[torch.Tensor] = []
         for i, gates in enumerate(map(torch.from_numpy, d_gates)):
-            factor = to_rows(weights_ih[i])
-            dX = gates @ factor if dX is None else dX.addmm_(gates, factor)
             before = get_states_before(Y[:, i * hidden : (i + 1) * hidden], ctx.lengths, i == 1)
-            d_bias = from_blocks(gates.sum(dim=0).unsqueeze(1), hidden)[:, 0]
-            d_weights += [
-                from_blocks(gates.t() @ X, hidden),
-                from_blocks(gates.t() @ before, hidden),
-                d_bias,
-                d_bias.clone(),
-            ]
-        return None, dX, *d_weights
+            d_input, found = _get_gradients(gates, X, before, weights_ih[i], ctx.dtype)
+            dX = d_input if dX is None else dX.add_(d_input)
+            d_weights += found
+        return None, None, dX, *d_weights
+
+
+class _Rectangle(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        n_rows: int,
+        dtype: torch.dtype,
+        state: State | None,
+        X: torch.Tensor,
+        *weights: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        """Run all directions on X (directions, N, nI), each with its own part of the weights."""
+        n_directions, N, hidden = *X.shape[:2], weights[1].shape[2]
+        directions = [_Direction(dtype, N, *(w[i] for w in weights)) for i in range(n_directions)]
+        inputs = X.detach().numpy()
+        Y = np.empty((n_directions, N, hidden), dtype=np.float32)
+        states = None if state is None else _to_units(state, directions[0].compiled.units)
+        runs = [direction.forward(inputs[i], Y[i]) for i, direction in enumerate(directions)]
+        n_weights = n_directions * 4 * hidden * (X.shape[2] + hidden)
+        ctx.parts = _divide_rows(n_rows, N // n_rows, count_parts(N, n_weights))
+        _run_rows(runs, ctx.parts, states)
+        cells = np.stack([direction.cells[N - n_rows :, :hidden] for direction in directions])
+        Yt = torch.from_numpy(Y)
+        last = Yt[:, N - n_rows :].clone(), torch.from_numpy(cells)
+        first = torch.zeros_like(last[0]) if state is None else state[0].detach()
+        ctx.save_for_backward(X, Yt, first, *weights[:2])
+        ctx.mark_non_differentiable(*last)
+        ctx.directions, ctx.states, ctx.dtype = directions, states, dtype
+        return Yt, *last
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        X, Y, first, weight_ih, weight_hh = ctx.saved_tensors
+        dY = np.ascontiguousarray(grads[0].numpy())
+        d_gates = [np.empty_like(direction.saved) for direction in ctx.directions]
+        runs = [
+            direction.backward(weight_hh[i], dY[i], d_gates[i])
+            for i, direction in enumerate(ctx.directions)
+        ]
+        _run_rows(runs, ctx.parts, ctx.states)
+        before = torch.cat([first, Y[:, : Y.shape[1] - first.shape[1]]], dim=1)
+        found = [
+            _get_gradients(torch.from_numpy(gates), X[i], before[i], weight_ih[i], ctx.dtype)
+            for i, gates in enumerate(d_gates)
+        ]
+        dX = torch.stack([d_input for d_input, _ in found])
+        d_weights = zip(*(d_weights for _, d_weights in found), strict=True)
+        return None, None, None, dX, *map(torch.stack, d_weights)
+
+
+def _divide_rows(n_rows: int, n_steps: int, n_parts: int) -> list[tuple[slice, Sequences]]:
+    """RETURNS (List[Tuple[slice, Sequences]]): Rows of a rectangle, and the sequences they are."""
+    bounds = np.linspace(0, n_rows, min(n_parts, n_rows) + 1).astype(int).tolist()
+    return [
+        (
+            slice(begin, end),
+            Sequences(np.arange(begin, end), np.full(end - begin, n_steps), n_rows),
+        )
+        for begin, end in pairwise(bounds)
+    ]
+
+
+def _run_rows(
+    runs: Sequence[Any], parts: Sequence[tuple[slice, Sequences]], states: np.ndarray | None
+) -> None:
+    tasks = [
+        partial(run, part, False, state=None if states is None else states[i, rows])
+        for rows, part in parts
+        for i, run in enumerate(runs)
+    ]
+    run_tasks(tasks, in_threads=len(parts) > 1)
+
+
+def _to_units(state: State, units: int) -> np.ndarray:
+    """Lay out a state for the kernels. (directions, rows, 2 x units)"""
+    parts = (F.pad(part.detach().float(), (0, units - part.shape[2])) for part in state)
+    return torch.cat(list(parts), dim=2).numpy()
 
 
 def get_states_before(Y: torch.Tensor, lengths: Sequence[int], reverse: bool) -> torch.Tensor:

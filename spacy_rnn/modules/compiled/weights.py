@@ -94,15 +94,17 @@ def _to_halves(blocks: torch.Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def weights_for_way_back(weight_hh: torch.Tensor) -> np.ndarray:
+def weights_for_way_back(weight_hh: torch.Tensor, *, half: bool = False) -> np.ndarray:
     """Lay out an LSTM's recurrent weights for the product with the gradient of its gates.
 
     weight_hh (Tensor): Torch's parameter. (4 x hidden, hidden)
-    RETURNS (ndarray): The weights. (groups of four blocks, width, 4, LANES)
+    half (bool): Whether the factors of products are rounded to bfloat16.
+    RETURNS (ndarray): The weights. (groups of four blocks, width or half of it, 4, LANES)
     """
     rows = to_rows(weight_hh)
     padded = F.pad(rows, (0, -rows.shape[1] % (4 * LANES)))
-    return padded.view(len(rows), -1, 4, LANES).permute(1, 0, 2, 3).contiguous().numpy()
+    blocks = padded.view(len(rows), -1, 4, LANES).permute(1, 0, 2, 3).contiguous()
+    return _to_halves(blocks) if half else blocks.numpy()
 
 
 @torch.no_grad()
