@@ -164,7 +164,13 @@ def run_rectangle(run, X, weights, n_rows, state):
 @pytest.mark.parametrize("with_state", [True, False])
 @pytest.mark.parametrize(
     ("n_directions", "n_rows", "n_threads", "hidden"),
-    [(2, 3, 1, 5), (1, 50, 3, LANES), (2, 7, 2, LANES + 3), (2, 1, 2, 4 * LANES + 1)],
+    [
+        (2, 3, 1, 5),
+        (1, 100, 1, 3),
+        (1, 50, 3, LANES),
+        (2, 7, 2, LANES + 3),
+        (2, 1, 2, 4 * LANES + 1),
+    ],
 )
 def test_rectangles_equal_steps(
     monkeypatch, n_directions, n_rows, n_threads, hidden, with_state, half

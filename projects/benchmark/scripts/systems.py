@@ -22,6 +22,9 @@ from add_bilm import add_bilm
 # Memory for the language model's layers in training
 CACHE_MB = 2000
 
+# Half of a language model's layers are left out, so that what is above them learns for longer.
+LONGER = {"max_steps": 8000, "patience": 2000, "eval_frequency": 200}
+
 
 @dataclass(frozen=True)
 class System:
@@ -37,6 +40,7 @@ class System:
     bilm (dict[str, Any] | None): How its component listens to the language model that the project
         `bilm` pretrained: the arguments of `add_bilm`. None if it does not.
     adapted (bool): Whether that is the one which was pretrained further for the corpus.
+    training (dict[str, Any]): What is changed in the config's [training].
     """
 
     title: str
@@ -47,6 +51,7 @@ class System:
     timed: bool = True
     bilm: dict[str, Any] | None = None
     adapted: bool = False
+    training: dict[str, Any] = field(default_factory=dict)
 
     @property
     def has_bilm(self) -> bool:
@@ -154,7 +159,12 @@ SYSTEMS = {
         "three BiLSTM-CRF 1x128, averaged", "ner", True, {"members": 3}, seeds=3
     ),
     "ours-ner-bilm": System(
-        "BiLSTM-CRF 1x128 with bilm", "ner", True, seeds=3, bilm={"alone": True}
+        "BiLSTM-CRF 1x128 with bilm",
+        "ner",
+        True,
+        seeds=3,
+        bilm={"alone": True},
+        training=LONGER,
     ),
     "ours-ner-bilm-adapted": System(
         "BiLSTM-CRF 1x128 with adapted bilm",
@@ -164,6 +174,7 @@ SYSTEMS = {
         timed=False,
         bilm={"alone": True},
         adapted=True,
+        training=LONGER,
     ),
     "spacy-ner-torch-bilstm": System(
         "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
@@ -258,6 +269,7 @@ def get_config(name: str, corpus: str = "") -> Config:
         config["components"] = {component: config["components"][component]}
     component = config["components"][get_component(config)]
     component["model"] = _change(component["model"], system.model)
+    config["training"] = _change(config["training"], system.training)
     if system.bilm is not None:
         bilm = get_bilm(name, corpus or next(iter(system.task.corpora)))
         config = _add_bilm(config, bilm, system.bilm)
