@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .batching import Bucket, StepMajor, make_buckets
 from .cells import make_layer
-from .compiled import can_predict, can_train
+from .compiled import can_run
 from .dropout import locked_dropout
 from .kernels import get_kernel_dtype, has_rectangle_kernel, run_direction, run_rectangle
 from .long_sequences import RunSteps, run_fused_steps
@@ -150,7 +150,7 @@ class DirectedStack(nn.Module):
         tokens[:, 0] = X.unsqueeze(1)
         layers = [cast(nn.RNNBase, layer) for layer in self.layers]
         dtype = get_product_dtype(X)
-        if not self.projections and can_predict(layers[0], tokens, dtype):
+        if not self.projections and can_run(layers[0], tokens, dtype):
             # Imported late, as it may not have been built.
             from .compiled.prediction import predict_directed
 
@@ -240,7 +240,7 @@ class DirectedStack(nn.Module):
 
     def _choose_kernel(self, X: torch.Tensor, steps: Steps, is_usual_shape: bool) -> RunSteps:
         layer = cast(nn.RNNBase, self.layers[0])
-        if is_rectangle(steps) and can_train(layer, X, get_product_dtype(X)):
+        if is_rectangle(steps) and can_run(layer, X, get_product_dtype(X)):
             # Imported late, as it may not have been built.
             from .compiled.training import train_rectangle
 

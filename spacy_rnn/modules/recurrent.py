@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .batching import Bucket, StepMajor, make_buckets, permute
 from .cells import make_layer
-from .compiled import can_predict, can_train
+from .compiled import can_run
 from .dropout import locked_dropout
 from .kernels import get_kernel_dtype, run_direction
 from .long_sequences import Limits, run_pieces, run_truncated
@@ -185,7 +185,6 @@ def choose_path(layer: nn.RNNBase, X: torch.Tensor, is_train: bool, is_truncated
     """
     if X.device.type != "cpu":
         return "packed"
-    is_compiled = can_train if is_train else can_predict
-    if not is_truncated and is_compiled(layer, X, get_product_dtype(X)):
+    if not is_truncated and can_run(layer, X, get_product_dtype(X)):
         return "compiled"
     return "stepwise" if is_train else "bucketed"

@@ -21,8 +21,7 @@ from spacy_rnn.modules.compiled import (
     PREFERS_BFLOAT16,
     can_chain,
     can_pick,
-    can_predict,
-    can_train,
+    can_run,
 )
 
 if INSTRUCTIONS is None:
@@ -42,6 +41,7 @@ from spacy_rnn.modules.compiled._rnn import (
 from spacy_rnn.modules.compiled.prediction import predict_layer
 from spacy_rnn.modules.compiled.sequences import divide
 from spacy_rnn.modules.compiled.training import train_layer, train_rectangle
+from spacy_rnn.modules.compiled.weights import N_GATES
 from spacy_rnn.modules.recurrence import run_steps
 from spacy_rnn.modules.recurrent import RecurrentStack
 
@@ -134,10 +134,10 @@ def test_a_sequence_is_the_same_to_the_bit_in_every_batch(lengths, cell, hidden,
     assert torch.equal(Y, torch.cat(alone))
 
 
-@given(LENGTHS, st.sampled_from(HIDDEN), st.booleans())
-@settings(max_examples=40, deadline=None)
-def test_gradients_equal_torch(lengths, hidden, bidirectional):
-    layer = make("lstm", hidden, bidirectional=bidirectional)
+@given(LENGTHS, st.sampled_from(CELLS), st.sampled_from(HIDDEN), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_gradients_equal_torch(lengths, cell, hidden, bidirectional):
+    layer = make(cell, hidden, bidirectional=bidirectional)
     X = torch.randn(sum(lengths), 7)
     results = []
     for run in (train_layer, run_torch):
@@ -151,10 +151,10 @@ def test_gradients_equal_torch(lengths, hidden, bidirectional):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * scale)
 
 
-def run_rectangle(run, X, weights, n_rows, state):
+def run_rectangle(run, mode, X, weights, n_rows, state):
     inputs = [part.clone().requires_grad_() for part in (X, *weights)]
     steps = [(i, i + n_rows) for i in range(0, X.shape[1], n_rows)]
-    Y, last = run("LSTM", inputs[0], inputs[1:], steps, state)
+    Y, last = run(mode, inputs[0], inputs[1:], steps, state)
     assert Y.dtype is torch.float32 and not any(part.requires_grad for part in last)
     factors = torch.linspace(-1, 1, Y.numel()).view(Y.shape)
     return [Y.detach(), *last, *torch.autograd.grad((Y * factors).sum(), inputs)]
@@ -162,6 +162,7 @@ def run_rectangle(run, X, weights, n_rows, state):
 
 @pytest.mark.parametrize("half", PRECISIONS)
 @pytest.mark.parametrize("with_state", [True, False])
+@pytest.mark.parametrize("mode", ["LSTM", "GRU"])
 @pytest.mark.parametrize(
     ("n_directions", "n_rows", "n_threads", "hidden"),
     [
@@ -173,20 +174,22 @@ def run_rectangle(run, X, weights, n_rows, state):
     ],
 )
 def test_rectangles_equal_steps(
-    monkeypatch, n_directions, n_rows, n_threads, hidden, with_state, half
+    monkeypatch, n_directions, n_rows, n_threads, hidden, mode, with_state, half
 ):
     monkeypatch.setattr("spacy_rnn.modules.compiled.sequences.MIN_WORK", 1)
     torch.manual_seed(hidden)
-    shapes = [(4 * hidden, 7), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,)]
+    width = N_GATES[mode] * hidden
+    shapes = [(width, 7), (width, hidden), (width,), (width,)]
     weights = [0.3 * torch.randn(n_directions, *shape) for shape in shapes]
     X = torch.randn(n_directions, 6 * n_rows, 7)
-    state = tuple(torch.randn(2, n_directions, n_rows, hidden)) if with_state else None
-    expected = run_rectangle(run_steps, X, weights, n_rows, state)
+    n_states = 2 if mode == "LSTM" else 1
+    state = tuple(torch.randn(n_states, n_directions, n_rows, hidden)) if with_state else None
+    expected = run_rectangle(run_steps, mode, X, weights, n_rows, state)
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            found = run_rectangle(train_rectangle, X, weights, n_rows, state)
+            found = run_rectangle(train_rectangle, mode, X, weights, n_rows, state)
     finally:
         torch.set_num_threads(before)
     for ours, theirs in zip(found, expected, strict=True):
@@ -198,8 +201,9 @@ def test_rectangles_equal_steps(
 
 
 @pytest.mark.skipif(not HAS_BFLOAT16, reason="needs a processor with AVX512-BF16")
-def test_training_in_half_precision_is_close_and_is_what_is_predicted():
-    layer, lengths = make("lstm", LANES + 3), [5, 0, 9, 1]
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_in_half_precision_is_close_and_is_what_is_predicted(cell):
+    layer, lengths = make(cell, LANES + 3), [5, 0, 9, 1]
     X, results = torch.randn(15, 7, requires_grad=True), []
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
@@ -228,8 +232,9 @@ def test_several_threads_give_the_same(cell, monkeypatch):
             torch.set_num_threads(n_threads)
 
 
-def test_training_in_several_threads_gives_the_same(monkeypatch):
-    layer, lengths = make("lstm", LANES), [n % 13 for n in range(200)]
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_in_several_threads_gives_the_same(cell, monkeypatch):
+    layer, lengths = make(cell, LANES), [n % 13 for n in range(200)]
     X = torch.randn(sum(lengths), 7, requires_grad=True)
     n_threads, results = torch.get_num_threads(), []
     try:
@@ -333,15 +338,14 @@ def test_distinct_rows(numbers, width):
 def test_what_is_theirs():
     X, single, half = torch.zeros(1, 7), torch.float32, torch.bfloat16
     lstm, gru = make("lstm", 5), make("gru", 5)
-    assert can_predict(lstm, X, single) and can_train(lstm, X, single)
-    assert can_predict(gru, X, single) and not can_train(gru, X, single)
-    assert can_predict(lstm, X, half) == PREFERS_BFLOAT16
-    assert can_train(lstm, X, half) == PREFERS_BFLOAT16
-    assert not can_predict(lstm, X, torch.float16)
-    assert not can_predict(make("elman", 5), X, single)
-    assert not can_predict(lstm, X.double(), single)
-    assert not can_predict(make_layer("lstm", 7, 5, True).double(), X, single)
-    assert not can_predict(lstm, X.to("meta"), single)
+    for layer in (lstm, gru):
+        assert can_run(layer, X, single)
+        assert can_run(layer, X, half) == PREFERS_BFLOAT16
+    assert not can_run(lstm, X, torch.float16)
+    assert not can_run(make("elman", 5), X, single)
+    assert not can_run(lstm, X.double(), single)
+    assert not can_run(make_layer("lstm", 7, 5, True).double(), X, single)
+    assert not can_run(lstm, X.to("meta"), single)
     assert can_chain(X, torch.float32) and not can_chain(X, torch.float64)
     assert not can_chain(torch.zeros(1, MAX_WIDTH), torch.float32)
     assert can_pick(X, single) and can_pick(X, half)

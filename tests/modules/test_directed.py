@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_rnn.modules.cells import CELLS
-from spacy_rnn.modules.compiled import can_predict
+from spacy_rnn.modules.compiled import can_run
 from spacy_rnn.modules.directed import DirectedStack, Readings
 from spacy_rnn.modules.kernels import has_rectangle_kernel, run_rectangle
 from spacy_rnn.modules.recurrence import get_product_dtype, run_steps
@@ -105,7 +105,7 @@ def test_half_precision_does_not_depend_on_the_batch_with_our_kernels(
     X = torch.randn(sum(lengths), 5)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         dtype = get_product_dtype(X)
-        if stack.projections or not can_predict(stack.layers[0], X, dtype):
+        if stack.projections or not can_run(stack.layers[0], X, dtype):
             return
         whole = stack(X, lengths)
         alone = [stack(X[: sum(first)], first), stack(X[sum(first) :], second)]

@@ -156,15 +156,14 @@ def test_initialisation_follows_the_literature():
 def test_path_is_chosen_by_cell_device_precision_and_mode(cell, kernels):
     layer, X = make_stack(cell).layers[0], torch.zeros(1, 6)
     is_compiled = kernels == "compiled" and INSTRUCTIONS is not None
-    predicts, trains = is_compiled and cell in ("lstm", "gru"), is_compiled and cell == "lstm"
-    assert choose_path(layer, X, False, False) == ("compiled" if predicts else "bucketed")
-    assert choose_path(layer, X, True, False) == ("compiled" if trains else "stepwise")
+    is_ours = is_compiled and cell in ("lstm", "gru")
+    assert choose_path(layer, X, False, False) == ("compiled" if is_ours else "bucketed")
+    assert choose_path(layer, X, True, False) == ("compiled" if is_ours else "stepwise")
     assert choose_path(layer, X, True, True) == "stepwise"
     with torch.autocast("cpu"):
-        in_half = "compiled" if predicts and PREFERS_BFLOAT16 else "bucketed"
-        assert choose_path(layer, X, False, False) == in_half
-        in_half = "compiled" if trains and PREFERS_BFLOAT16 else "stepwise"
-        assert choose_path(layer, X, True, False) == in_half
+        is_ours &= PREFERS_BFLOAT16
+        assert choose_path(layer, X, False, False) == ("compiled" if is_ours else "bucketed")
+        assert choose_path(layer, X, True, False) == ("compiled" if is_ours else "stepwise")
     elsewhere = X.to("meta")
     assert {choose_path(layer, elsewhere, mode, False) for mode in (True, False)} == {"packed"}
 

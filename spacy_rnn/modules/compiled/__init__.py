@@ -36,8 +36,8 @@ INSTRUCTIONS, HAS_BFLOAT16 = _find_instructions()
 PREFERS_BFLOAT16 = HAS_BFLOAT16 and not getattr(torch.cpu, "_is_amx_tile_supported", lambda: True)()
 
 
-def can_predict(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Tell whether there are kernels to run a layer without gradients.
+def can_run(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Tell whether there are kernels to run a layer, with gradients and without.
 
     layer (nn.RNNBase): Torch's module with the parameters.
     X (Tensor): Its input.
@@ -45,13 +45,13 @@ def can_predict(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
     RETURNS (bool): Whether there are, and those for bfloat16 are faster than torch's.
     """
     is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and PREFERS_BFLOAT16)
-    return is_known and layer.mode in ("LSTM", "GRU") and _is_supported(layer, X)
-
-
-def can_train(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
-    """RETURNS (bool): Whether there are kernels to run a layer with gradients, as above."""
-    is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and PREFERS_BFLOAT16)
-    return is_known and layer.mode == "LSTM" and _is_supported(layer, X)
+    tensors = (X, layer.weight_hh_l0)
+    return (
+        INSTRUCTIONS is not None
+        and is_known
+        and layer.mode in ("LSTM", "GRU")
+        and all(part.device.type == "cpu" and part.dtype is torch.float32 for part in tensors)
+    )
 
 
 def can_chain(scores: torch.Tensor, dtype: torch.dtype) -> bool:
@@ -68,10 +68,3 @@ def can_pick(X: torch.Tensor, dtype: torch.dtype) -> bool:
     """
     is_known = dtype in (torch.float32, torch.bfloat16)
     return INSTRUCTIONS is not None and X.device.type == "cpu" and is_known
-
-
-def _is_supported(layer: nn.RNNBase, X: torch.Tensor) -> bool:
-    tensors = (X, layer.weight_hh_l0)
-    return INSTRUCTIONS is not None and all(
-        tensor.device.type == "cpu" and tensor.dtype is torch.float32 for tensor in tensors
-    )

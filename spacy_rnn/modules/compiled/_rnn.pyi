@@ -18,6 +18,7 @@ class Sequences:
 class Direction:
     units: int
     width: int
+    saved_width: int
     def __init__(
         self,
         n_gates: int,

@@ -15,6 +15,7 @@ cdef extern from "rnn.h" nogil:
     int LSTM
     int GRU
     int RNN_MAX_WIDTH
+    int RNN_SAVED
 
     ctypedef struct rnn_sequences:
         ptrdiff_t n
@@ -174,6 +175,7 @@ cdef class Direction:
     cdef const float[:, ::1] inner_bias
     cdef readonly ptrdiff_t units
     cdef readonly ptrdiff_t width
+    cdef readonly ptrdiff_t saved_width
 
     def __init__(
         self,
@@ -209,7 +211,7 @@ cdef class Direction:
         self.layer.recurrent_weights = &recurrent_weights[0, 0, 0, 0]
         self.layer.inner_bias = &inner_bias[0, 0]
         self.units = blocks * LANES
-        self.width = self.units * n_gates
+        self.width, self.saved_width = self.units * n_gates, self.units * RNN_SAVED
 
     def project(self, const float[:, ::1] X, float[:, ::1] out):
         """Compute what the input adds to the gates.
@@ -252,8 +254,9 @@ cdef class Direction:
         gates (ndarray): In place of X, what `project` made of rows. (N, width), or with an index
             (rows, width)
         index (ndarray): The row of each token. int64, (N,)
-        saved (ndarray): Where to put an LSTM's gates, which may be `gates`. (N, width)
-        cells (ndarray): Where to put its cells. (N, units)
+        saved (ndarray): Where to put what `backward` needs. (N, saved_width)
+        cells (ndarray): Where to put an LSTM's cells; of a GRU, which has none, it takes the hidden
+            states before. (N, units)
         x_column (int): The first column of the input.
         state (ndarray): The state before the first step of each sequence, or one for all: hidden
             state and cells, zeros beyond the layer's units. None is zeros. (n or 1, 2 x units)
@@ -278,7 +281,7 @@ cdef class Direction:
                 if not 0 <= index[i] < gates.shape[0]:
                     raise ValueError(f"No row {index[i]} among {gates.shape[0]}.")
         if saved is not None:
-            check(saved, N, self.width)
+            check(saved, N, self.saved_width)
             check(cells, N, self.units)
         if these.n == 0:
             return
@@ -311,29 +314,30 @@ cdef class Direction:
         float[:, ::1] d_gates,
         const float[:, ::1] state = None,
     ):
-        """Run an LSTM backwards, without holding Python's lock.
+        """Run the layer backwards, without holding Python's lock.
 
         sequences (Sequences): The sequences, as in `forward`.
         reverse (bool): As in `forward`.
         dY (ndarray): The gradient of the hidden states. (N, column + hidden or more)
         column (int): The first column of it.
-        saved (ndarray): The gates, from `forward`. (N, width)
-        cells (ndarray): The cells, from there too. (N, units)
+        saved (ndarray): From `forward`. (N, saved_width)
+        cells (ndarray): From there too. (N, units)
         weights (ndarray): The recurrent weights for the way back; in half precision two of them in
             the place of each. (blocks / 4 rounded up, width, 4, LANES)
-        d_gates (ndarray): Where to put the gradient of the gates. (N, width)
+        d_gates (ndarray): Where to put the gradient of the gates, a GRU's without the input of its
+            candidate, which comes after the others. (N, saved_width)
         state (ndarray): As in `forward`.
         """
         cdef ptrdiff_t N = dY.shape[0]
         cdef int failed
         cdef rnn_sequences these = sequences.read(reverse, state, self.units)
         check(dY, max(sequences.end, N), max(dY.shape[1], column + self.layer.hidden))
-        check(saved, N, self.width)
+        check(saved, N, self.saved_width)
         check(cells, N, self.units)
-        check(d_gates, N, self.width)
+        check(d_gates, N, self.saved_width)
         groups, factors = -(-self.units // (4 * LANES)), 1 if self.kernels == kernels else 2
         shape = (weights.shape[0], weights.shape[1], weights.shape[2], weights.shape[3])
-        if self.layer.cell != LSTM or shape != (groups, self.width // factors, 4, LANES):
+        if shape != (groups, self.width // factors, 4, LANES):
             raise ValueError(f"Weights of shape {shape} for the way back.")
         if these.n == 0:
             return

@@ -105,10 +105,10 @@ def _read_boundary(stack: Sequence[Direction], x: np.ndarray, residual: bool) ->
     """RETURNS (List[ndarray]): The state of each layer after it. (1, 2 x units)"""
     one, states = Sequences(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64)), []
     for i, direction in enumerate(stack):
-        gates = np.empty((1, direction.width), dtype=np.float32)
-        # Only an LSTM has cells.
+        saved = np.empty((1, direction.saved_width), dtype=np.float32)
+        # A GRU has no cells, and zeros in their place.
         hidden, cells = np.zeros((2, 1, direction.units), dtype=np.float32)
-        direction.forward(one, False, hidden, 0, X=x, saved=gates, cells=cells)
+        direction.forward(one, False, hidden, 0, X=x, saved=saved, cells=cells)
         states.append(np.concatenate([hidden, cells], axis=1))
         y = hidden[:, : x.shape[1]]
         x = np.ascontiguousarray(x + y if residual and i else y)

@@ -17,6 +17,8 @@
 
 #define RNN_MAX_WIDTH 2048 /* The most tags that chains may have */
 
+#define RNN_SAVED 4 /* How many numbers a unit are kept for the way back, besides its cell */
+
 enum { LSTM = 4, GRU = 3 }; /* Each cell by the number of its gates */
 
 /* Sequences of tokens in an array. */
@@ -74,16 +76,19 @@ typedef struct {
     /* Run a layer. Input is X, or else what `project` made of it: for each token the row `index`
      * of `gates`, or its own where there is no index. The hidden states go to Y, y_stride apart,
      * with `residual` after the input, X, was added to them.
-     * If they are given, `saved` takes an LSTM's gates after their activation, and `cells` its
-     * cells. Returns -1 where there is no memory. */
+     * If they are given, `saved` and `cells` take what `backward` needs: of an LSTM its gates after
+     * their activation, and its cells; of a GRU its gates, the product that the reset gate acts on,
+     * and the hidden state before. Saved is (blocks, RNN_SAVED, lanes) for each token, in half
+     * precision too. Returns -1 where there is no memory. */
     int (*forward)(const rnn_layer *layer, const rnn_sequences *sequences, const float *X,
                    ptrdiff_t x_stride, const float *gates, const int64_t *index, float *Y,
                    ptrdiff_t y_stride, int residual, float *saved, float *cells);
 
-    /* Run an LSTM backwards: from the gradient of the hidden states, dy_stride apart, to that of the
-     * gates, before their activation. The weights are those of the product of the gates' gradient
-     * (blocks x 4 x lanes) with the recurrent weights, 4 blocks of units at a time:
-     * (blocks / 4, size, 4, lanes). */
+    /* Run a layer backwards: from the gradient of the hidden states, dy_stride apart, to that of
+     * the gates, before their activation: (blocks, gates, lanes), and for a GRU, in which these are
+     * the gates' recurrent parts, that of the candidate after it, (blocks, lanes). Either way that is
+     * RNN_SAVED numbers a unit. The weights are those of the product of the first of these with the
+     * recurrent weights, 4 blocks of units at a time: (blocks / 4, size, 4, lanes). */
     int (*backward)(const rnn_layer *layer, const rnn_sequences *sequences, const float *dY,
                     ptrdiff_t dy_stride, const float *saved, const float *cells,
                     const float *weights, float *d_gates);

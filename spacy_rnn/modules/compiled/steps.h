@@ -214,7 +214,7 @@ typedef struct {
     const WORD *factors[ROWS]; /* The same as words */
     float *hidden[ROWS];
     float *cells[ROWS]; /* Before the step, and after it */
-    float *saved[ROWS]; /* Where to put the gates, or NULL */
+    float *saved[ROWS]; /* Where to put what the way back needs, or NULL */
     float *saved_cells[ROWS];
 } NAME(tile);
 
@@ -266,6 +266,14 @@ TARGET static void NAME(gru_tile)(const rnn_layer *layer, const NAME(tile) * til
         const VEC n = NAME(tanh)(x + reset * sums[r][2]);
         const VEC h = tile->before[r] == NULL ? (VEC){0} : NAME(load)(tile->before[r] + unit);
         NAME(store)(tile->hidden[r] + unit, n + z * (h - n));
+        if (tile->saved[r] != NULL) {
+            float *saved = tile->saved[r] + block * RNN_SAVED * LANES;
+            NAME(store)(saved, reset);
+            NAME(store)(saved + LANES, z);
+            NAME(store)(saved + 2 * LANES, n);
+            NAME(store)(saved + 3 * LANES, sums[r][2]);
+            NAME(store)(tile->saved_cells[r] + unit, h);
+        }
     }
 }
 
@@ -323,7 +331,7 @@ TARGET static int NAME(forward_group)(const rnn_layer *layer, const rnn_sequence
                         : NAME(to_words)(before + place, layer->hidden, factors + r * room_of_state);
                 tile.hidden[r] = after + place;
                 tile.cells[r] = cell + place;
-                tile.saved[r] = saved == NULL ? NULL : saved + token * width;
+                tile.saved[r] = saved == NULL ? NULL : saved + token * units * RNN_SAVED;
                 tile.saved_cells[r] = saved == NULL ? NULL : cells + token * units;
             }
             for (ptrdiff_t block = 0; block < blocks; block++) {
@@ -370,24 +378,31 @@ typedef struct {
     const float *saved[ROWS];
     const float *cells[ROWS];
     const float *cells_before[ROWS]; /* NULL at the first step */
-    float *d_cells[ROWS];
+    float *carried[ROWS]; /* The part of the state's gradient that is no product with weights */
     float *d_gates[ROWS];
 } NAME(tile_back);
 
-/* Four blocks of units. */
-TARGET static void NAME(lstm_tile_back)(const NAME(tile_back) * tile, const float *weights,
-                                        ptrdiff_t n_rows, ptrdiff_t group, ptrdiff_t blocks) {
-    const ptrdiff_t size = NAME(count_words)(blocks * LSTM * LANES);
-    VEC sums[ROWS][4];
+/* Four blocks of units: the gradient of the hidden states, without what is carried. */
+INLINE void NAME(sum_back)(const rnn_layer *layer, const NAME(tile_back) * tile,
+                           const float *weights, ptrdiff_t n_rows, ptrdiff_t group,
+                           VEC sums[ROWS][4]) {
+    const ptrdiff_t size = NAME(count_words)(NAME(count_blocks)(layer) * layer->cell * LANES);
     for (ptrdiff_t r = 0; r < n_rows; r++)
         for (int v = 0; v < 4; v++)
             sums[r][v] = NAME(load)(tile->grad[r] + (4 * group + v) * LANES);
     if (tile->later[0] != NULL)
         NAME(accumulate_4)[n_rows - 1](sums, tile->later, weights + group * size * 4 * LANES, size);
+}
+
+TARGET static void NAME(lstm_tile_back)(const rnn_layer *layer, const NAME(tile_back) * tile,
+                                        const float *weights, ptrdiff_t n_rows, ptrdiff_t group) {
+    const ptrdiff_t blocks = NAME(count_blocks)(layer);
+    VEC sums[ROWS][4];
+    NAME(sum_back)(layer, tile, weights, n_rows, group, sums);
     for (ptrdiff_t r = 0; r < n_rows; r++)
         for (int v = 0; v < 4 && 4 * group + v < blocks; v++) {
             const ptrdiff_t unit = (4 * group + v) * LANES;
-            const float *saved = tile->saved[r] + unit * LSTM;
+            const float *saved = tile->saved[r] + unit * RNN_SAVED;
             const VEC i = NAME(load)(saved), f = NAME(load)(saved + LANES);
             const VEC g = NAME(load)(saved + 2 * LANES), o = NAME(load)(saved + 3 * LANES);
             const VEC squashed = NAME(tanh)(NAME(load)(tile->cells[r] + unit));
@@ -395,8 +410,8 @@ TARGET static void NAME(lstm_tile_back)(const NAME(tile_back) * tile, const floa
             const VEC c = before == NULL ? (VEC){0} : NAME(load)(before + unit);
             const VEC dh = sums[r][v];
             const VEC dc =
-                NAME(load)(tile->d_cells[r] + unit) + dh * o * (1.0f - squashed * squashed);
-            NAME(store)(tile->d_cells[r] + unit, dc * f);
+                NAME(load)(tile->carried[r] + unit) + dh * o * (1.0f - squashed * squashed);
+            NAME(store)(tile->carried[r] + unit, dc * f);
             float *d_gates = tile->d_gates[r] + unit * LSTM;
             NAME(store)(d_gates, dc * g * i * (1.0f - i));
             NAME(store)(d_gates + LANES, dc * c * f * (1.0f - f));
@@ -405,18 +420,42 @@ TARGET static void NAME(lstm_tile_back)(const NAME(tile_back) * tile, const floa
         }
 }
 
+TARGET static void NAME(gru_tile_back)(const rnn_layer *layer, const NAME(tile_back) * tile,
+                                       const float *weights, ptrdiff_t n_rows, ptrdiff_t group) {
+    const ptrdiff_t blocks = NAME(count_blocks)(layer);
+    VEC sums[ROWS][4];
+    NAME(sum_back)(layer, tile, weights, n_rows, group, sums);
+    for (ptrdiff_t r = 0; r < n_rows; r++)
+        for (int v = 0; v < 4 && 4 * group + v < blocks; v++) {
+            const ptrdiff_t unit = (4 * group + v) * LANES;
+            const float *saved = tile->saved[r] + unit * RNN_SAVED;
+            const VEC reset = NAME(load)(saved), z = NAME(load)(saved + LANES);
+            const VEC n = NAME(load)(saved + 2 * LANES), inner = NAME(load)(saved + 3 * LANES);
+            const VEC before = NAME(load)(tile->cells[r] + unit);
+            const VEC dh = sums[r][v] + NAME(load)(tile->carried[r] + unit);
+            const VEC dn = dh * (1.0f - z) * (1.0f - n * n);
+            NAME(store)(tile->carried[r] + unit, dh * z);
+            float *d_gates = tile->d_gates[r] + unit * GRU;
+            NAME(store)(d_gates, dn * inner * reset * (1.0f - reset));
+            NAME(store)(d_gates + LANES, dh * (before - n) * z * (1.0f - z));
+            NAME(store)(d_gates + 2 * LANES, dn * reset);
+            NAME(store)(tile->d_gates[r] + blocks * GRU * LANES + unit, dn);
+        }
+}
+
 /* Run the layer backwards over a group of sequences. */
 TARGET static int NAME(backward_group)(const rnn_layer *layer, const rnn_sequences *sequences,
                                        const float *dY, ptrdiff_t dy_stride, const float *saved,
                                        const float *cells, const float *weights, float *d_gates) {
     const ptrdiff_t n = sequences->n, blocks = NAME(count_blocks)(layer), units = blocks * LANES;
-    const ptrdiff_t width = units * LSTM, groups = (blocks + 3) / 4;
-    const ptrdiff_t padded = groups * 4 * LANES, room_of_gates = NAME(count_room)(width);
+    const ptrdiff_t width = units * RNN_SAVED, groups = (blocks + 3) / 4;
+    const ptrdiff_t padded = groups * 4 * LANES, n_factors = units * layer->cell;
+    const ptrdiff_t room_of_gates = NAME(count_room)(n_factors);
     float *memory = NULL;
     const size_t size = (size_t)(n * (padded + units) + ROWS * room_of_gates) * sizeof(float);
     if (posix_memalign((void **)&memory, 64, size) != 0) return -1;
-    float *grad = memory, *d_cells = grad + n * padded;
-    WORD *factors = (WORD *)(d_cells + n * units);
+    float *grad = memory, *carried = grad + n * padded;
+    WORD *factors = (WORD *)(carried + n * units);
     memset(memory, 0, size);
     ptrdiff_t n_later = 0;
     for (ptrdiff_t step = sequences->lengths[0] - 1; step >= 0; step--) {
@@ -435,7 +474,7 @@ TARGET static int NAME(backward_group)(const rnn_layer *layer, const rnn_sequenc
                 const ptrdiff_t stride = sequences->reverse ? -sequences->stride : sequences->stride;
                 tile.grad[r] = grad + (row + r) * padded;
                 tile.later[r] = row < n_later
-                                    ? NAME(to_words)(d_gates + (token + stride) * width, width,
+                                    ? NAME(to_words)(d_gates + (token + stride) * width, n_factors,
                                                      factors + r * room_of_gates)
                                     : NULL;
                 tile.saved[r] = saved + token * width;
@@ -446,11 +485,15 @@ TARGET static int NAME(backward_group)(const rnn_layer *layer, const rnn_sequenc
                 else if (sequences->state != NULL)
                     tile.cells_before[r] =
                         sequences->state + (row + r) * sequences->state_stride + units;
-                tile.d_cells[r] = d_cells + (row + r) * units;
+                tile.carried[r] = carried + (row + r) * units;
                 tile.d_gates[r] = d_gates + token * width;
             }
-            for (ptrdiff_t group = 0; group < groups; group++)
-                NAME(lstm_tile_back)(&tile, weights, in_tile, group, blocks);
+            for (ptrdiff_t group = 0; group < groups; group++) {
+                if (layer->cell == LSTM)
+                    NAME(lstm_tile_back)(layer, &tile, weights, in_tile, group);
+                else
+                    NAME(gru_tile_back)(layer, &tile, weights, in_tile, group);
+            }
             row += in_tile;
         }
         n_later = n_rows;

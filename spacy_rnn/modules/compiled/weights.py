@@ -95,38 +95,39 @@ def _to_halves(blocks: torch.Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def weights_for_way_back(weight_hh: torch.Tensor, *, half: bool = False) -> np.ndarray:
-    """Lay out an LSTM's recurrent weights for the product with the gradient of its gates.
+    """Lay out recurrent weights for the product with the gradient of the gates.
 
-    weight_hh (Tensor): Torch's parameter. (4 x hidden, hidden)
+    weight_hh (Tensor): Torch's parameter. (gates x hidden, hidden)
     half (bool): Whether the factors of products are rounded to bfloat16.
     RETURNS (ndarray): The weights. (groups of four blocks, width or half of it, 4, LANES)
     """
-    rows = to_rows(weight_hh)
+    rows = to_rows(weight_hh, weight_hh.shape[1])
     padded = F.pad(rows, (0, -rows.shape[1] % (4 * LANES)))
     blocks = padded.view(len(rows), -1, 4, LANES).permute(1, 0, 2, 3).contiguous()
     return _to_halves(blocks) if half else blocks.numpy()
 
 
 @torch.no_grad()
-def to_rows(weight: torch.Tensor) -> torch.Tensor:
-    """Put the rows of an LSTM's weights into the order of the compiled gates.
+def to_rows(weight: torch.Tensor, hidden: int) -> torch.Tensor:
+    """Put the rows of weights into the order of the compiled gates.
 
-    weight (Tensor): Torch's parameter. (4 x hidden, size)
+    weight (Tensor): Torch's parameter. (gates x hidden, size)
+    hidden (int): The number of units.
     RETURNS (Tensor): Its rows, zeros for what fills the last block up. (width, size)
     """
-    blocks = weight.view(4, -1, weight.shape[1])
-    padded = F.pad(blocks, (0, 0, 0, -blocks.shape[1] % LANES))
-    return (
-        padded.view(4, -1, LANES, weight.shape[1]).permute(1, 0, 2, 3).reshape(-1, weight.shape[1])
-    )
+    size = weight.shape[1]
+    gates = F.pad(weight.view(-1, hidden, size), (0, 0, 0, -hidden % LANES))
+    return gates.view(len(gates), -1, LANES, size).permute(1, 0, 2, 3).reshape(-1, size)
 
 
-def from_blocks(rows: torch.Tensor, hidden: int) -> torch.Tensor:
+def from_blocks(rows: torch.Tensor, n_gates: int, hidden: int) -> torch.Tensor:
     """Undo what `to_rows` did.
 
     rows (Tensor): The rows in the order of the compiled gates. (width, size)
+    n_gates (int): The number of gates.
     hidden (int): The number of units.
-    RETURNS (Tensor): The rows in torch's order. (4 x hidden, size)
+    RETURNS (Tensor): The rows in torch's order. (gates x hidden, size)
     """
-    blocks = rows.view(-1, 4, LANES, rows.shape[1]).permute(1, 0, 2, 3)
-    return blocks.reshape(4, -1, rows.shape[1])[:, :hidden].reshape(4 * hidden, -1)
+    size = rows.shape[1]
+    blocks = rows.view(-1, n_gates, LANES, size).permute(1, 0, 2, 3)
+    return blocks.reshape(n_gates, -1, size)[:, :hidden].reshape(-1, size)
