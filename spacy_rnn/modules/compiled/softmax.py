@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from ..workers import count_workers, run_tasks
+from ..workers import run_tasks
 from . import _rnn
+from .sequences import count_parts
 
 # Scores that a thread has in memory at a time: fewer are slower, as each piece reads all weights.
 MAX_SCORES = 2**21
@@ -74,7 +75,7 @@ class _WayBack:
         bias: torch.Tensor | None,
         grad: torch.Tensor,
     ):
-        n_parts = len(_divide(len(X)))
+        n_parts = len(_divide(X, weight))
         self.grad, self.X = grad, torch.empty_like(X)
         # Each thread's own.
         self.weights = weight.new_zeros(n_parts, *weight.shape, dtype=torch.float32)
@@ -112,7 +113,7 @@ def _pick(
                 torch.mm(room, weight, out=back.X[rows])
                 back.weights[i] += torch.mm(room.t(), X[rows], out=product)
 
-    run_tasks([partial(run, i, part) for i, part in enumerate(_divide(len(X)))])
+    run_tasks([partial(run, i, part) for i, part in enumerate(_divide(X, weight))])
     return log_probs
 
 
@@ -127,6 +128,8 @@ def _get_scores(
         yield part, torch.mm(X[part], weight.t(), out=room[: part.stop - start])
 
 
-def _divide(n_rows: int) -> list[slice]:
-    size = -(-n_rows // max(1, count_workers())) or 1
-    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+def _divide(X: torch.Tensor, weight: torch.Tensor) -> list[slice]:
+    """RETURNS (List[slice]): The rows for each thread, or all of them if they are not worth one."""
+    n_parts = min(count_parts(len(X), weight.numel()), torch.get_num_threads())
+    size = -(-len(X) // n_parts) or 1
+    return [slice(start, min(start + size, len(X))) for start in range(0, len(X), size)]
