@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from .compiled import can_pick
 from .recurrence import get_product_dtype
 
-# Scores that are in memory at a time, 8 MB: fewer are slower, as each piece reads all weights.
+# Scores that are in memory at a time, with the compiled kernels in each thread: fewer are slower,
+# as each piece reads all weights.
 MAX_SCORES = 2**21
 
 # Processors multiply in half precision by tiles of this width; others take longer than in single.
@@ -21,7 +22,7 @@ def pick_log_probs(
     X: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, labels: torch.Tensor
 ) -> torch.Tensor:
     """Get the logarithm of the softmax of a linear layer's output, at one place of each row. The
-    scores are computed in pieces, and again for the gradient.
+    scores are computed in pieces, and where need be again for the gradient.
 
     X (Tensor): The input of the linear layer. (N, nI)
     weight (Tensor): Its weights. (nO, nI)
@@ -49,7 +50,7 @@ class _PickLogProbs(torch.autograd.Function):
         ctx: Any, X: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         results = []
-        for rows in _split(len(X), len(weight)):
+        for rows in split_rows(slice(0, len(X)), len(weight)):
             scores = _score(X[rows], weight, bias)
             picked = scores.gather(1, labels[rows].unsqueeze(1)).squeeze(1)
             total = torch.logsumexp(scores, dim=1)
@@ -63,7 +64,7 @@ class _PickLogProbs(torch.autograd.Function):
         X, weight, bias, labels, totals = ctx.saved_tensors
         dX = torch.empty_like(X)
         d_weight, d_bias = torch.zeros_like(weight, dtype=bias.dtype), torch.zeros_like(bias)
-        for rows in _split(len(X), len(weight)):
+        for rows in split_rows(slice(0, len(X)), len(weight)):
             # One at the label, less the probabilities.
             scores = _score(X[rows], weight, bias)
             grad = grads[0][rows].unsqueeze(1)
@@ -80,6 +81,9 @@ def _score(X: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.T
     return torch.mm(X, weight.t()).to(bias.dtype).add_(bias)
 
 
-def _split(n_rows: int, n_scores: int) -> list[slice]:
+def split_rows(rows: slice, n_scores: int) -> list[slice]:
+    """RETURNS (List[slice]): Rows in pieces, of which the scores may be in memory together."""
     size = max(1, MAX_SCORES // n_scores)
-    return [slice(start, start + size) for start in range(0, n_rows, size)]
+    return [
+        slice(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)
+    ]

@@ -8,12 +8,10 @@ from typing import Any
 
 import torch
 
+from ..linear_cross_entropy import split_rows
 from ..workers import run_tasks
 from . import _rnn
 from .sequences import count_parts
-
-# Scores that a thread has in memory at a time: fewer are slower, as each piece reads all weights.
-MAX_SCORES = 2**21
 
 
 def pick_log_probs(
@@ -45,10 +43,8 @@ class _PickLogProbs(torch.autograd.Function):
         bias: torch.Tensor | None,
         labels: torch.Tensor,
     ) -> torch.Tensor:
-        needs_gradients = any(ctx.needs_input_grad)
-        back = _WayBack(X, weight, bias, torch.ones(len(X))) if needs_gradients else None
-        log_probs = _pick(X, weight, bias, labels, back)
-        gradients = () if back is None else back.get_gradients()
+        grad = torch.ones(len(X)) if any(ctx.needs_input_grad) else None
+        log_probs, gradients = _pick(X, weight, bias, labels, grad)
         ctx.save_for_backward(X, weight, bias, labels, *gradients)
         return log_probs
 
@@ -60,13 +56,13 @@ class _PickLogProbs(torch.autograd.Function):
         factor = grad[0] if len(grad) else grad.sum()
         if bool((grad == factor).all()):
             return *(None if part is None else part * factor for part in gradients), None
-        back = _WayBack(X, weight, bias, grad.contiguous())
-        _pick(X, weight, bias, labels, back)
-        return *back.get_gradients(), None
+        return *_pick(X, weight, bias, labels, grad.contiguous())[1], None
 
 
 class _WayBack:
-    """The gradient of the logarithms, and where to put those of X, weight and bias."""
+    """The gradient of the logarithms, and where to put those of X, weight and bias, of which each
+    part of the rows adds to its own.
+    """
 
     def __init__(
         self,
@@ -74,10 +70,9 @@ class _WayBack:
         weight: torch.Tensor,
         bias: torch.Tensor | None,
         grad: torch.Tensor,
+        n_parts: int,
     ):
-        n_parts = len(_divide(X, weight))
         self.grad, self.X = grad, torch.empty_like(X)
-        # Each thread's own.
         self.weights = weight.new_zeros(n_parts, *weight.shape, dtype=torch.float32)
         self.biases = None if bias is None else bias.new_zeros(n_parts, len(bias))
         self._type = weight.dtype
@@ -92,9 +87,13 @@ def _pick(
     weight: torch.Tensor,
     bias: torch.Tensor | None,
     labels: torch.Tensor,
-    back: _WayBack | None,
-) -> torch.Tensor:
-    """Get the logarithms, and go the way back if one is given."""
+    grad: torch.Tensor | None,
+) -> tuple[torch.Tensor, tuple[torch.Tensor | None, ...]]:
+    """RETURNS (Tuple[Tensor, Tuple[Optional[Tensor], ...]]): The logarithms, and if their gradient
+    is given those of X, weight and bias.
+    """
+    parts = _divide(X, weight)
+    back = None if grad is None else _WayBack(X, weight, bias, grad, len(parts))
     log_probs, totals = torch.empty(2, len(X))
     biases = None if bias is None else bias.detach().numpy()
 
@@ -108,24 +107,23 @@ def _pick(
             _rnn.pick_log_probs(scores, biases, places, log_probs[rows].numpy(), sums)
             if back is not None:
                 d_bias = None if back.biases is None else back.biases[i].numpy()
-                grad = back.grad[rows].numpy()
-                _rnn.pick_log_probs_back(scores, biases, places, sums, grad, d_bias)
+                d_logs = back.grad[rows].numpy()
+                _rnn.pick_log_probs_back(scores, biases, places, sums, d_logs, d_bias)
                 torch.mm(room, weight, out=back.X[rows])
                 back.weights[i] += torch.mm(room.t(), X[rows], out=product)
 
-    run_tasks([partial(run, i, part) for i, part in enumerate(_divide(X, weight))])
-    return log_probs
+    run_tasks([partial(run, i, part) for i, part in enumerate(parts)])
+    return log_probs, () if back is None else back.get_gradients()
 
 
 def _get_scores(
     X: torch.Tensor, weight: torch.Tensor, rows: slice
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """YIELDS (Tuple[slice, Tensor]): Some of the rows, and their scores, to be written over."""
-    size = min(max(1, MAX_SCORES // len(weight)), rows.stop - rows.start)
-    room = X.new_empty(size, len(weight))
-    for start in range(rows.start, rows.stop, size):
-        part = slice(start, min(start + size, rows.stop))
-        yield part, torch.mm(X[part], weight.t(), out=room[: part.stop - start])
+    pieces = split_rows(rows, len(weight))
+    room = X.new_empty(max(piece.stop - piece.start for piece in pieces), len(weight))
+    for piece in pieces:
+        yield piece, torch.mm(X[piece], weight.t(), out=room[: piece.stop - piece.start])
 
 
 def _divide(X: torch.Tensor, weight: torch.Tensor) -> list[slice]:

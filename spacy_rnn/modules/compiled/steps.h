@@ -382,64 +382,57 @@ typedef struct {
     float *d_gates[ROWS];
 } NAME(tile_back);
 
-/* Four blocks of units: the gradient of the hidden states, without what is carried. */
-INLINE void NAME(sum_back)(const rnn_layer *layer, const NAME(tile_back) * tile,
-                           const float *weights, ptrdiff_t n_rows, ptrdiff_t group,
-                           VEC sums[ROWS][4]) {
-    const ptrdiff_t size = NAME(count_words)(NAME(count_blocks)(layer) * layer->cell * LANES);
+/* One block's gradients of row r of a tile. */
+INLINE void NAME(lstm_back)(const NAME(tile_back) * tile, ptrdiff_t r, ptrdiff_t unit, VEC dh) {
+    const float *saved = tile->saved[r] + unit * RNN_SAVED;
+    const VEC i = NAME(load)(saved), f = NAME(load)(saved + LANES);
+    const VEC g = NAME(load)(saved + 2 * LANES), o = NAME(load)(saved + 3 * LANES);
+    const VEC squashed = NAME(tanh)(NAME(load)(tile->cells[r] + unit));
+    const float *before = tile->cells_before[r];
+    const VEC c = before == NULL ? (VEC){0} : NAME(load)(before + unit);
+    const VEC dc = NAME(load)(tile->carried[r] + unit) + dh * o * (1.0f - squashed * squashed);
+    NAME(store)(tile->carried[r] + unit, dc * f);
+    float *d_gates = tile->d_gates[r] + unit * LSTM;
+    NAME(store)(d_gates, dc * g * i * (1.0f - i));
+    NAME(store)(d_gates + LANES, dc * c * f * (1.0f - f));
+    NAME(store)(d_gates + 2 * LANES, dc * i * (1.0f - g * g));
+    NAME(store)(d_gates + 3 * LANES, dh * squashed * o * (1.0f - o));
+}
+
+INLINE void NAME(gru_back)(const NAME(tile_back) * tile, ptrdiff_t r, ptrdiff_t unit, VEC dh,
+                           ptrdiff_t units) {
+    const float *saved = tile->saved[r] + unit * RNN_SAVED;
+    const VEC reset = NAME(load)(saved), z = NAME(load)(saved + LANES);
+    const VEC n = NAME(load)(saved + 2 * LANES), inner = NAME(load)(saved + 3 * LANES);
+    const VEC before = NAME(load)(tile->cells[r] + unit);
+    dh += NAME(load)(tile->carried[r] + unit);
+    const VEC dn = dh * (1.0f - z) * (1.0f - n * n);
+    NAME(store)(tile->carried[r] + unit, dh * z);
+    float *d_gates = tile->d_gates[r] + unit * GRU;
+    NAME(store)(d_gates, dn * inner * reset * (1.0f - reset));
+    NAME(store)(d_gates + LANES, dh * (before - n) * z * (1.0f - z));
+    NAME(store)(d_gates + 2 * LANES, dn * reset);
+    NAME(store)(tile->d_gates[r] + units * GRU + unit, dn);
+}
+
+/* Four blocks of units. */
+TARGET static void NAME(tile_back_group)(const rnn_layer *layer, const NAME(tile_back) * tile,
+                                         const float *weights, ptrdiff_t n_rows, ptrdiff_t group) {
+    const ptrdiff_t blocks = NAME(count_blocks)(layer);
+    const ptrdiff_t size = NAME(count_words)(blocks * layer->cell * LANES);
+    VEC sums[ROWS][4];
     for (ptrdiff_t r = 0; r < n_rows; r++)
         for (int v = 0; v < 4; v++)
             sums[r][v] = NAME(load)(tile->grad[r] + (4 * group + v) * LANES);
     if (tile->later[0] != NULL)
         NAME(accumulate_4)[n_rows - 1](sums, tile->later, weights + group * size * 4 * LANES, size);
-}
-
-TARGET static void NAME(lstm_tile_back)(const rnn_layer *layer, const NAME(tile_back) * tile,
-                                        const float *weights, ptrdiff_t n_rows, ptrdiff_t group) {
-    const ptrdiff_t blocks = NAME(count_blocks)(layer);
-    VEC sums[ROWS][4];
-    NAME(sum_back)(layer, tile, weights, n_rows, group, sums);
     for (ptrdiff_t r = 0; r < n_rows; r++)
         for (int v = 0; v < 4 && 4 * group + v < blocks; v++) {
             const ptrdiff_t unit = (4 * group + v) * LANES;
-            const float *saved = tile->saved[r] + unit * RNN_SAVED;
-            const VEC i = NAME(load)(saved), f = NAME(load)(saved + LANES);
-            const VEC g = NAME(load)(saved + 2 * LANES), o = NAME(load)(saved + 3 * LANES);
-            const VEC squashed = NAME(tanh)(NAME(load)(tile->cells[r] + unit));
-            const float *before = tile->cells_before[r];
-            const VEC c = before == NULL ? (VEC){0} : NAME(load)(before + unit);
-            const VEC dh = sums[r][v];
-            const VEC dc =
-                NAME(load)(tile->carried[r] + unit) + dh * o * (1.0f - squashed * squashed);
-            NAME(store)(tile->carried[r] + unit, dc * f);
-            float *d_gates = tile->d_gates[r] + unit * LSTM;
-            NAME(store)(d_gates, dc * g * i * (1.0f - i));
-            NAME(store)(d_gates + LANES, dc * c * f * (1.0f - f));
-            NAME(store)(d_gates + 2 * LANES, dc * i * (1.0f - g * g));
-            NAME(store)(d_gates + 3 * LANES, dh * squashed * o * (1.0f - o));
-        }
-}
-
-TARGET static void NAME(gru_tile_back)(const rnn_layer *layer, const NAME(tile_back) * tile,
-                                       const float *weights, ptrdiff_t n_rows, ptrdiff_t group) {
-    const ptrdiff_t blocks = NAME(count_blocks)(layer);
-    VEC sums[ROWS][4];
-    NAME(sum_back)(layer, tile, weights, n_rows, group, sums);
-    for (ptrdiff_t r = 0; r < n_rows; r++)
-        for (int v = 0; v < 4 && 4 * group + v < blocks; v++) {
-            const ptrdiff_t unit = (4 * group + v) * LANES;
-            const float *saved = tile->saved[r] + unit * RNN_SAVED;
-            const VEC reset = NAME(load)(saved), z = NAME(load)(saved + LANES);
-            const VEC n = NAME(load)(saved + 2 * LANES), inner = NAME(load)(saved + 3 * LANES);
-            const VEC before = NAME(load)(tile->cells[r] + unit);
-            const VEC dh = sums[r][v] + NAME(load)(tile->carried[r] + unit);
-            const VEC dn = dh * (1.0f - z) * (1.0f - n * n);
-            NAME(store)(tile->carried[r] + unit, dh * z);
-            float *d_gates = tile->d_gates[r] + unit * GRU;
-            NAME(store)(d_gates, dn * inner * reset * (1.0f - reset));
-            NAME(store)(d_gates + LANES, dh * (before - n) * z * (1.0f - z));
-            NAME(store)(d_gates + 2 * LANES, dn * reset);
-            NAME(store)(tile->d_gates[r] + blocks * GRU * LANES + unit, dn);
+            if (layer->cell == LSTM)
+                NAME(lstm_back)(tile, r, unit, sums[r][v]);
+            else
+                NAME(gru_back)(tile, r, unit, sums[r][v], blocks * LANES);
         }
 }
 
@@ -488,12 +481,8 @@ TARGET static int NAME(backward_group)(const rnn_layer *layer, const rnn_sequenc
                 tile.carried[r] = carried + (row + r) * units;
                 tile.d_gates[r] = d_gates + token * width;
             }
-            for (ptrdiff_t group = 0; group < groups; group++) {
-                if (layer->cell == LSTM)
-                    NAME(lstm_tile_back)(layer, &tile, weights, in_tile, group);
-                else
-                    NAME(gru_tile_back)(layer, &tile, weights, in_tile, group);
-            }
+            for (ptrdiff_t group = 0; group < groups; group++)
+                NAME(tile_back_group)(layer, &tile, weights, in_tile, group);
             row += in_tile;
         }
         n_later = n_rows;
