@@ -129,6 +129,20 @@ class Chain:
         """
         return self.weights * self.backward_sums * self._get_inverse_scales()
 
+    def get_step(
+        self, before: torch.Tensor, positions: torch.Tensor, tags: torch.Tensor
+    ) -> torch.Tensor:
+        """Get what a token's tag multiplies a forward sum of the token before by.
+
+        before (Tensor): The tags of the tokens before. (M,)
+        positions (Tensor): The packed positions of the tokens. (M,)
+        tags (Tensor): Their tags. (M,)
+        RETURNS (Tensor): The factors: times `backward_sums`, sums are the probabilities of those
+            tags in a row. (M,)
+        """
+        scales = self._get_inverse_scales()[positions, 0]
+        return self.factors[before, tags] * self.weights[positions, tags] * scales
+
     def get_path_log_probs(
         self, positions: torch.Tensor, tags: torch.Tensor, paths: torch.Tensor, n_paths: int
     ) -> torch.Tensor:
@@ -143,8 +157,7 @@ class Chain:
         is_first = torch.ones_like(paths, dtype=torch.bool)
         is_first[1:] = paths[1:] != paths[:-1]
         is_last = is_first.roll(-1)
-        factors = self.weights[positions, tags] * self._get_inverse_scales()[positions, 0]
-        factors[1:] *= self.factors[tags[:-1], tags[1:]]
+        factors = self.get_step(tags.roll(1), positions, tags)
         factors = torch.where(is_first, self.forward_sums[positions, tags], factors)
         factors = torch.where(is_last, self.backward_sums[positions, tags] * factors, factors)
         return factors.new_zeros(n_paths).index_add_(0, paths, factors.log())

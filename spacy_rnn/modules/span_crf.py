@@ -6,6 +6,7 @@ import torch
 
 from .batching import StepMajor
 from .crf import MIN_GROUPED, Chain, find_best, find_k_best, log_partition
+from .span_search import ProbableSpan, choose_disjoint, find_probable
 from .tagging_scheme import BEGIN, INSIDE, LAST, OUTSIDE, TaggingScheme
 
 MIN_IMPROBABILITY = 1e-12
@@ -101,20 +102,17 @@ class SpanCRF:
         gap = gap - (gap + MIN_IMPROBABILITY).clamp(min=0).detach()
         return -torch.log(-torch.expm1(gap))
 
-    def find_best(self, allowed: torch.Tensor, recall_bias: float = 0.0) -> list[list[int]]:
+    def find_best(self, allowed: torch.Tensor) -> list[list[int]]:
         """Find each sequence's best tags.
 
         allowed (Tensor): The tags to choose among. Something must be possible. (N, n_tags)
-        recall_bias (float): What to subtract from the score of each token outside of spans.
         RETURNS (List[List[int]]): The tags.
         """
         groups = None
         if len(self.layout.ranking) * self.scheme.n_tags**2 >= MIN_GROUPED:
             device = allowed.device
             groups = [(a.to(device), b.to(device)) for a, b in self.scheme.get_groups()]
-        scores = self._restrict(allowed)
-        scores[:, OUTSIDE] -= recall_bias
-        tags = find_best(scores, self._transitions, self.layout, groups)
+        tags = find_best(self._restrict(allowed), self._transitions, self.layout, groups)
         return self._split(tags)
 
     def find_k_best(
@@ -128,11 +126,8 @@ class SpanCRF:
         RETURNS (List[List[Tuple[float, List[int]]]]): For each sequence the probability and the
             tags of at most k readings, best first. An empty sequence has one, that is certain.
         """
-        scores = self._restrict(allowed)
-        tags, totals = find_k_best(scores, self._transitions, self.layout, k)
-        log_sums = Chain.from_scores(
-            scores / temperature, self._transitions / temperature, self.layout
-        ).log_sums
+        tags, totals = find_k_best(self._restrict(allowed), self._transitions, self.layout, k)
+        log_sums = self._make_chain(allowed, temperature).log_sums
         probs = (totals / temperature - log_sums).exp().clamp(max=1.0).T.tolist()
         by_reading = [self._split(reading) for reading in tags]
         result: list[list[tuple[float, list[int]]]] = [[(1.0, [])] for _ in self.lengths]
@@ -158,10 +153,7 @@ class SpanCRF:
         # Most sequences have none.
         numbers = sorted({span[0] for span in spans})
         some, index = self._select(numbers)
-        scores = some._restrict(allowed.index_select(0, index))
-        chain = Chain.from_scores(
-            scores / temperature, some._transitions / temperature, some.layout
-        )
+        chain = some._make_chain(allowed.index_select(0, index), temperature)
         starts = dict(zip(numbers, some._starts, strict=True))
         positions: list[int] = []
         tags: list[int] = []
@@ -174,6 +166,52 @@ class SpanCRF:
         arrays[0] = some.layout.inverse[arrays[0]]
         log_probs = chain.get_path_log_probs(arrays[0], arrays[1], arrays[2], len(spans))
         return log_probs.exp().clamp(max=1.0).tolist()
+
+    def find_probable_spans(
+        self, allowed: torch.Tensor, threshold: float, temperature: float = 1.0
+    ) -> list[list[ProbableSpan]]:
+        """Find all spans that are at least as probable as a threshold, but for those that overlap
+        with others: of all ways to choose, that whose probabilities exceed the threshold by most,
+        added up. No other choice has a higher expected number of right spans, less the threshold
+        for each that is chosen (Goodman 1996, "Parsing Algorithms and Metrics").
+
+        allowed (Tensor): As in `find_best`. (N, n_tags)
+        threshold (float): The threshold, above 0.
+        temperature (float): As in `get_span_probs`.
+        RETURNS (List[List[Tuple[int, int, int, float]]]): Start, end (exclusive), label and
+            probability of each sequence's spans, in order.
+        """
+        spans: list[list[ProbableSpan]] = [[] for _ in self.lengths]
+        chain = self._make_chain(allowed, temperature)
+        # No span is more probable than that there is one, and in most sequences that is not.
+        log_empty = self._score_empty(allowed, temperature) - chain.log_sums
+        is_probable = -log_empty.expm1() >= threshold
+        numbers = sorted(self.layout.ranking[is_probable].tolist())
+        if not numbers:
+            return spans
+        some, index = self._select(numbers)
+        chain = some._make_chain(allowed.index_select(0, index), temperature)
+        positions, *found = find_probable(chain, self.scheme, threshold)
+        ranks = some.layout.rows[positions]
+        sequences = some.layout.ranking[ranks].tolist()
+        places = some.layout.order[positions].tolist()
+        for sequence, place, length, label, prob in zip(
+            sequences, places, *(values.tolist() for values in found), strict=True
+        ):
+            start = place - some._starts[sequence]
+            spans[numbers[sequence]].append((start, start + length, label, prob))
+        return [choose_disjoint(of_sequence, threshold) for of_sequence in spans]
+
+    def _make_chain(self, allowed: torch.Tensor, temperature: float) -> Chain:
+        scores, transitions = self._restrict(allowed), self._transitions
+        return Chain.from_scores(scores / temperature, transitions / temperature, self.layout)
+
+    def _score_empty(self, allowed: torch.Tensor, temperature: float) -> torch.Tensor:
+        """Score the sequences of tags without spans, longest sequence first."""
+        scores = self._restrict(allowed)[:, OUTSIDE].double()
+        scores[len(self.layout.ranking) :] += self._transitions[OUTSIDE, OUTSIDE]
+        sums = scores.new_zeros(len(self.layout.ranking))
+        return sums.index_add_(0, self.layout.rows, scores) / temperature
 
     def _select(self, numbers: Sequence[int]) -> tuple["SpanCRF", torch.Tensor]:
         """Make a batch of some of the sequences, not empty, which may repeat. Returned with it are

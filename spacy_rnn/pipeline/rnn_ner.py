@@ -14,7 +14,7 @@ from thinc.api import Config, Model
 
 from ..layers.crf import CRFScores, extend_output, to_tensors
 from ..layers.crf_ensemble import get_members
-from ..layers.settings import check_share
+from ..layers.settings import check_choice, check_share
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
 from .entity_objective import EntityObjective
@@ -44,6 +44,10 @@ cell = "lstm"
 # Entities of a Doc: start, end, label and probability.
 Entities = list[tuple[int, int, int, float]]
 
+DECODINGS = ("viterbi", "posterior")
+# What is less probable is not looked for, however low the threshold.
+MIN_PROBABILITY = 0.01
+
 
 @Language.factory(
     "rnn_ner",
@@ -52,7 +56,7 @@ Entities = list[tuple[int, int, int, float]]
         "model": Config().from_str(DEFAULT_CONFIG)["model"],
         "spans_key": "rnn_ner",
         "threshold": 0.0,
-        "recall_bias": 0.0,
+        "decoding": "viterbi",
         "temperature": 1.0,
         "incorrect_spans_key": None,
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
@@ -65,7 +69,7 @@ def make_rnn_ner(
     model: Model,
     spans_key: str,
     threshold: float,
-    recall_bias: float,
+    decoding: str,
     temperature: float,
     incorrect_spans_key: str | None,
     scorer: Callable | None,
@@ -75,12 +79,12 @@ def make_rnn_ner(
     model (Model[List[Doc], CRFScores]): A model that scores tags, such as spacy-rnn.CRF.v1.
     spans_key (str): Where in `doc.spans` the entities are stored with their probabilities.
     threshold (float): Entities that are less probable are dropped.
-    recall_bias (float): How much lower to score tokens outside of entities where the best reading
-        is looked for (Minkov et al. 2006, "NER Systems that Suit User's Preferences"): more are
-        found, and more wrong ones; below 0 fewer. Their probabilities are the same.
+    decoding (str): "viterbi" finds the entities of the most probable reading of a Doc;
+        "posterior" all that are at least as probable as the threshold, whatever else the Doc holds
+        (none below MIN_PROBABILITY), and of those that overlap the ones that exceed it by most.
+        With the threshold that is best on dev, that finds more.
     temperature (float): What all scores are divided by for probabilities (Guo et al. 2017, "On
-        Calibration of Modern Neural Networks"): above 1 they are more moderate. What is found
-        stays the same.
+        Calibration of Modern Neural Networks"): above 1 they are more moderate.
     incorrect_spans_key (Optional[str]): Where in the `spans` of training data there are spans that
         are known to be no entities.
     scorer (Optional[Callable]): The scoring method.
@@ -92,7 +96,7 @@ def make_rnn_ner(
         name,
         spans_key=spans_key,
         threshold=threshold,
-        recall_bias=recall_bias,
+        decoding=decoding,
         temperature=temperature,
         incorrect_spans_key=incorrect_spans_key,
         scorer=scorer,
@@ -117,12 +121,13 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         *,
         spans_key: str = "rnn_ner",
         threshold: float = 0.0,
-        recall_bias: float = 0.0,
+        decoding: str = "viterbi",
         temperature: float = 1.0,
         incorrect_spans_key: str | None = None,
         scorer: Callable | None = ner_score,
     ):
         check_share("threshold", threshold)
+        check_choice("decoding", decoding, DECODINGS)
         if not temperature > 0:
             raise ValueError(f"Setting temperature = {temperature!r} must be above 0.")
         self.vocab = vocab
@@ -133,7 +138,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             "labels": [],
             "spans_key": spans_key,
             "threshold": threshold,
-            "recall_bias": recall_bias,
+            "decoding": decoding,
             "temperature": temperature,
             "incorrect_spans_key": incorrect_spans_key,
         }
@@ -200,7 +205,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         self.model.initialize(X=sample)
 
     def predict(self, docs: Iterable[Doc]) -> list[Entities]:
-        """Find the most probable entities, all of a Doc taken together.
+        """Find entities, as the setting `decoding` says.
 
         docs (Iterable[Doc]): The Docs.
         RETURNS (List[List[Tuple[int, int, int, float]]]): For each Doc start, end (exclusive), the
@@ -209,12 +214,15 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         docs = list(docs)
         if not any(map(len, docs)):
             return [[] for _ in docs]
+        temperature = self.cfg["temperature"]
         with torch.inference_mode():
             crf, allowed = self._score(docs)
-            bias = self.cfg["recall_bias"]
-            found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed, bias)]
+            if self.cfg["decoding"] == "posterior":
+                threshold = max(self.cfg["threshold"], MIN_PROBABILITY)
+                return crf.find_probable_spans(allowed, threshold, temperature)
+            found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed)]
             flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
-            probs = crf.get_span_probs(allowed, flat, self.cfg["temperature"])
+            probs = crf.get_span_probs(allowed, flat, temperature)
         entities: list[Entities] = [[] for _ in docs]
         for (i, *span), prob in zip(flat, probs, strict=True):
             start, end, label = span

@@ -48,9 +48,10 @@ def make_nlp(steps=0, seed=0, texts=TEXTS, component=None, **model):
     return nlp
 
 
-@pytest.fixture(scope="module")
-def trained():
-    return make_nlp(steps=40)
+@pytest.fixture(scope="module", params=["viterbi", "posterior"])
+def trained(request):
+    settings = {"decoding": request.param, "threshold": 0.3}
+    return make_nlp(steps=40, component=settings)
 
 
 @pytest.fixture
@@ -110,9 +111,13 @@ def any_weights():
     texts=st.lists(st.text("ab .\n", max_size=12), min_size=1, max_size=5),
     scale=st.sampled_from([0.0, 1.0, 1e4, float("inf"), float("nan")]),
     starts=st.integers(0, 3),
+    decoding=st.sampled_from(["viterbi", "posterior"]),
 )
-def test_entities_are_legal_whatever_the_weights(any_weights, seed, scheme, texts, scale, starts):
+def test_entities_are_legal_whatever_the_weights(
+    any_weights, seed, scheme, texts, scale, starts, decoding
+):
     nlp = any_weights[scheme]
+    nlp.get_pipe("rnn_ner").cfg["decoding"] = decoding
     output = nlp.get_pipe("rnn_ner").model.get_ref("output")
     rng = numpy.random.default_rng(seed)
     for name in ("W", "b", "transitions", "start", "end"):
@@ -145,15 +150,14 @@ def test_probabilities_add_up_over_all_readings(nlp):
     doc = words(nlp, "Anna met Bob")
     readings = pipe.predict_k_best([doc], 10_000)[0]
     probs = [prob for prob, _ in readings]
+    totals = get_probabilities(pipe, doc)
     assert sum(probs) == pytest.approx(1.0, abs=1e-4)
     assert probs == sorted(probs, reverse=True)
     best = [(ent.start, ent.end, ent.label_) for ent in readings[0][1]]
     doc = nlp(doc)
     assert read(doc) == best
     for ent, score in zip(doc.ents, doc.spans["rnn_ner"].attrs["scores"], strict=True):
-        key = (ent.start, ent.end, ent.label_)
-        total = sum(p for p, ents in readings if key in [(e.start, e.end, e.label_) for e in ents])
-        assert score == pytest.approx(total, abs=1e-4)
+        assert score == pytest.approx(totals[ent.start, ent.end, ent.label_], abs=1e-4)
 
 
 def test_readings_of_empty_docs(trained):
@@ -177,18 +181,37 @@ def test_a_threshold_drops_what_is_less_probable():
         spacy.blank("en").add_pipe("rnn_ner", config={"threshold": 2})
 
 
-def test_a_bias_finds_more_or_fewer_with_the_same_probabilities():
-    nlp = make_nlp(steps=5)
+def test_posterior_decoding_finds_all_that_is_probable():
+    nlp = make_nlp(steps=10, component={"decoding": "posterior", "temperature": 1.5})
     pipe, docs = nlp.get_pipe("rnn_ner"), [words(nlp, text) for text, _ in TEXTS]
-    probs, counts = {}, []
-    for bias in (-100.0, 0.0, 3.0, 100.0):
-        pipe.cfg["recall_bias"] = bias
-        found = {(i, *ent[:3]): ent[3] for i, ents in enumerate(pipe.predict(docs)) for ent in ents}
-        counts.append(sum(end - start for _, start, end, _ in found))
-        for entity, prob in found.items():
-            assert prob == pytest.approx(probs.setdefault(entity, prob), abs=1e-6)
-    assert counts[0] == 0 and counts[3] == sum(map(len, docs))
-    assert counts == sorted(counts)
+    counts = []
+    for threshold in (0.0, 0.1, 0.3, 0.5):
+        pipe.cfg["threshold"] = threshold
+        found = pipe.predict(docs)
+        counts.append(sum(map(len, found)))
+        for doc, ents in zip(docs, found, strict=True):
+            probs = get_probabilities(pipe, doc)
+            for start, end, label, prob in ents:
+                assert prob == pytest.approx(probs[start, end, pipe.labels[label]], abs=1e-4)
+                assert prob >= threshold
+            if threshold >= 0.5:
+                expected = {key for key, prob in probs.items() if prob >= threshold}
+                assert expected == {(a, b, pipe.labels[label]) for a, b, label, _ in ents}
+    assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1] > 0
+    doc = nlp(docs[0])
+    assert list(doc.ents) == list(doc.spans["rnn_ner"])
+    with pytest.raises(ValueError, match="'viterbi', 'posterior'"):
+        spacy.blank("en").add_pipe("rnn_ner", config={"decoding": "best"})
+
+
+def get_probabilities(pipe, doc):
+    """The probability of each entity, from all readings."""
+    probs = {}
+    for prob, spans in pipe.predict_k_best([doc], 10_000)[0]:
+        for span in spans:
+            key = (span.start, span.end, span.label_)
+            probs[key] = probs.get(key, 0.0) + prob
+    return probs
 
 
 def test_temperature_moderates_probabilities_only():
@@ -199,13 +222,9 @@ def test_temperature_moderates_probabilities_only():
         pipe.cfg["temperature"] = temperature
         found.append([entity for ents in pipe.predict(docs) for entity in ents])
         for doc, ents in zip(docs, pipe.predict(docs), strict=True):
-            readings = pipe.predict_k_best([doc], 5000)[0]
+            probs = get_probabilities(pipe, doc)
             for start, end, label, prob in ents:
-                key = (start, end, pipe.labels[label])
-                with_it = [
-                    p for p, spans in readings if key in [(s.start, s.end, s.label_) for s in spans]
-                ]
-                assert prob == pytest.approx(sum(with_it), abs=1e-3)
+                assert prob == pytest.approx(probs[start, end, pipe.labels[label]], abs=1e-3)
     before, after = found
     assert before and [entity[:3] for entity in before] == [entity[:3] for entity in after]
     assert all(b[3] > a[3] for b, a in zip(before, after, strict=True) if b[3] > 0.9)

@@ -36,7 +36,7 @@ TAGGERS = (
 )
 RECOGNISERS = (
     "ours-ner",
-    "ours-ner-ensemble",
+    "ours-ner-1x128",
     "ours-ner-bilm",
     "ours-ner-bilm-adapted",
     "spacy-ner-torch-bilstm",
@@ -212,7 +212,7 @@ def test_benchmark_chooses_a_setting_on_dev(
         assert value == (0.3 if is_chosen else None)
         if is_chosen:
             component = spacy.load(tmp_path / name).get_pipe("rnn_ner")
-            assert component.cfg["recall_bias"] == pytest.approx(0.3)
+            assert component.cfg["threshold"] == pytest.approx(0.3)
 
 
 def get_ner_examples(nlp: Any) -> list[Example]:

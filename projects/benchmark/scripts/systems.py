@@ -133,6 +133,9 @@ def _bow(*, exclusive: bool) -> dict[str, Any]:
     }
 
 
+# One recogniser in place of several
+SINGLE = {"members": 1, **_ours("lstm", 1, width=256, mixed_precision=False)}
+
 SYSTEMS = {
     "ours-lstm-2x128": System("spacy-rnn LSTM 2x128", "tagger", True, _ours("lstm", 2), seeds=3),
     "ours-lstm-2x128-bfloat16": System(
@@ -154,14 +157,13 @@ SYSTEMS = {
         "TorchBiLSTMEncoder 2x64", "tagger", False, _bilstm(128), timed=False
     ),
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
-    "ours-ner": System("spacy-rnn BiLSTM-CRF 1x128", "ner", True, seeds=3),
-    "ours-ner-ensemble": System(
-        "three BiLSTM-CRF 1x128, averaged", "ner", True, {"members": 3}, seeds=3
-    ),
+    "ours-ner": System("spacy-rnn, three BiLSTM-CRF 1x192 in bfloat16", "ner", True, seeds=3),
+    "ours-ner-1x128": System("spacy-rnn, one BiLSTM-CRF 1x128", "ner", True, SINGLE, seeds=3),
     "ours-ner-bilm": System(
         "BiLSTM-CRF 1x128 with bilm",
         "ner",
         True,
+        SINGLE,
         seeds=3,
         bilm={"alone": True},
         training=LONGER,
@@ -170,6 +172,7 @@ SYSTEMS = {
         "BiLSTM-CRF 1x128 with adapted bilm",
         "ner",
         True,
+        SINGLE,
         seeds=3,
         timed=False,
         bilm={"alone": True},

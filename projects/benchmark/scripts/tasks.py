@@ -121,9 +121,8 @@ TASKS = {
         references={"spacy-ner-cnn": "HashEmbedCNN", "spacy-ner-torch-bilstm": "TorchBiLSTM 2x128"},
         get_labels=get_entity_labels,
         calibration=NER / "scripts" / "calibration.py",
-        chosen_on_dev="recall_bias",
-        note="The recall_bias of each of our trainings is what `spacy find-threshold` picks on "
-        "dev.",
+        chosen_on_dev="threshold",
+        note="The threshold of each of our trainings is what `spacy find-threshold` picks on dev.",
     ),
     "textcat": Task(
         title="Texts with one label each",
