@@ -9,7 +9,8 @@ from thinc.api import Model, Ops
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d
 
-from .ragged import flatten, get_device, join, split, to_torch, to_xp
+from ..modules.compiled import can_project
+from .ragged import flatten, get_device, join, no_backprop, split, to_torch, to_xp
 
 InT = list[Floats2d]
 # New labels start out this much less probable than the least probable tag: what was learned
@@ -63,8 +64,15 @@ def forward(
     W, b = cast(Floats2d, model.get_param("W")), cast(Floats1d, model.get_param("b"))
     lengths = [len(X) for X in Xs]
     Xf = join(model.ops, Xs, W.shape[1])
-    Yf = model.ops.affine(Xf, W, b)
     transitions, start, end = (cast(Any, model.get_param(name)) for name in LEARNED)
+    if not is_train and can_project(Xf):
+        # BLIS is several times as slow on processors that it does not know, and torch's product
+        # depends on the batch.
+        from ..modules.compiled.prediction import predict_linear
+
+        Y = split(predict_linear(*cast(Any, (W, b, Xf))), lengths)
+        return CRFScores(Y, transitions, start, end), no_backprop
+    Yf = model.ops.affine(Xf, W, b)
     scores = CRFScores(split(Yf, lengths), transitions, start, end)
 
     def backprop(d_scores: CRFScores) -> InT:

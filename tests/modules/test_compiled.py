@@ -38,7 +38,7 @@ from spacy_rnn.modules.compiled._rnn import (
     pick_log_probs,
     pick_log_probs_back,
 )
-from spacy_rnn.modules.compiled.prediction import predict_layer
+from spacy_rnn.modules.compiled.prediction import predict_layer, predict_linear
 from spacy_rnn.modules.compiled.sequences import divide
 from spacy_rnn.modules.compiled.training import train_layer, train_rectangle
 from spacy_rnn.modules.compiled.weights import N_GATES
@@ -75,6 +75,20 @@ def test_outputs_equal_torch(lengths, cell, hidden, bidirectional):
     with torch.inference_mode():
         Y = predict_layer(layer, X, lengths)
         torch.testing.assert_close(Y, run_torch(layer, X, lengths), rtol=1e-5, atol=1e-5)
+
+
+@given(st.integers(1, 200), st.integers(1, 3 * LANES), st.integers(1, 40), st.integers(0, 9))
+@settings(deadline=None)
+def test_linear_layers_equal_torch_and_do_not_depend_on_the_batch(n, nO, nI, seed):
+    rng = numpy.random.default_rng(seed)
+    shapes = ((nO, nI), (nO,), (n, nI))
+    weight, bias, X = (rng.normal(size=shape).astype("f") for shape in shapes)
+    Y = predict_linear(weight, bias, X)
+    assert Y.shape == (n, nO)
+    numpy.testing.assert_allclose(Y, X @ weight.T + bias, rtol=1e-5, atol=1e-5)
+    alone = [predict_linear(weight, bias, X[i : i + 1]) for i in (0, n // 2, n - 1)]
+    assert all((y == Y[i]).all() for y, i in zip(alone, (0, n // 2, n - 1), strict=True))
+    assert predict_linear(weight, bias, X[:0]).shape == (0, nO)
 
 
 def round_off(X: torch.Tensor) -> torch.Tensor:
@@ -499,6 +513,7 @@ def test_every_instruction_set_equals_torch(name):
     tests += f" {__file__}::test_large_numbers_saturate_and_nan_stays_in_its_sequence"
     tests += f" {__file__}::test_chains_equal_torch {__file__}::test_softmax_equals_torch"
     tests += f" {__file__}::test_softmax_of_extreme_scores {__file__}::test_rectangles_equal_steps"
+    tests += f" {__file__}::test_linear_layers_equal_torch_and_do_not_depend_on_the_batch"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests.split()]
     environment = {**os.environ, "SPACY_RNN_KERNELS": name}
     run = subprocess.run(command, env=environment, capture_output=True, text=True)

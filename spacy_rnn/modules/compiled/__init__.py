@@ -5,7 +5,9 @@ The environment variable SPACY_RNN_KERNELS chooses the instruction set, or "none
 """
 
 import os
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -52,6 +54,13 @@ def can_run(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
         and layer.mode in ("LSTM", "GRU")
         and all(part.device.type == "cpu" and part.dtype is torch.float32 for part in tensors)
     )
+
+
+def can_project(X: Any) -> bool:
+    """RETURNS (bool): Whether there are kernels for a linear layer that predicts, with its input,
+    (N, nI), of numpy or cupy.
+    """
+    return INSTRUCTIONS is not None and isinstance(X, np.ndarray) and X.dtype == np.float32
 
 
 def can_chain(scores: torch.Tensor, dtype: torch.dtype) -> bool:

@@ -15,9 +15,21 @@ class Sequences:
     end: int
     def __init__(self, starts: Ints, lengths: Ints, stride: int = 1) -> None: ...
 
-class Direction:
+class Projection:
     units: int
     width: int
+    def __init__(
+        self,
+        n_gates: int,
+        nI: int,
+        hidden: int,
+        input_weights: Floats,
+        bias: Floats,
+        half: bool = False,
+    ) -> None: ...
+    def project(self, X: Floats, out: Floats) -> None: ...
+
+class Direction(Projection):
     saved_width: int
     def __init__(
         self,
@@ -30,7 +42,6 @@ class Direction:
         inner_bias: Floats,
         half: bool = False,
     ) -> None: ...
-    def project(self, X: Floats, out: Floats) -> None: ...
     def forward(
         self,
         sequences: Sequences,

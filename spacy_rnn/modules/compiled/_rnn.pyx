@@ -14,6 +14,7 @@ import numpy
 cdef extern from "rnn.h" nogil:
     int LSTM
     int GRU
+    int LINEAR
     int RNN_MAX_WIDTH
     int RNN_SAVED
 
@@ -154,16 +155,15 @@ cdef class Sequences:
         return these
 
 
-cdef class Direction:
-    """One direction of a recurrent layer, with weights laid out for the kernels.
+cdef class Projection:
+    """A linear layer, with weights laid out for the kernels.
 
-    n_gates (int): 4 for an LSTM, 3 for a GRU.
+    n_gates (int): How many vectors a block of the output has.
     nI (int): The width of the input.
-    hidden (int): The number of units; `blocks` x `LANES` is that or more.
+    hidden (int): How many numbers of the output each of them is for; `blocks` x `LANES` is that or
+        more.
     input_weights (ndarray): float32, (blocks, nI, n_gates, LANES)
-    bias (ndarray): What both biases add to the gates. float32, (blocks, n_gates, LANES)
-    recurrent_weights (ndarray): float32, (blocks, hidden, n_gates, LANES)
-    inner_bias (ndarray): A GRU's, which its reset gate acts on. float32, (blocks, LANES)
+    bias (ndarray): float32, (blocks, n_gates, LANES)
     half (bool): Whether to round the factors of products to bfloat16. Then the weights have two of
         them in the place of each number, so that the second dimension is half as long.
     """
@@ -171,10 +171,62 @@ cdef class Direction:
     cdef rnn_layer layer
     cdef const float[:, :, :, ::1] input_weights
     cdef const float[:, :, ::1] bias
-    cdef const float[:, :, :, ::1] recurrent_weights
-    cdef const float[:, ::1] inner_bias
     cdef readonly ptrdiff_t units
     cdef readonly ptrdiff_t width
+
+    def __init__(
+        self,
+        int n_gates,
+        ptrdiff_t nI,
+        ptrdiff_t hidden,
+        const float[:, :, :, ::1] input_weights,
+        const float[:, :, ::1] bias,
+        bint half = False,
+    ):
+        self.kernels = half_kernels if half else kernels
+        if self.kernels == NULL:
+            raise ValueError("This processor has no instructions for bfloat16.")
+        if n_gates not in (LSTM, GRU, LINEAR) or hidden < 1 or nI < 1:
+            raise ValueError(f"No layer of {n_gates} gates, {hidden} units and input width {nI}.")
+        blocks = -(-hidden // LANES)
+        check_shapes(
+            [input_weights, bias],
+            [(blocks, -(-nI // (2 if half else 1)), n_gates, LANES), (blocks, n_gates, LANES)],
+        )
+        self.input_weights, self.bias = input_weights, bias
+        self.layer.cell, self.layer.nI, self.layer.hidden = n_gates, nI, hidden
+        self.layer.input_weights = &input_weights[0, 0, 0, 0]
+        self.layer.bias = &bias[0, 0, 0]
+        self.units = blocks * LANES
+        self.width = self.units * n_gates
+
+    def project(self, const float[:, ::1] X, float[:, ::1] out):
+        """Multiply the input by the weights, and add the bias, without holding Python's lock.
+
+        X (ndarray): The input. (n, nI)
+        out (ndarray): Where to put the output. (n, width)
+        """
+        check(X, X.shape[0], self.layer.nI)
+        check(out, X.shape[0], self.width)
+        cdef ptrdiff_t n = X.shape[0]
+        cdef int failed = 0
+        if n:
+            with nogil:
+                failed = self.kernels.project(&self.layer, &X[0, 0], X.shape[1], n, &out[0, 0])
+        if failed:
+            raise MemoryError()
+
+
+cdef class Direction(Projection):
+    """One direction of a recurrent layer. Its projection is what the input adds to the gates.
+
+    n_gates, nI, hidden, input_weights, bias, half: As in `Projection`: 4 gates for an LSTM, 3 for a
+        GRU, the number of units, and what both biases add to the gates.
+    recurrent_weights (ndarray): float32, (blocks, hidden, n_gates, LANES)
+    inner_bias (ndarray): A GRU's, which its reset gate acts on. float32, (blocks, LANES)
+    """
+    cdef const float[:, :, :, ::1] recurrent_weights
+    cdef const float[:, ::1] inner_bias
     cdef readonly ptrdiff_t saved_width
 
     def __init__(
@@ -188,46 +240,18 @@ cdef class Direction:
         const float[:, ::1] inner_bias,
         bint half = False,
     ):
-        self.kernels = half_kernels if half else kernels
-        if self.kernels == NULL:
-            raise ValueError("This processor has no instructions for bfloat16.")
-        blocks, factors = -(-hidden // LANES), 2 if half else 1
-        shapes = [tuple(array.shape)[:array.ndim] for array in map(
-            numpy.asarray, (input_weights, bias, recurrent_weights, inner_bias)
-        )]
-        expected = [
-            (blocks, -(-nI // factors), n_gates, LANES),
-            (blocks, n_gates, LANES),
-            (blocks, -(-hidden // factors), n_gates, LANES),
-            (blocks, LANES),
-        ]
-        if n_gates not in (LSTM, GRU) or hidden < 1 or nI < 1 or shapes != expected:
-            raise ValueError(f"Weights of shapes {shapes}, expected {expected}.")
-        self.input_weights, self.bias = input_weights, bias
+        Projection.__init__(self, n_gates, nI, hidden, input_weights, bias, half)
+        if n_gates == LINEAR:
+            raise ValueError("A recurrent layer has several gates.")
+        blocks = -(-hidden // LANES)
+        check_shapes(
+            [recurrent_weights, inner_bias],
+            [(blocks, -(-hidden // (2 if half else 1)), n_gates, LANES), (blocks, LANES)],
+        )
         self.recurrent_weights, self.inner_bias = recurrent_weights, inner_bias
-        self.layer.cell, self.layer.nI, self.layer.hidden = n_gates, nI, hidden
-        self.layer.input_weights = &input_weights[0, 0, 0, 0]
-        self.layer.bias = &bias[0, 0, 0]
         self.layer.recurrent_weights = &recurrent_weights[0, 0, 0, 0]
         self.layer.inner_bias = &inner_bias[0, 0]
-        self.units = blocks * LANES
-        self.width, self.saved_width = self.units * n_gates, self.units * RNN_SAVED
-
-    def project(self, const float[:, ::1] X, float[:, ::1] out):
-        """Compute what the input adds to the gates.
-
-        X (ndarray): The input. (n, nI)
-        out (ndarray): Where to put it. (n, width)
-        """
-        check(X, X.shape[0], self.layer.nI)
-        check(out, X.shape[0], self.width)
-        cdef ptrdiff_t n = X.shape[0]
-        cdef int failed = 0
-        if n:
-            with nogil:
-                failed = self.kernels.project(&self.layer, &X[0, 0], X.shape[1], n, &out[0, 0])
-        if failed:
-            raise MemoryError()
+        self.saved_width = self.units * RNN_SAVED
 
     def forward(
         self,
@@ -553,6 +577,13 @@ def find_distinct(const float[:, ::1] X):
     if found < 0:
         raise MemoryError()
     return index, first[:found]
+
+
+cdef int check_shapes(list weights, list expected) except -1:
+    shapes = [numpy.asarray(array).shape for array in weights]
+    if shapes != expected:
+        raise ValueError(f"Weights of shapes {shapes}, expected {expected}.")
+    return 0
 
 
 cdef int check(const float[:, ::1] array, ptrdiff_t rows, ptrdiff_t columns) except -1:

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from ..workers import run_tasks
-from ._rnn import Direction, Sequences, find_distinct
+from ._rnn import Direction, Projection, Sequences, find_distinct
 from .sequences import RunDirection, count_parts, divide, run_directions
-from .weights import N_GATES, get_direction
+from .weights import N_GATES, get_direction, make_projection
 
 # Inputs that repeat are projected once, if fewer than this share of them are distinct and what is
 # made of them takes no more bytes than this.
@@ -96,6 +96,20 @@ def predict_directed(
     run_directions([partial(_run_layers, layers_of_one) for layers_of_one in runs], parts)
 
 
+def predict_linear(weight: np.ndarray, bias: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Run a linear layer. What comes out for a row is the same to the bit whatever else is in the
+    batch.
+
+    weight (ndarray): The weights. float32, (nO, nI)
+    bias (ndarray): The bias. float32, (nO,)
+    X (ndarray): The input. float32, (N, nI)
+    RETURNS (ndarray): The output. (N, nO)
+    """
+    projection = make_projection(torch.from_numpy(weight), torch.from_numpy(bias))
+    (out,) = _project([projection], np.ascontiguousarray(X))
+    return np.ascontiguousarray(out[:, : len(weight)])
+
+
 def _run_layers(layers: Sequence[RunDirection], part: Sequences, reverse: bool) -> None:
     for run in layers:
         run(part, reverse)
@@ -140,7 +154,7 @@ def _project_distinct(
     return _project(directions, X[first]), index
 
 
-def _project(directions: Sequence[Direction], X: np.ndarray) -> list[np.ndarray]:
+def _project(directions: Sequence[Projection], X: np.ndarray) -> list[np.ndarray]:
     n_weights = X.shape[1] * sum(direction.width for direction in directions)
     n_parts = count_parts(len(X), n_weights)
     tables = [np.empty((len(X), direction.width), dtype=np.float32) for direction in directions]

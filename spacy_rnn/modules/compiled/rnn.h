@@ -19,7 +19,8 @@
 
 #define RNN_SAVED 4 /* How many numbers a unit are kept for the way back, besides its cell */
 
-enum { LSTM = 4, GRU = 3 }; /* Each cell by the number of its gates */
+/* Each cell by the number of its gates. A linear layer has one, and only its input weights. */
+enum { LSTM = 4, GRU = 3, LINEAR = 1 };
 
 /* Sequences of tokens in an array. */
 typedef struct {

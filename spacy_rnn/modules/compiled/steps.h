@@ -130,11 +130,17 @@ INLINE void NAME(accumulate_tile)(VEC sums[ROWS][4], const WORD *const rows[ROWS
         VEC sums[ROWS][4], const WORD *const rows[ROWS], const float *weights, ptrdiff_t size) {   \
         NAME(accumulate_tile)(sums, rows, weights, size, n_rows, gates);                           \
     }
+DEFINE_ACCUMULATE(1, 1)
+DEFINE_ACCUMULATE(2, 1)
 DEFINE_ACCUMULATE(1, 3)
 DEFINE_ACCUMULATE(2, 3)
 DEFINE_ACCUMULATE(1, 4)
 DEFINE_ACCUMULATE(2, 4)
 #if ROWS == 6
+DEFINE_ACCUMULATE(3, 1)
+DEFINE_ACCUMULATE(4, 1)
+DEFINE_ACCUMULATE(5, 1)
+DEFINE_ACCUMULATE(6, 1)
 DEFINE_ACCUMULATE(3, 3)
 DEFINE_ACCUMULATE(4, 3)
 DEFINE_ACCUMULATE(5, 3)
@@ -147,6 +153,12 @@ DEFINE_ACCUMULATE(6, 4)
 
 typedef void (*NAME(accumulate))(VEC[ROWS][4], const WORD *const[ROWS], const float *, ptrdiff_t);
 
+static const NAME(accumulate) NAME(accumulate_1)[ROWS] = {
+    NAME(accumulate_1_1), NAME(accumulate_2_1),
+#if ROWS == 6
+    NAME(accumulate_3_1), NAME(accumulate_4_1), NAME(accumulate_5_1), NAME(accumulate_6_1),
+#endif
+};
 static const NAME(accumulate) NAME(accumulate_3)[ROWS] = {
     NAME(accumulate_1_3), NAME(accumulate_2_3),
 #if ROWS == 6
@@ -169,7 +181,9 @@ TARGET static void NAME(project_rows)(const rnn_layer *layer, const float *const
                                       WORD *room, float *out) {
     const ptrdiff_t gates = layer->cell, blocks = NAME(count_blocks)(layer);
     const ptrdiff_t size = NAME(count_words)(layer->nI);
-    const NAME(accumulate) *accumulate = gates == LSTM ? NAME(accumulate_4) : NAME(accumulate_3);
+    const NAME(accumulate) *accumulate = gates == LINEAR ? NAME(accumulate_1)
+                                         : gates == GRU  ? NAME(accumulate_3)
+                                                         : NAME(accumulate_4);
     const WORD *words[CHUNK_TOKENS];
     for (ptrdiff_t i = 0; i < n; i++)
         words[i] = NAME(to_words)(rows[i], layer->nI, room + i * NAME(count_room)(layer->nI));

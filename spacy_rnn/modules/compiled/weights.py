@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..versions import Version, get_version
-from ._rnn import LANES, Direction
+from ._rnn import LANES, Direction, Projection
 
 N_GATES = {"LSTM": 4, "GRU": 3}
 
@@ -74,6 +74,18 @@ def make_direction(
         _to_blocks(inner_bias.view(1, hidden, 1))[:, 0, 0].numpy(),
         half,
     )
+
+
+def make_projection(weight: torch.Tensor, bias: torch.Tensor) -> Projection:
+    """Lay out the weights of a linear layer.
+
+    weight (Tensor): The weights. float32, (nO, nI)
+    bias (Tensor): The bias. float32, (nO,)
+    RETURNS (Projection): The compiled layer.
+    """
+    nO, nI = weight.shape
+    blocks = _to_blocks(weight.unsqueeze(0)).numpy()
+    return Projection(1, nI, nO, blocks, _to_blocks(bias.view(1, nO, 1))[:, 0].numpy())
 
 
 def _to_blocks(weights: torch.Tensor) -> torch.Tensor:
