@@ -42,9 +42,10 @@ def build_rnn_encoder(
     grad_clip_norm (float): Scale this layer's gradients down where the norm of all of them
         together is larger than this. 0 turns it off.
     grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
-    mixed_precision (bool): Compute in half precision: for wide layers on a GPU, or for an LSTM on
-        a CPU that has instructions for bfloat16; where there are compiled kernels for it, for a GRU
-        too. Without those, results depend on the batch by its rounding.
+    mixed_precision (bool): Compute in half precision: for wide layers on a GPU, or for an LSTM or
+        GRU on a CPU that has instructions for bfloat16. Prediction on a CPU needs compiled kernels
+        for it, and is in single precision without: what torch's kernels make of a Doc depends on
+        its batch, by its rounding.
     max_tokens_in_memory (int): In prediction, longer Docs are computed layer by layer in pieces of
         this many tokens, with the same result: what a layer takes besides input and output is
         for no more tokens than that. The compiled kernels take little in any case.

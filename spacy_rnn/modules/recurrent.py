@@ -11,7 +11,7 @@ from .batching import Bucket, StepMajor, make_buckets, permute
 from .cells import make_layer
 from .compiled import can_run
 from .dropout import locked_dropout
-from .kernels import get_kernel_dtype, run_direction
+from .kernels import run_direction
 from .long_sequences import Limits, run_pieces, run_truncated
 from .recurrence import get_product_dtype, run_layer
 from .workers import run_tasks
@@ -145,10 +145,11 @@ class RecurrentStack(nn.Module):
         return torch.cat([part.view(len(part), self.nO) for part in parts])
 
     def _run_bucketed(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-        X = X.to(get_kernel_dtype(self.layers, X))
+        # In half precision, what torch makes of a sequence would depend on the batch.
+        X = X.to(next(self.layers.parameters()).dtype)
         # One row more, for what padding is encoded to.
         Y = X.new_empty(len(X) + 1, self.nO)
-        # Autocast belongs to a thread: the precision was chosen above for all of them.
+        # It belongs to a thread, and is off in others.
         with torch.autocast("cpu", enabled=False):
             run_tasks([partial(self._run_bucket, X, bucket, Y) for bucket in make_buckets(lengths)])
         return Y[:-1]
@@ -185,6 +186,6 @@ def choose_path(layer: nn.RNNBase, X: torch.Tensor, is_train: bool, is_truncated
     """
     if X.device.type != "cpu":
         return "packed"
-    if not is_truncated and can_run(layer, X, get_product_dtype(X)):
+    if not is_truncated and can_run(layer, X, get_product_dtype(X), steady=not is_train):
         return "compiled"
     return "stepwise" if is_train else "bucketed"

@@ -355,6 +355,7 @@ def test_what_is_theirs():
     for layer in (lstm, gru):
         assert can_run(layer, X, single)
         assert can_run(layer, X, half) == PREFERS_BFLOAT16
+        assert can_run(layer, X, half, steady=True) == HAS_BFLOAT16
     assert not can_run(lstm, X, torch.float16)
     assert not can_run(make("elman", 5), X, single)
     assert not can_run(lstm, X.double(), single)

@@ -38,15 +38,21 @@ INSTRUCTIONS, HAS_BFLOAT16 = _find_instructions()
 PREFERS_BFLOAT16 = HAS_BFLOAT16 and not getattr(torch.cpu, "_is_amx_tile_supported", lambda: True)()
 
 
-def can_run(layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype) -> bool:
+def can_run(
+    layer: nn.RNNBase, X: torch.Tensor, dtype: torch.dtype, *, steady: bool = False
+) -> bool:
     """Tell whether there are kernels to run a layer, with gradients and without.
 
     layer (nn.RNNBase): Torch's module with the parameters.
     X (Tensor): Its input.
     dtype (torch.dtype): The precision of matrix products.
-    RETURNS (bool): Whether there are, and those for bfloat16 are faster than torch's.
+    steady (bool): Whether the result must not depend on the batch, as that of torch's for bfloat16
+        does.
+    RETURNS (bool): Whether there are, and those for bfloat16 are faster than torch's or have to be
+        steady.
     """
-    is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and PREFERS_BFLOAT16)
+    has_half = HAS_BFLOAT16 if steady else PREFERS_BFLOAT16
+    is_known = dtype is torch.float32 or (dtype is torch.bfloat16 and has_half)
     tensors = (X, layer.weight_hh_l0)
     return (
         INSTRUCTIONS is not None
