@@ -41,6 +41,7 @@ RECOGNISERS = (
     "ours-ner-bilm-adapted",
     "spacy-ner-torch-bilstm",
     "spacy-ner-cnn",
+    "spacy-ner-cnn-lower",
 )
 CLASSIFIERS = (
     "ours-textcat",

@@ -41,6 +41,7 @@ class System:
         `bilm` pretrained: the arguments of `add_bilm`. None if it does not.
     adapted (bool): Whether that is the one which was pretrained further for the corpus.
     training (dict[str, Any]): What is changed in the config's [training].
+    reader (dict[str, Any]): What is changed in its [corpora.train].
     """
 
     title: str
@@ -52,6 +53,7 @@ class System:
     bilm: dict[str, Any] | None = None
     adapted: bool = False
     training: dict[str, Any] = field(default_factory=dict)
+    reader: dict[str, Any] = field(default_factory=dict)
 
     @property
     def has_bilm(self) -> bool:
@@ -183,6 +185,13 @@ SYSTEMS = {
         "TorchBiLSTMEncoder 2x128", "ner", False, _bilstm(256), seeds=3
     ),
     "spacy-ner-cnn": System("HashEmbedCNN", "ner", False, seeds=3),
+    "spacy-ner-cnn-lower": System(
+        "HashEmbedCNN, texts in lower case too",
+        "ner",
+        False,
+        timed=False,
+        reader={"augmenter": {"@augmenters": "spacy.lower_case.v1", "level": 0.15}},
+    ),
     "ours-textcat": System("spacy-rnn GRU 1x128", "textcat", True, seeds=3),
     "ours-textcat-torch-bilstm": System(
         "the same with TorchBiLSTMEncoder 1x128",
@@ -273,6 +282,7 @@ def get_config(name: str, corpus: str = "") -> Config:
     component = config["components"][get_component(config)]
     component["model"] = _change(component["model"], system.model)
     config["training"] = _change(config["training"], system.training)
+    config["corpora"]["train"] = _change(config["corpora"]["train"], system.reader)
     if system.bilm is not None:
         bilm = get_bilm(name, corpus or next(iter(system.task.corpora)))
         config = _add_bilm(config, bilm, system.bilm)
