@@ -8,6 +8,7 @@ GROUPS = {
     "spacy_factories": registry._entry_point_factories,
     "spacy_architectures": registry.architectures,
     "spacy_cli": registry.cli,
+    "thinc_optimizers": registry.optimizers,
 }
 POINTS = [
     point
@@ -27,6 +28,7 @@ def test_every_entry_point_resolves(point):
 
 def test_every_public_name_has_an_entry_point():
     names = {point.name for point in POINTS}
-    ours = {name for name in registry.architectures.get_all() if name.startswith("spacy-rnn.")}
+    known = {**registry.architectures.get_all(), **registry.optimizers.get_all()}
+    ours = {name for name in known if name.startswith("spacy-rnn.")}
     assert ours <= names
     assert {"rnn_tagger", "spacy-rnn.RNNEncoder.v1", "spacy-rnn.LexemeEmbed.v1", "rnn"} <= names

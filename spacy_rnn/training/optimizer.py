@@ -1,0 +1,78 @@
+"""Thinc's Adam with another average of the weights."""
+
+from typing import Any
+
+from thinc.api import Optimizer, registry
+from thinc.backends import get_array_ops
+from thinc.types import FloatsXd
+
+from ..layers.settings import check_limit
+
+
+@registry.optimizers("spacy-rnn.Adam.v1")
+def make_adam(
+    learn_rate: Any = 0.001,
+    *,
+    L2: Any = 0.0,
+    beta1: Any = 0.9,
+    beta2: Any = 0.999,
+    eps: Any = 1e-8,
+    L2_is_weight_decay: bool = True,
+    grad_clip: Any = 0.0,
+    average_decay: float = 1.0,
+) -> "AveragingOptimizer":
+    """Make Thinc's Adam, that keeps an average of the weights of a larger part of all steps.
+
+    learn_rate, L2, beta1, beta2, eps, L2_is_weight_decay, grad_clip: As for `Adam.v1`: numbers, or
+        schedules.
+    average_decay (float): How little old weights count in the average: 0 for the plain mean of
+        all steps, 1 for about the last half of them. Of Thinc's own it is 8, a ninth, which is less
+        than a pass over a small corpus.
+    RETURNS (AveragingOptimizer): The optimizer.
+    """
+    return AveragingOptimizer(
+        learn_rate,
+        average_decay=average_decay,
+        L2=L2,
+        beta1=beta1,
+        beta2=beta2,
+        eps=eps,
+        L2_is_weight_decay=L2_is_weight_decay,
+        grad_clip=grad_clip,
+    )
+
+
+class AveragingOptimizer(Optimizer):
+    """Thinc's optimizer with polynomial-decay averaging (Shamir & Zhang 2013, "Stochastic Gradient
+    Descent for Non-smooth Optimization"). With decay d, the weights of step t count for (d + 1) /
+    (t + d) of the average.
+
+    learn_rate: As for Thinc's optimizer.
+    average_decay (float): As in `make_adam`.
+    settings: As for Thinc's optimizer.
+    """
+
+    def __init__(self, learn_rate: Any, *, average_decay: float = 1.0, **settings: Any):
+        check_limit("average_decay", average_decay)
+        super().__init__(learn_rate, use_averages=True, **settings)
+        self.average_decay = average_decay
+
+    def __call__(
+        self, key: Any, weights: FloatsXd, gradient: FloatsXd, *, lr_scale: float = 1.0
+    ) -> tuple[FloatsXd, FloatsXd]:
+        """Make a step. The arguments are those of Thinc's optimizer, and so is what is returned."""
+        averages = self.averages
+        assert averages is not None
+        # Thinc would keep its own average.
+        self.averages = None
+        try:
+            weights, gradient = super().__call__(key, weights, gradient, lr_scale=lr_scale)
+        finally:
+            self.averages = averages
+        step = self.nr_update[key]
+        if step:
+            if key not in averages:
+                averages[key] = get_array_ops(weights).alloc(weights.shape, dtype="float32")
+            share = (self.average_decay + 1) / (step + self.average_decay)
+            averages[key] += share * (weights - averages[key])
+        return weights, gradient
