@@ -78,12 +78,13 @@ def test_tags_agree_and_pipelines_move():
     assert numpy.isfinite(losses["rnn_tagger"])
 
 
+@pytest.mark.parametrize("decoding", ["viterbi", "posterior"])
 @pytest.mark.parametrize("output", ["crf", "softmax"])
-def test_entities_and_probabilities_agree_and_learn(output):
+def test_entities_and_probabilities_agree_and_learn(output, decoding):
     model = ner.make_config(output=output)
     model["tok2vec"]["@architectures"] = "spacy-rnn.LMTok2Vec.v1"
     model["tok2vec"]["encode"]["depth"] = 1
-    settings = {"component": {"model": model}}
+    settings = {"component": {"model": model, "decoding": decoding, "threshold": 0.3}}
     nlp = ner.make_nlp(steps=20, **settings)
     texts = [text for text, _ in ner.TEXTS]
     expected = [nlp.get_pipe("rnn_ner").predict([ner.words(nlp, text)])[0] for text in texts]

@@ -140,7 +140,7 @@ class Chain:
         RETURNS (Tensor): The factors: times `backward_sums`, sums are the probabilities of those
             tags in a row. (M,)
         """
-        scales = self._get_inverse_scales()[positions, 0]
+        scales = _invert(self.scales[positions])
         return self.factors[before, tags] * self.weights[positions, tags] * scales
 
     def get_path_log_probs(
@@ -163,7 +163,11 @@ class Chain:
         return factors.new_zeros(n_paths).index_add_(0, paths, factors.log())
 
     def _get_inverse_scales(self) -> torch.Tensor:
-        return self.scales.clamp(min=torch.finfo(self.scales.dtype).tiny).reciprocal().unsqueeze(1)
+        return _invert(self.scales).unsqueeze(1)
+
+
+def _invert(scales: torch.Tensor) -> torch.Tensor:
+    return scales.clamp(min=torch.finfo(scales.dtype).tiny).reciprocal()
 
 
 def _sum_forward(

@@ -149,7 +149,7 @@ class RecurrentStack(nn.Module):
         X = X.to(next(self.layers.parameters()).dtype)
         # One row more, for what padding is encoded to.
         Y = X.new_empty(len(X) + 1, self.nO)
-        # It belongs to a thread, and is off in others.
+        # Autocast belongs to a thread, and is off in others.
         with torch.autocast("cpu", enabled=False):
             run_tasks([partial(self._run_bucket, X, bucket, Y) for bucket in make_buckets(lengths)])
         return Y[:-1]

@@ -126,8 +126,9 @@ class SpanCRF:
         RETURNS (List[List[Tuple[float, List[int]]]]): For each sequence the probability and the
             tags of at most k readings, best first. An empty sequence has one, that is certain.
         """
-        tags, totals = find_k_best(self._restrict(allowed), self._transitions, self.layout, k)
-        log_sums = self._make_chain(allowed, temperature).log_sums
+        scores = self._restrict(allowed)
+        tags, totals = find_k_best(scores, self._transitions, self.layout, k)
+        log_sums = self._make_chain(scores, temperature).log_sums
         probs = (totals / temperature - log_sums).exp().clamp(max=1.0).T.tolist()
         by_reading = [self._split(reading) for reading in tags]
         result: list[list[tuple[float, list[int]]]] = [[(1.0, [])] for _ in self.lengths]
@@ -153,7 +154,7 @@ class SpanCRF:
         # Most sequences have none.
         numbers = sorted({span[0] for span in spans})
         some, index = self._select(numbers)
-        chain = some._make_chain(allowed.index_select(0, index), temperature)
+        chain = some._make_chain(some._restrict(allowed.index_select(0, index)), temperature)
         starts = dict(zip(numbers, some._starts, strict=True))
         positions: list[int] = []
         tags: list[int] = []
@@ -182,15 +183,16 @@ class SpanCRF:
             probability of each sequence's spans, in order.
         """
         spans: list[list[ProbableSpan]] = [[] for _ in self.lengths]
-        chain = self._make_chain(allowed, temperature)
+        scores = self._restrict(allowed)
+        chain = self._make_chain(scores, temperature)
         # No span is more probable than that there is one, and in most sequences that is not.
-        log_empty = self._score_empty(allowed, temperature) - chain.log_sums
+        log_empty = self._score_empty(scores, temperature) - chain.log_sums
         is_probable = -log_empty.expm1() >= threshold
         numbers = sorted(self.layout.ranking[is_probable].tolist())
         if not numbers:
             return spans
         some, index = self._select(numbers)
-        chain = some._make_chain(allowed.index_select(0, index), temperature)
+        chain = some._make_chain(some._restrict(allowed.index_select(0, index)), temperature)
         positions, *found = find_probable(chain, self.scheme, threshold)
         ranks = some.layout.rows[positions]
         sequences = some.layout.ranking[ranks].tolist()
@@ -202,16 +204,16 @@ class SpanCRF:
             spans[numbers[sequence]].append((start, start + length, label, prob))
         return [choose_disjoint(of_sequence, threshold) for of_sequence in spans]
 
-    def _make_chain(self, allowed: torch.Tensor, temperature: float) -> Chain:
-        scores, transitions = self._restrict(allowed), self._transitions
+    def _make_chain(self, scores: torch.Tensor, temperature: float) -> Chain:
+        scores, transitions = scores.double(), self._transitions.double()
         return Chain.from_scores(scores / temperature, transitions / temperature, self.layout)
 
-    def _score_empty(self, allowed: torch.Tensor, temperature: float) -> torch.Tensor:
+    def _score_empty(self, scores: torch.Tensor, temperature: float) -> torch.Tensor:
         """Score the sequences of tags without spans, longest sequence first."""
-        scores = self._restrict(allowed)[:, OUTSIDE].double()
-        scores[len(self.layout.ranking) :] += self._transitions[OUTSIDE, OUTSIDE]
-        sums = scores.new_zeros(len(self.layout.ranking))
-        return sums.index_add_(0, self.layout.rows, scores) / temperature
+        outside = scores[:, OUTSIDE].double()
+        outside[len(self.layout.ranking) :] += self._transitions[OUTSIDE, OUTSIDE]
+        sums = outside.new_zeros(len(self.layout.ranking))
+        return sums.index_add_(0, self.layout.rows, outside) / temperature
 
     def _select(self, numbers: Sequence[int]) -> tuple["SpanCRF", torch.Tensor]:
         """Make a batch of some of the sequences, not empty, which may repeat. Returned with it are

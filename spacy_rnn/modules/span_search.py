@@ -68,7 +68,7 @@ def choose_disjoint(spans: Sequence[ProbableSpan], threshold: float) -> list[Pro
     choices: list[int | None] = [None]
     for start, end, _, prob in ordered:
         before = bisect_right(ends, start) - 1
-        gain = gains[before] + prob - threshold
+        gain = gains[before] + (prob - threshold)
         is_chosen = gain >= gains[-1]
         choices.append(before if is_chosen else None)
         gains.append(gain if is_chosen else gains[-1])

@@ -80,9 +80,9 @@ def make_rnn_ner(
     spans_key (str): Where in `doc.spans` the entities are stored with their probabilities.
     threshold (float): Entities that are less probable are dropped.
     decoding (str): "viterbi" finds the entities of the most probable reading of a Doc;
-        "posterior" all that are at least as probable as the threshold, whatever else the Doc holds
-        (none below MIN_PROBABILITY), and of those that overlap the ones that exceed it by most.
-        With the threshold that is best on dev, that finds more.
+        "posterior" all that are at least as probable as the threshold, and no less than 0.01,
+        whatever else the Doc holds, and of those that overlap the ones that exceed it by most. It
+        needs a threshold, such as 0.3, and is the better one with that which is best on dev.
     temperature (float): What all scores are divided by for probabilities (Guo et al. 2017, "On
         Calibration of Modern Neural Networks"): above 1 they are more moderate.
     incorrect_spans_key (Optional[str]): Where in the `spans` of training data there are spans that

@@ -6,8 +6,6 @@ from thinc.api import Optimizer, registry
 from thinc.backends import get_array_ops
 from thinc.types import FloatsXd
 
-from ..layers.settings import check_limit
-
 
 @registry.optimizers("spacy-rnn.Adam.v1")
 def make_adam(
@@ -26,8 +24,7 @@ def make_adam(
     learn_rate, L2, beta1, beta2, eps, L2_is_weight_decay, grad_clip: As for `Adam.v1`: numbers, or
         schedules.
     average_decay (float): How little old weights count in the average: 0 for the plain mean of
-        all steps, 1 for about the last half of them. Of Thinc's own it is 8, a ninth, which is less
-        than a pass over a small corpus.
+        all steps, 1 for about the last half of them. Of Thinc's own it is 8, for a ninth.
     RETURNS (AveragingOptimizer): The optimizer.
     """
     return AveragingOptimizer(
@@ -53,7 +50,8 @@ class AveragingOptimizer(Optimizer):
     """
 
     def __init__(self, learn_rate: Any, *, average_decay: float = 1.0, **settings: Any):
-        check_limit("average_decay", average_decay)
+        if not average_decay >= 0:
+            raise ValueError(f"Setting average_decay = {average_decay!r} must be 0 or above.")
         super().__init__(learn_rate, use_averages=True, **settings)
         self.average_decay = average_decay
 

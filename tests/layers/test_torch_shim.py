@@ -328,14 +328,13 @@ def test_averages_of_another_shape_change_nothing():
     assert same(get_weights(model), before)
 
 
-def test_half_precision_depends_on_the_batch_by_no_more_than_its_rounding():
+def test_half_precision_does_not_depend_on_the_batch():
     for cell in sorted(CELLS):
         model = make_encoder(nI=8, width=16, cell=cell, mixed_precision=True)
         Xs = make_batch(nI=8)
         for X, together in zip(Xs, model.predict(Xs), strict=True):
             if len(X):
-                difference = numpy.abs(model.predict([X])[0] - together).max()
-                assert difference <= 4 * torch.finfo(torch.bfloat16).eps, cell
+                assert numpy.abs(model.predict([X])[0] - together).max() <= 1e-5, cell
 
 
 def test_unknown_devices_are_refused():

@@ -204,16 +204,16 @@ def test_benchmark_times_encoders_without_a_language_model(
 def test_benchmark_chooses_a_setting_on_dev(
     scripts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(scripts.accuracy, "find_threshold", lambda *args: (0.3, 0.5, {}))
+    monkeypatch.setattr(scripts.accuracy, "find_threshold", lambda *args: (0.7, 0.5, {}))
     for name, is_chosen in (("ours-ner", True), ("spacy-ner-cnn", False)):
         nlp = scripts.systems.build_pipeline(name, ["PER"], get_ner_examples)
         nlp.to_disk(tmp_path / name)
         task = scripts.tasks.TASKS["ner"]
         value = scripts.accuracy.choose_on_dev(task, tmp_path / name, tmp_path / "dev.spacy")
-        assert value == (0.3 if is_chosen else None)
+        assert value == (0.7 if is_chosen else None)
         if is_chosen:
             component = spacy.load(tmp_path / name).get_pipe("rnn_ner")
-            assert component.cfg["threshold"] == pytest.approx(0.3)
+            assert component.cfg["threshold"] == pytest.approx(0.7)
 
 
 def get_ner_examples(nlp: Any) -> list[Example]:

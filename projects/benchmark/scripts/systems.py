@@ -135,7 +135,7 @@ def _bow(*, exclusive: bool) -> dict[str, Any]:
     }
 
 
-# One recogniser in place of several
+# One network of 128 units, in single precision
 SINGLE = {"members": 1, **_ours("lstm", 1, width=256, mixed_precision=False)}
 
 SYSTEMS = {

@@ -122,7 +122,9 @@ TASKS = {
         get_labels=get_entity_labels,
         calibration=NER / "scripts" / "calibration.py",
         chosen_on_dev="threshold",
-        note="The threshold of each of our trainings is what `spacy find-threshold` picks on dev.",
+        note="The threshold of each of our trainings is what `spacy find-threshold` picks on dev. "
+        "Those with a language model are older: texts as they are, Thinc's average of the weights, "
+        "and the most probable reading with a bias to entities, which was chosen on dev too.",
     ),
     "textcat": Task(
         title="Texts with one label each",
