@@ -153,8 +153,7 @@ class SpanCRF:
             return []
         # Most sequences have none.
         numbers = sorted({span[0] for span in spans})
-        some, index = self._select(numbers)
-        chain = some._make_chain(some._restrict(allowed.index_select(0, index)), temperature)
+        some, chain = self._chain_some(numbers, allowed, temperature)
         starts = dict(zip(numbers, some._starts, strict=True))
         positions: list[int] = []
         tags: list[int] = []
@@ -163,7 +162,8 @@ class SpanCRF:
             positions.extend(range(starts[number] + start, starts[number] + end))
             tags.extend(self.scheme.get_span_tags(label, end - start))
             paths.extend([i] * (end - start))
-        arrays = [torch.tensor(values, device=index.device) for values in (positions, tags, paths)]
+        device = allowed.device
+        arrays = [torch.tensor(values, device=device) for values in (positions, tags, paths)]
         arrays[0] = some.layout.inverse[arrays[0]]
         log_probs = chain.get_path_log_probs(arrays[0], arrays[1], arrays[2], len(spans))
         return log_probs.exp().clamp(max=1.0).tolist()
@@ -191,8 +191,7 @@ class SpanCRF:
         numbers = sorted(self.layout.ranking[is_probable].tolist())
         if not numbers:
             return spans
-        some, index = self._select(numbers)
-        chain = some._make_chain(some._restrict(allowed.index_select(0, index)), temperature)
+        some, chain = self._chain_some(numbers, allowed, temperature)
         positions, *found = find_probable(chain, self.scheme, threshold)
         ranks = some.layout.rows[positions]
         sequences = some.layout.ranking[ranks].tolist()
@@ -207,6 +206,13 @@ class SpanCRF:
     def _make_chain(self, scores: torch.Tensor, temperature: float) -> Chain:
         scores, transitions = scores.double(), self._transitions.double()
         return Chain.from_scores(scores / temperature, transitions / temperature, self.layout)
+
+    def _chain_some(
+        self, numbers: Sequence[int], allowed: torch.Tensor, temperature: float
+    ) -> tuple["SpanCRF", Chain]:
+        some, index = self._select(numbers)
+        scores = some._restrict(allowed.index_select(0, index))
+        return some, some._make_chain(scores, temperature)
 
     def _score_empty(self, scores: torch.Tensor, temperature: float) -> torch.Tensor:
         """Score the sequences of tags without spans, longest sequence first."""
