@@ -21,8 +21,8 @@ from weasel.util import load_project_config
 from ..conftest import SMALL_BILM
 
 PROJECT = Path(__file__).parents[2] / "projects" / "benchmark"
-MODULES = ("tasks", "systems", "results", "data", "timing", "encoder", "memory", "report")
-MODULES += ("accuracy", "speed")
+MODULES = ("tasks", "models", "systems", "pipelines", "results", "data", "timing", "encoder")
+MODULES += ("memory", "report", "accuracy", "speed")
 TAGGERS = (
     "ours-lstm-2x128",
     "ours-lstm-2x128-bfloat16",
@@ -151,19 +151,25 @@ def test_benchmark_has_the_systems(scripts: SimpleNamespace) -> None:
     assert tuple(scripts.systems.SYSTEMS) == SYSTEMS
     assert tuple(scripts.systems.get_systems("ner")) == RECOGNISERS
     assert "spacy-torch-bilstm-64" not in scripts.systems.get_systems("tagger", timed=True)
-    encode = scripts.systems.get_config("ours-gru-1x128").interpolate()["components"]
+    encode = scripts.pipelines.get_config("ours-gru-1x128").interpolate()["components"]
     settings = encode["rnn_tagger"]["model"]["tok2vec"]["encode"]
     assert (settings["cell"], settings["depth"], settings["width"]) == ("gru", 1, 256)
-    ours = scripts.systems.get_config("ours-lstm-2x128")
-    theirs = scripts.systems.get_config("spacy-cnn")
+    ours = scripts.pipelines.get_config("ours-lstm-2x128")
+    theirs = scripts.pipelines.get_config("spacy-cnn")
     assert ours["corpora"] == theirs["corpora"]
     assert theirs["training"]["dropout"] == 0.1
     assert list(theirs["components"]) == theirs["nlp"]["pipeline"] == ["tagger"]
-    assert scripts.systems.get_config("spacy-ner-cnn")["nlp"]["pipeline"] == ["ner"]
-    bow = scripts.systems.get_config("spacy-textcat-bow").interpolate()["components"]["textcat"]
+    assert scripts.pipelines.get_config("spacy-ner-cnn")["nlp"]["pipeline"] == ["ner"]
+    plain, lower, ours = (
+        scripts.pipelines.get_config(name)["corpora"]["train"]["augmenter"]
+        for name in ("spacy-ner-cnn", "spacy-ner-cnn-lower", "ours-ner")
+    )
+    assert plain is None
+    assert lower == ours == {"@augmenters": "spacy.lower_case.v1", "level": 0.15}
+    bow = scripts.pipelines.get_config("spacy-textcat-bow").interpolate()["components"]["textcat"]
     assert bow["model"]["@architectures"] == "spacy.TextCatBOW.v3"
     assert "tok2vec" not in bow["model"]
-    bilstm = scripts.systems.get_config("ours-textcat-torch-bilstm")["components"]["rnn_textcat"]
+    bilstm = scripts.pipelines.get_config("ours-textcat-torch-bilstm")["components"]["rnn_textcat"]
     tok2vec = bilstm["model"]["tok2vec"]
     assert tok2vec["embed"]["@architectures"] == "spacy-rnn.LexemeEmbed.v1"
     assert tok2vec["encode"]["@architectures"] == "spacy.TorchBiLSTMEncoder.v1"
@@ -185,9 +191,9 @@ def test_benchmark_leaves_out_what_was_not_pretrained(
 def test_benchmark_takes_the_language_model_adapted_to_the_corpus(scripts: SimpleNamespace) -> None:
     for corpus in ("uner_en_ewt", "wnut17"):
         adapted = str(scripts.systems.ADAPTED / corpus / "model-best")
-        config = scripts.systems.get_config("ours-ner-bilm-adapted", corpus)
+        config = scripts.pipelines.get_config("ours-ner-bilm-adapted", corpus)
         assert config["paths"]["bilm"] == adapted
-        config = scripts.systems.get_config("ours-ner-bilm", corpus)
+        config = scripts.pipelines.get_config("ours-ner-bilm", corpus)
         assert config["paths"]["bilm"] == str(scripts.systems.BILM)
 
 
@@ -206,7 +212,7 @@ def test_benchmark_chooses_a_setting_on_dev(
 ) -> None:
     monkeypatch.setattr(scripts.accuracy, "find_threshold", lambda *args: (0.7, 0.5, {}))
     for name, is_chosen in (("ours-ner", True), ("spacy-ner-cnn", False)):
-        nlp = scripts.systems.build_pipeline(name, ["PER"], get_ner_examples)
+        nlp = scripts.pipelines.build_pipeline(name, ["PER"], get_ner_examples)
         nlp.to_disk(tmp_path / name)
         task = scripts.tasks.TASKS["ner"]
         value = scripts.accuracy.choose_on_dev(task, tmp_path / name, tmp_path / "dev.spacy")
@@ -234,7 +240,7 @@ def test_benchmark_changes_our_config_for_a_corpus(scripts: SimpleNamespace) -> 
     for name, system in scripts.systems.SYSTEMS.items():
         if system.has_bilm:
             continue
-        before = dict_to_dot(scripts.systems.get_config(name))
+        before = dict_to_dot(scripts.pipelines.get_config(name))
         for corpus in system.task.corpora:
             changes = system.task.changes.get(corpus, {}) if system.is_ours else {}
             after = dict_to_dot(scripts.accuracy.get_training_config(name, corpus))
@@ -265,7 +271,7 @@ def test_benchmark_system_runs(scripts: SimpleNamespace, name: str) -> None:
         reference.cats = {"LOC": 1.0, "PER": 0.0}
         return [Example(Doc(nlp.vocab, words=words), reference) for _ in range(2)]
 
-    nlp = scripts.systems.build_pipeline(name, labels, get_examples)
+    nlp = scripts.pipelines.build_pipeline(name, labels, get_examples)
     assert sorted(nlp.get_pipe(nlp.pipe_names[-1]).labels) == labels
     scripts.timing.update(nlp, get_examples(nlp), scripts.timing.Adam(0.001))
     doc = nlp("We saw Rome.")

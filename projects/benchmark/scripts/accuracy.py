@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import spacy
 import srsly
 import typer
+from pipelines import get_config, hash_bilm
 from results import (
     RESULTS,
     Accuracy,
@@ -25,7 +26,7 @@ from results import (
 )
 from spacy.cli.find_threshold import find_threshold
 from spacy.training import Corpus
-from systems import SYSTEMS, get_config, hash_bilm, select_available
+from systems import SYSTEMS, select_available
 from tasks import PROJECT, Task
 from thinc.api import Config
 from wasabi import msg

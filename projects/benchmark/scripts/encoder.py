@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy
 import torch
+from pipelines import get_component, get_config
 from spacy.util import registry
-from systems import SYSTEMS, get_component, get_config, get_systems
+from systems import SYSTEMS, get_systems
 from timing import summarize
 from torch import nn
 from torch.nn.utils import rnn

@@ -8,9 +8,10 @@ import spacy
 import typer
 from data import read_lengths, read_texts, read_training_data
 from encoder import time_encoders
+from pipelines import build_pipeline
 from results import RESULTS, get_commit, get_machine, get_versions, now, save_speed
 from spacy.language import Language
-from systems import build_pipeline, get_systems, select_available
+from systems import get_systems, select_available
 from tasks import TASKS
 from timing import (
     BLOCK,
