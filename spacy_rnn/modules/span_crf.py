@@ -191,7 +191,9 @@ class SpanCRF:
         numbers = sorted(self.layout.ranking[is_probable].tolist())
         if not numbers:
             return spans
-        some, chain = self._chain_some(numbers, allowed, temperature)
+        some = self
+        if len(numbers) < len(self.lengths):
+            some, chain = self._chain_some(numbers, allowed, temperature)
         positions, *found = find_probable(chain, self.scheme, threshold)
         ranks = some.layout.rows[positions]
         sequences = some.layout.ranking[ranks].tolist()

@@ -6,15 +6,35 @@ in fewer words: its B stands for B and U, its I for I and L, and what is learned
 tags or of two that follow each other is used for all that it stands for.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, wraps
+from typing import Any, TypeVar, cast
 
 import torch
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 OUTSIDE = 0
 BEGIN, INSIDE, LAST, UNIT = range(4)
 # Which of a label's learned tags each of B, I, L and U is.
 _LEARNED = {"biluo": (0, 1, 2, 3), "iob2": (0, 1, 1, 0)}
 SCHEMES = sorted(_LEARNED)
+
+
+def _kept(compute: Method) -> Method:
+    """Keep what a method returned for a scheme, which nobody may write to: for a single text, it
+    takes longer to compute than the best tags.
+    """
+
+    @lru_cache(maxsize=64)
+    @wraps(compute)
+    def compute_once(scheme: "TaggingScheme", *args: int) -> Any:
+        # What is made in inference mode is of no use for training.
+        with torch.inference_mode(False):
+            return compute(scheme, *args)
+
+    return cast(Method, compute_once)
 
 
 @dataclass(frozen=True)
@@ -79,6 +99,7 @@ class TaggingScheme:
                 spans.append((start, i + 1, label))
         return spans
 
+    @_kept
     def get_learned(self) -> torch.Tensor:
         """RETURNS (Tensor): The learned tag whose scores each tag uses. (n_tags,)"""
         parts = torch.tensor(_LEARNED[self.name])
@@ -86,6 +107,7 @@ class TaggingScheme:
         learned = 1 + size * torch.arange(self.n_labels)[:, None] + parts
         return torch.cat([torch.zeros(1, dtype=torch.long), learned.flatten()])
 
+    @_kept
     def get_parts(self, *parts: int) -> torch.Tensor:
         """Find the tags that are one of the given parts of a span.
 
@@ -96,6 +118,7 @@ class TaggingScheme:
         of_label[list(parts)] = True
         return torch.cat([torch.zeros(1, dtype=torch.bool), of_label.repeat(self.n_labels)])
 
+    @_kept
     def get_legal(self) -> torch.Tensor:
         """RETURNS (Tensor): Whether a tag may follow another one. (n_tags from, n_tags to)"""
         open_before, goes_on = self.get_parts(BEGIN, INSIDE), self.get_parts(INSIDE, LAST)
@@ -104,6 +127,7 @@ class TaggingScheme:
         inside = open_before[:, None] & goes_on & same_label
         return inside | (~open_before[:, None] & ~goes_on)
 
+    @_kept
     def get_groups(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Get the legal transitions in groups, as `find_best` takes them: from what is outside or
         ends a span to what is outside or begins one, and within the spans of each label.

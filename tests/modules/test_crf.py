@@ -140,6 +140,16 @@ def test_a_batch_of_nothing():
     assert find_k_best(scores, transitions, layout, 2)[0].shape == (2, 0)
 
 
+def test_what_is_kept_of_a_scheme_is_made_once_and_of_use_for_training():
+    with torch.inference_mode():
+        legal = TaggingScheme("biluo", 61).get_legal()
+    again = TaggingScheme("biluo", 61).get_legal()
+    assert again is legal
+    scores = torch.zeros(legal.shape, requires_grad=True)
+    scores.masked_fill(~legal, -torch.inf)[again].sum().backward()
+    assert torch.equal(scores.grad, legal.float())
+
+
 @pytest.mark.parametrize("name", SCHEMES)
 def test_schemes_write_and_read_the_same_spans(name):
     scheme = TaggingScheme(name, 2)

@@ -105,8 +105,7 @@ def predict_linear(weight: np.ndarray, bias: np.ndarray, X: np.ndarray) -> np.nd
     X (ndarray): The input. float32, (N, nI)
     RETURNS (ndarray): The output. (N, nO)
     """
-    projection = make_projection(torch.from_numpy(weight), torch.from_numpy(bias))
-    (out,) = _project([projection], np.ascontiguousarray(X))
+    (out,) = _project([make_projection(weight, bias)], np.ascontiguousarray(X))
     return np.ascontiguousarray(out[:, : len(weight)])
 
 
@@ -158,7 +157,7 @@ def _project(directions: Sequence[Projection], X: np.ndarray) -> list[np.ndarray
     n_weights = X.shape[1] * sum(direction.width for direction in directions)
     n_parts = count_parts(len(X), n_weights)
     tables = [np.empty((len(X), direction.width), dtype=np.float32) for direction in directions]
-    bounds = np.linspace(0, len(X), n_parts + 1).astype(int).tolist()
+    bounds = [i * len(X) // n_parts for i in range(n_parts + 1)]
     run_tasks(
         [
             partial(direction.project, X[begin:end], table[begin:end])

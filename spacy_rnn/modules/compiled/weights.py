@@ -63,44 +63,50 @@ def make_direction(
         # The reset gate acts on the candidate's recurrent part together with its bias.
         inner_bias = bias_hh[2 * hidden :]
         bias[2] -= inner_bias
-    to_factors = _to_halves if half else torch.Tensor.numpy
+    blocks = [
+        _to_blocks(part.detach().numpy().reshape(-1, hidden, size))
+        for part, size in ((weight_ih, weight_ih.shape[1]), (weight_hh, hidden))
+    ]
+    input_weights, recurrent_weights = map(_to_halves, blocks) if half else blocks
     return Direction(
         n_gates,
         weight_ih.shape[1],
         hidden,
-        to_factors(_to_blocks(weight_ih.view(n_gates, hidden, -1))),
-        _to_blocks(bias.unsqueeze(2))[:, 0].numpy(),
-        to_factors(_to_blocks(weight_hh.view(n_gates, hidden, hidden))),
-        _to_blocks(inner_bias.view(1, hidden, 1))[:, 0, 0].numpy(),
+        input_weights,
+        _to_blocks(bias.unsqueeze(2).numpy())[:, 0],
+        recurrent_weights,
+        _to_blocks(inner_bias.view(1, hidden, 1).numpy())[:, 0, 0],
         half,
     )
 
 
-def make_projection(weight: torch.Tensor, bias: torch.Tensor) -> Projection:
+def make_projection(weight: np.ndarray, bias: np.ndarray) -> Projection:
     """Lay out the weights of a linear layer.
 
-    weight (Tensor): The weights. float32, (nO, nI)
-    bias (Tensor): The bias. float32, (nO,)
+    weight (ndarray): The weights. float32, (nO, nI)
+    bias (ndarray): The bias. float32, (nO,)
     RETURNS (Projection): The compiled layer.
     """
     nO, nI = weight.shape
-    blocks = _to_blocks(weight.unsqueeze(0)).numpy()
-    return Projection(1, nI, nO, blocks, _to_blocks(bias.view(1, nO, 1))[:, 0].numpy())
+    return Projection(1, nI, nO, _to_blocks(weight[None]), _to_blocks(bias[None, :, None])[:, 0])
 
 
-def _to_blocks(weights: torch.Tensor) -> torch.Tensor:
+def _to_blocks(weights: np.ndarray) -> np.ndarray:
     """(gates, hidden, size) to (blocks, size, gates, LANES)"""
     gates, hidden, size = weights.shape
-    padded = F.pad(weights, (0, 0, 0, -hidden % LANES))
-    return padded.view(gates, -1, LANES, size).permute(1, 3, 0, 2).contiguous()
+    if hidden % LANES:
+        padded = np.zeros((gates, hidden + -hidden % LANES, size), dtype=np.float32)
+        padded[:, :hidden] = weights
+        weights = padded
+    return np.ascontiguousarray(weights.reshape(gates, -1, LANES, size).transpose(1, 3, 0, 2))
 
 
-def _to_halves(blocks: torch.Tensor) -> np.ndarray:
+def _to_halves(blocks: np.ndarray | torch.Tensor) -> np.ndarray:
     """Put two weights, rounded to bfloat16, in the place of one. (blocks, size, gates, LANES) to
     (blocks, size / 2, gates, LANES)
     """
     n_blocks, size, gates, lanes = blocks.shape
-    padded = F.pad(blocks, (0, 0, 0, 0, 0, size % 2)).to(torch.bfloat16)
+    padded = F.pad(torch.as_tensor(blocks), (0, 0, 0, 0, 0, size % 2)).to(torch.bfloat16)
     pairs = padded.view(n_blocks, -1, 2, gates, lanes).permute(0, 1, 3, 4, 2).contiguous()
     return pairs.view(torch.float32)[..., 0].numpy()
 
