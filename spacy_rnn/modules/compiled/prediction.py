@@ -50,7 +50,7 @@ def predict_layer(
         if tables is not None:
             source = {"gates": tables[i], "index": index}
         runs.append(partial(direction.forward, Y=Y, column=i * hidden, **source))
-    run_directions(runs, parts)
+    run_directions(runs, *parts)
     return torch.from_numpy(Y)
 
 
@@ -93,7 +93,7 @@ def predict_directed(
                 source = {"gates": tables[i], "index": index}
             to = before + n_columns
             runs[i].append(partial(direction.forward, Y=Y, column=to, state=state, **source))
-    run_directions([partial(_run_layers, layers_of_one) for layers_of_one in runs], parts)
+    run_directions([partial(_run_layers, layers_of_one) for layers_of_one in runs], *parts)
 
 
 def predict_linear(weight: np.ndarray, bias: np.ndarray, X: np.ndarray) -> np.ndarray:

@@ -18,12 +18,13 @@ MIN_WORK = 30_000_000
 PARTS_PER_THREAD = 2
 
 
-def divide(lengths: Sequence[int], n_weights: int) -> list[Sequences]:
+def divide(lengths: Sequence[int], n_weights: int) -> tuple[list[Sequences], bool]:
     """Divide the sequences of a batch into parts of about as many tokens.
 
     lengths (Sequence[int]): The number of tokens of each sequence; zeros are skipped.
     n_weights (int): How many multiplications each token takes.
-    RETURNS (List[Sequences]): The parts. One where more would not be worth a thread.
+    RETURNS (Tuple[List[Sequences], bool]): The parts, and whether they are worth waking threads
+        for. Of a single sequence there is one part, of which there may still be two directions.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     starts = np.cumsum(sizes) - sizes
@@ -31,11 +32,11 @@ def divide(lengths: Sequence[int], n_weights: int) -> list[Sequences]:
     sizes, starts = sizes[ranking], starts[ranking]
     n_parts = count_parts(int(sizes.sum()), n_weights)
     if n_parts == 1:
-        return [Sequences(starts, sizes)] if len(sizes) else []
+        return [Sequences(starts, sizes)] if len(sizes) else [], False
     ends = np.cumsum(sizes)
     cuts = np.searchsorted(ends, ends[-1] * np.arange(1, n_parts) / n_parts, side="left") + 1
     ranges = zip([0, *cuts.tolist()], [*cuts.tolist(), len(sizes)], strict=True)
-    return [Sequences(starts[i:k], sizes[i:k]) for i, k in ranges if i < k]
+    return [Sequences(starts[i:k], sizes[i:k]) for i, k in ranges if i < k], True
 
 
 def count_parts(n_tokens: int, n_weights: int) -> int:
@@ -48,12 +49,14 @@ def count_parts(n_tokens: int, n_weights: int) -> int:
     return n_threads * PARTS_PER_THREAD
 
 
-def run_directions(runs: Sequence[RunDirection], parts: Sequence[Sequences]) -> None:
-    """Run every direction over every part, side by side if there are several parts.
+def run_directions(
+    runs: Sequence[RunDirection], parts: Sequence[Sequences], in_threads: bool
+) -> None:
+    """Run every direction over every part.
 
     runs (Sequence[Callable[[Sequences, bool], None]]): The forward direction, and the backward one
         if there is one.
-    parts (Sequence[Sequences]): What `divide` returned.
+    parts, in_threads: What `divide` returned.
     """
     tasks = [partial(run, part, i == 1) for part in parts for i, run in enumerate(runs)]
-    run_tasks(tasks, in_threads=len(parts) > 1)
+    run_tasks(tasks, in_threads=in_threads)

@@ -152,7 +152,7 @@ class _Layer(torch.autograd.Function):
         Y = np.empty((N, hidden * n_directions), dtype=np.float32)
         parts = divide(lengths, n_directions * N_GATES[mode] * hidden * (X.shape[1] + hidden))
         runs = [direction.forward(inputs, Y, i * hidden) for i, direction in enumerate(directions)]
-        run_directions(runs, parts)
+        run_directions(runs, *parts)
         Yt = torch.from_numpy(Y)
         # Torch does not see an optimizer of Thinc's write over the weights, which may be before it
         # is time for their gradients.
@@ -177,7 +177,7 @@ class _Layer(torch.autograd.Function):
             direction.backward(weights_hh[i], dY, d_gates[i], i * hidden)
             for i, direction in enumerate(ctx.directions)
         ]
-        run_directions(runs, ctx.parts)
+        run_directions(runs, *ctx.parts)
         dX: torch.Tensor | None = None
         d_weights: list[torch.Tensor] = []
         for i, direction in enumerate(ctx.directions):
