@@ -10,6 +10,7 @@ from ..layers.crop import crop
 from ..layers.ensemble import ensemble
 from ..layers.pool import pool
 from ..layers.settings import check_choice, check_count
+from ..layers.skip_empty import skip_empty
 from ..layers.torch_shim import TorchShim, get_shim
 from ..modules.pooling import POOLINGS, Pooling
 
@@ -80,7 +81,7 @@ def build_rnn_text_classifier(
     classifiers: list[Model[list[Doc], Floats2d]] = [chain(chain(embed, pooled), output)]
     if linear_model is not None:
         check_linear_model(linear_model, exclusive_classes)
-        classifiers.append(linear_model)
+        classifiers.append(skip_empty(linear_model))
     model = ensemble(classifiers, exclusive=exclusive_classes)
     model.set_ref("tok2vec", tok2vec)
     model.set_ref("pooling", pooled)
@@ -104,7 +105,8 @@ def resize_output(
     RETURNS (Model): The whole model.
     """
     resize_model(output, nO).set_dim("nO", nO, force=True)
-    model.layers[0].set_dim("nO", nO, force=True)
+    for classifier in model.layers:
+        classifier.set_dim("nO", nO, force=True)
     if linear_model is not None:
         linear_model.attrs["resize_output"](linear_model, nO)
     model.set_ref("output_layer", output.layers[0])

@@ -10,14 +10,14 @@ from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model
+from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from ..layers.crf import CRFScores, extend_output, to_tensors
 from ..layers.crf_ensemble import get_members
 from ..layers.settings import check_choice, check_share
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
-from .entity_objective import EntityObjective
+from .entity_objective import EntityObjective, compare_scores
 from .entity_tags import get_allowed, get_blocked
 from .mixin import RNNPipeMixin
 
@@ -126,14 +126,12 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         incorrect_spans_key: str | None = None,
         scorer: Callable | None = ner_score,
     ):
-        check_share("threshold", threshold)
-        check_choice("decoding", decoding, DECODINGS)
-        if not temperature > 0:
-            raise ValueError(f"Setting temperature = {temperature!r} must be above 0.")
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
+        # What training began with, set by nlp.resume_training.
+        self._rehearsal_model: Model | None = None
         self.cfg: dict[str, Any] = {
             "labels": [],
             "spans_key": spans_key,
@@ -142,6 +140,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             "temperature": temperature,
             "incorrect_spans_key": incorrect_spans_key,
         }
+        self._check_settings()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -192,6 +191,12 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         validate_get_examples(get_examples, "RNNEntityRecognizer.initialize")
         if labels is None:
             labels = sorted({ent.label_ for eg in get_examples() for ent in eg.reference.ents})
+        elif isinstance(labels, str | dict):
+            raise ValueError(
+                f"The labels of component {self.name!r} must be a list of strings, and not "
+                f"{labels!r:.60}: spaCy's ner has label files of another kind. Make one with "
+                "`spacy init labels`."
+            )
         for label in labels:
             self.add_label(label)
         if not self.labels:
@@ -212,6 +217,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             number of the label and the probability of each entity.
         """
         docs = list(docs)
+        self._check_settings()
         if not any(map(len, docs)):
             return [[] for _ in docs]
         temperature = self.cfg["temperature"]
@@ -230,19 +236,22 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         return entities
 
     def set_annotations(self, docs: Iterable[Doc], entities: list[Entities]) -> None:
-        """Set entities, and their probabilities in `doc.spans`.
+        """Set entities, and in `doc.spans` the same with their probabilities.
 
         docs (Iterable[Doc]): The Docs.
         entities (List[List[Tuple[int, int, int, float]]]): What `predict` returned.
         """
-        labels = self.labels
+        labels, threshold, key = self.labels, self.cfg["threshold"], self.cfg["spans_key"]
         for doc, found in zip(docs, entities, strict=True):
-            found = [entity for entity in found if entity[3] >= self.cfg["threshold"]]
+            found = [entity for entity in found if entity[3] >= threshold]
             spans = [Span(doc, start, end, labels[label]) for start, end, label, _ in found]
-            scores = numpy.asarray([prob for *_, prob in found], dtype="float32")
             _set_entities(doc, spans)
-            key = self.cfg["spans_key"]
-            doc.spans[key] = SpanGroup(doc, name=key, spans=spans, attrs={"scores": scores})
+            # Entities of other labels, which were there already, are certain too.
+            probs = {(start, end): prob for start, end, _, prob in found}
+            ents = doc.ents
+            scores = [probs.get((ent.start, ent.end), 1.0) for ent in ents]
+            attrs = {"scores": numpy.asarray(scores, dtype="float32")}
+            doc.spans[key] = SpanGroup(doc, name=key, spans=ents, attrs=attrs)
 
     def predict_k_best(self, docs: Iterable[Doc], k: int) -> list[list[tuple[float, list[Span]]]]:
         """Find the k most probable readings of each Doc. Nothing is set on the Docs.
@@ -284,6 +293,47 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             incorrect_spans_key=self.cfg["incorrect_spans_key"],
         )
         return objective.compute_loss(self.model.ops, examples, scores)
+
+    def rehearse(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Update the model towards the scores of the one that training began with, so that it
+        does not forget. Without `nlp.resume_training` there is none, and nothing is done.
+
+        examples (Iterable[Example]): The batch, of which only the predicted Docs are read.
+        drop (float): The dropout rate.
+        sgd (Optional[Optimizer]): The optimizer.
+        losses (Optional[Dict[str, float]]): Where to add the loss to.
+        RETURNS (Dict[str, float]): The updated `losses`.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "RNNEntityRecognizer.rehearse")
+        docs = [eg.predicted for eg in examples]
+        if self._rehearsal_model is None or not any(map(len, docs)):
+            return losses
+        targets = [member.predict(docs) for member in get_members(self._rehearsal_model)]
+        set_dropout_rate(self.model, drop)
+        scores, backprop = self.model.begin_update(docs)
+        loss, gradient = compare_scores(scores, targets)
+        backprop(gradient)
+        if sgd is not None:
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def _check_settings(self) -> None:
+        """Raise a ValueError if one of the settings that users may change has no meaning."""
+        check_share("threshold", self.cfg["threshold"])
+        check_choice("decoding", self.cfg["decoding"], DECODINGS)
+        if not self.cfg["temperature"] > 0:
+            raise ValueError(f"Setting temperature = {self.cfg['temperature']!r} must be above 0.")
 
     def _score(self, docs: list[Doc]) -> tuple[SpanCRF, torch.Tensor]:
         scheme = self.scheme

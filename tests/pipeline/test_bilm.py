@@ -251,6 +251,15 @@ def test_without_layers_a_listener_says_what_to_do():
         nlp.get_pipe("rnn_tagger")(doc)
 
 
+def test_without_a_language_model_a_listener_can_not_be_initialised():
+    config = make_nlp(initialize=False).get_pipe_config("rnn_tagger")
+    alone = spacy.blank("en")
+    alone.add_pipe("rnn_tagger", config={"model": config["model"]})
+    examples = get_examples(alone)
+    with pytest.raises(ValueError, match='"bilm" before this one'):
+        alone.initialize(lambda: examples)
+
+
 def test_replaced_listeners_predict_the_same(tmp_path):
     nlp = make_nlp()
     train(nlp)

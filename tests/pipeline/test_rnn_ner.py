@@ -232,6 +232,48 @@ def test_temperature_moderates_probabilities_only():
         spacy.blank("en").add_pipe("rnn_ner", config={"temperature": 0.0})
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("decoding", "beam"), ("threshold", 5), ("threshold", None), ("temperature", 0)],
+)
+def test_settings_are_checked_when_they_were_changed(setting, value):
+    nlp = make_nlp()
+    nlp.get_pipe("rnn_ner").cfg[setting] = value
+    with pytest.raises(ValueError, match=f"{setting} = {value!r}"):
+        nlp("Some text.")
+
+
+class TestRehearsal:
+    @pytest.mark.parametrize("members", [1, 2])
+    def test_the_model_comes_back_to_what_it_was(self, members):
+        nlp = make_nlp(steps=30, members=members)
+        pipe, others = nlp.get_pipe("rnn_ner"), [(text, ["O"] * len(tags)) for text, tags in TEXTS]
+        optimizer = nlp.resume_training()
+        optimizer.learn_rate = 0.01
+        docs = [eg.predicted for eg in make_examples(nlp)]
+        before = pipe.predict(docs)
+        pipe.add_label("LATER")
+        for _ in range(30):
+            nlp.update(make_examples(nlp, others), sgd=optimizer)
+        forgotten = pipe.predict(docs)
+        assert not any(forgotten) and any(before)
+        losses = [nlp.rehearse(make_examples(nlp), sgd=optimizer)["rnn_ner"] for _ in range(100)]
+        assert losses[-1] < losses[0] / 10
+        after = pipe.predict(docs)
+        assert [[ent[:3] for ent in ents] for ents in after] == [
+            [ent[:3] for ent in ents] for ents in before
+        ]
+
+    def test_nothing_is_done_where_there_is_nothing_to_do(self, nlp):
+        pipe, examples = nlp.get_pipe("rnn_ner"), make_examples(nlp)
+        before = pipe.model.to_bytes()
+        assert nlp.rehearse(examples, sgd=Adam(0.01)) == {"rnn_ner": 0.0}
+        optimizer = nlp.resume_training()
+        empty = [Example(nlp.make_doc(""), nlp.make_doc(""))]
+        assert nlp.rehearse(empty, sgd=optimizer) == {"rnn_ner": 0.0}
+        assert pipe.model.to_bytes() == before
+
+
 class TestWhatIsThereAlready:
     def test_preset_entities_stay(self, trained):
         doc = words(trained, "Anna lives in New York .")
@@ -243,10 +285,16 @@ class TestWhatIsThereAlready:
         doc = trained(doc)
         assert read(doc) == [(0, 1, "PER"), (1, 3, "PER"), (3, 5, "LOC"), (5, 6, "UNKNOWN")]
         assert (doc.ents[1].kb_id_, doc.ents[1].id_) == ("Q1", "x")
+        # All of doc.ents, in order, as they are there.
         group = doc.spans["rnn_ner"]
-        scores = zip(((span.start, span.end) for span in group), group.attrs["scores"], strict=True)
-        found = dict(scores)
-        assert found[1, 3] == 1.0 and (5, 6) not in found
+        assert [(span.start, span.kb_id_) for span in group] == [
+            (0, ""),
+            (1, "Q1"),
+            (3, ""),
+            (5, ""),
+        ]
+        scores = group.attrs["scores"].tolist()
+        assert scores[1] == scores[3] == 1.0 and scores[0] < 1.0 and scores[2] < 1.0
 
     def test_blocked_tokens_stay_out(self, trained):
         doc = words(trained, "Anna lives in New York .")
@@ -398,6 +446,14 @@ class TestLabels:
         examples = make_examples(nlp)
         pipe.initialize(lambda: examples, labels=["X", "PER", "LOC"])
         assert pipe.labels == ("X", "PER", "LOC") and pipe.label_data == ["X", "PER", "LOC"]
+
+    @pytest.mark.parametrize("labels", [{"0": {}, "1": {"PER": 3}}, "PER"])
+    def test_label_data_of_another_kind_are_an_error(self, labels):
+        nlp = spacy.blank("en")
+        pipe, examples = nlp.add_pipe("rnn_ner"), make_examples(nlp)
+        with pytest.raises(ValueError, match=r"'rnn_ner' must be a list of strings.*init labels"):
+            pipe.initialize(lambda: examples, nlp=nlp, labels=labels)
+        assert pipe.labels == ()
 
     def test_no_labels_are_an_error(self):
         nlp = spacy.blank("en")

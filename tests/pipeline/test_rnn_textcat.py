@@ -63,7 +63,7 @@ def make_model(kind, *, linear=False, **model):
     model["tok2vec"] = Config().from_str(TOK2VEC.replace("[model.", "[")).pop("tok2vec")
     model["tok2vec"]["encode"]["cell"] = "gru"
     # None is said, as the component's own model has one.
-    bow = {**BOW, "exclusive_classes": exclusive, "ngram_size": 1}
+    bow = {**BOW, "exclusive_classes": exclusive, "ngram_size": 2}
     model["linear_model"] = bow if linear else None
     return model
 
@@ -531,7 +531,7 @@ def test_attention_that_is_not_there():
 def test_bad_settings(settings, message):
     model = make_model("rnn_textcat")
     if settings.get("linear_model", {}).get("@architectures") == BOW["@architectures"]:
-        defaults = {"exclusive_classes": True, "ngram_size": 1}
+        defaults = {"exclusive_classes": True, "ngram_size": 2}
         settings["linear_model"] = defaults | settings["linear_model"]
     with pytest.raises(ValueError, match=message):
         spacy.blank("en").add_pipe("rnn_textcat", config={"model": {**model, **settings}})
