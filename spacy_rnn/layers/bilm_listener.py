@@ -121,8 +121,8 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
     assert link is not None
     if X and not model.has_dim("nO"):
         raise ValueError(
-            f"A layer that listens to the component {link.upstream!r} found none that is a "
-            'language model: put the component "bilm" before this one in the pipeline.'
+            f'A layer that listens to the component {link.upstream!r} ("*" is any) found none '
+            'that is a language model: put the component "bilm" before this one in the pipeline.'
         )
     link.samples = list(X or [])
 

@@ -119,6 +119,12 @@ def extend_output(layer: Model[InT, CRFScores], nO: int) -> Model[InT, CRFScores
     return new
 
 
+def get_zeros(scores: CRFScores) -> CRFScores:
+    """RETURNS (CRFScores): Zeros of the same shapes, without members."""
+    learned = {name: 0 * getattr(scores, name) for name in LEARNED}
+    return CRFScores([0 * Y for Y in scores.emissions], **learned)
+
+
 def to_tensors(ops: Ops, scores: CRFScores) -> dict[str, torch.Tensor]:
     """Share scores with torch.
 

@@ -1,12 +1,13 @@
 """Several networks with a CRF each, as a Thinc layer."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from .crf import LEARNED, CRFScores
+from .crf import LEARNED, CRFScores, get_zeros
 from .ragged import join, split
 
 InT = list[Doc]
@@ -75,3 +76,13 @@ def average(model: Model[InT, CRFScores], members: Sequence[CRFScores]) -> CRFSc
         name: sum(getattr(member, name) for member in members) / len(members) for name in LEARNED
     }
     return CRFScores(split(flat, lengths), **learned)
+
+
+def join_gradients(scores: CRFScores, gradients: list[CRFScores]) -> CRFScores:
+    """Make what a model takes back of the gradients of its networks.
+
+    scores (CRFScores): What it returned for a batch, in training.
+    gradients (List[CRFScores]): That of each member, or the only one if there are no members.
+    RETURNS (CRFScores): The gradient of the scores.
+    """
+    return replace(get_zeros(scores), members=gradients) if scores.members else gradients[0]

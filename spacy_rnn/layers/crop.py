@@ -1,8 +1,6 @@
 """Training on a part of each long text."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 
 import numpy
 from spacy.tokens import Doc
@@ -10,20 +8,10 @@ from thinc.api import Model
 from thinc.types import Floats2d
 from thinc.util import partial
 
+from .rehearsal import is_rehearsing
+
 InT = list[Doc]
 OutT = list[Floats2d]
-
-_reads_all: ContextVar[bool] = ContextVar("reads_all", default=False)
-
-
-@contextmanager
-def whole_texts() -> Iterator[None]:
-    """In it, all of a text is read in training too: for models that are to be compared."""
-    token = _reads_all.set(True)
-    try:
-        yield
-    finally:
-        _reads_all.reset(token)
 
 
 def crop(tok2vec: Model[InT, OutT], max_tokens: int | None) -> Model[InT, OutT]:
@@ -50,7 +38,7 @@ def forward(
 ) -> tuple[OutT, Callable[[OutT], InT]]:
     """Embed a batch."""
     (tok2vec,) = model.layers
-    if not is_train or max_tokens is None or _reads_all.get():
+    if not is_train or max_tokens is None or is_rehearsing():
         return tok2vec(docs, is_train)
     parts = [_choose(len(doc), max_tokens) for doc in docs]
     if not _listens(tok2vec):

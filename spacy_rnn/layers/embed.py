@@ -15,6 +15,7 @@ from torch import nn
 from ..modules.lexeme import LexemeEmbedding
 from .lexemes import Lexemes, Tokens, extract_features
 from .ragged import flatten, no_backprop, split, to_torch, to_xp
+from .rehearsal import is_rehearsing
 from .row_cache import RowCache
 from .torch_shim import TorchShim, get_shim
 from .vectors import get_static_vectors
@@ -60,8 +61,9 @@ def forward(
     tokens = Tokens(docs, shim.settings["attrs"])
     if not is_train:
         return split(to_xp(_predict(shim, tokens)), lengths), no_backprop
-    inputs = get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout)
-    Yf, backprop_torch = shim.begin_update(None, **inputs, is_train=True)
+    learns = not is_rehearsing()
+    inputs = get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout if learns else 0.0)
+    Yf, backprop_torch = shim.begin_update(None, **inputs, is_train=learns)
 
     def backprop(dYs: OutT) -> InT:
         backprop_torch(flatten(model.ops, dYs, shim.device))

@@ -12,6 +12,7 @@ from thinc.util import partial
 
 from ..modules.subword import mix_hash
 from .ragged import flatten, split, to_torch, to_xp
+from .rehearsal import is_rehearsing
 from .torch_shim import TorchShim, get_shim
 
 InT = list[Doc]
@@ -46,7 +47,7 @@ def forward(
     Ys, backprop_tok2vec = model.layers[0](docs, is_train)
     shim = get_shim(model)
     lengths = [len(doc) for doc in docs]
-    if not is_train or max(lengths, default=0) < 2:
+    if not is_train or is_rehearsing() or max(lengths, default=0) < 2:
         return Ys, backprop_tok2vec
     shim.require_module()
     words = [doc.to_array([LOWER]).reshape(-1) for doc in docs]

@@ -1,5 +1,6 @@
 """Checks of a config's settings. Errors name the setting, the value and what is allowed."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,12 @@ def check_counts(name: str, values: Iterable[Any], least: int) -> None:
     """Raise a ValueError unless all values are whole numbers that are large enough."""
     for value in values:
         check_count(name, value, least)
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a finite number above zero."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f"Setting {name} = {value!r} must be a number above 0.")
 
 
 def check_limit(name: str, value: Any) -> None:

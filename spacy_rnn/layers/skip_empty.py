@@ -11,8 +11,8 @@ OutT = Floats2d
 
 
 def skip_empty(classifier: Model[InT, OutT]) -> Model[InT, OutT]:
-    """Give a classifier only the Docs that have tokens: spaCy's bag of words reads beyond the end
-    of an empty one if it has n-grams.
+    """Give a classifier only the Docs that have tokens: spaCy's bag of words, if it has n-grams,
+    raises an IndexError for an empty one.
 
     classifier (Model[List[Doc], Floats2d]): Gives each text a score for each label.
     RETURNS (Model[List[Doc], Floats2d]): The same, with 0 for all labels of empty texts.
@@ -45,4 +45,4 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
     (classifier,) = model.layers
     if model.has_dim("nO"):
         classifier.set_dim("nO", model.get_dim("nO"), force=True)
-    classifier.initialize(X=X, Y=Y)
+    classifier.initialize(X=[doc for doc in X or [] if len(doc)] or None, Y=Y)

@@ -191,6 +191,7 @@ class SpanCRF:
         numbers = sorted(self.layout.ranking[is_probable].tolist())
         if not numbers:
             return spans
+        # The sums of all of them are there already.
         some = self
         if len(numbers) < len(self.lengths):
             some, chain = self._chain_some(numbers, allowed, temperature)

@@ -22,9 +22,9 @@ _LEARNED = {"biluo": (0, 1, 2, 3), "iob2": (0, 1, 1, 0)}
 SCHEMES = sorted(_LEARNED)
 
 
-def _kept(compute: Method) -> Method:
-    """Keep what a method returned for a scheme, which nobody may write to: for a single text, it
-    takes longer to compute than the best tags.
+def _cached(compute: Method) -> Method:
+    """Cache what a method returns for a scheme: for a single text, to make it takes longer than to
+    decode. The tensors are shared, so that nobody may write to them.
     """
 
     @lru_cache(maxsize=64)
@@ -99,7 +99,7 @@ class TaggingScheme:
                 spans.append((start, i + 1, label))
         return spans
 
-    @_kept
+    @_cached
     def get_learned(self) -> torch.Tensor:
         """RETURNS (Tensor): The learned tag whose scores each tag uses. (n_tags,)"""
         parts = torch.tensor(_LEARNED[self.name])
@@ -107,7 +107,7 @@ class TaggingScheme:
         learned = 1 + size * torch.arange(self.n_labels)[:, None] + parts
         return torch.cat([torch.zeros(1, dtype=torch.long), learned.flatten()])
 
-    @_kept
+    @_cached
     def get_parts(self, *parts: int) -> torch.Tensor:
         """Find the tags that are one of the given parts of a span.
 
@@ -118,7 +118,7 @@ class TaggingScheme:
         of_label[list(parts)] = True
         return torch.cat([torch.zeros(1, dtype=torch.bool), of_label.repeat(self.n_labels)])
 
-    @_kept
+    @_cached
     def get_legal(self) -> torch.Tensor:
         """RETURNS (Tensor): Whether a tag may follow another one. (n_tags from, n_tags to)"""
         open_before, goes_on = self.get_parts(BEGIN, INSIDE), self.get_parts(INSIDE, LAST)
@@ -127,7 +127,7 @@ class TaggingScheme:
         inside = open_before[:, None] & goes_on & same_label
         return inside | (~open_before[:, None] & ~goes_on)
 
-    @_kept
+    @_cached
     def get_groups(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Get the legal transitions in groups, as `find_best` takes them: from what is outside or
         ends a span to what is outside or begins one, and within the spans of each label.

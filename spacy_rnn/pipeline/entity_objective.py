@@ -2,8 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy
 import torch
@@ -11,7 +10,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Ops
 
-from ..layers.crf import LEARNED, CRFScores, from_tensors, to_tensors
+from ..layers.crf import CRFScores, from_tensors, get_zeros, to_tensors
+from ..layers.crf_ensemble import join_gradients
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
 from .entity_tags import get_agreeing, get_allowed, get_wrong_spans
@@ -73,8 +73,8 @@ class EntityObjective:
                 losses.append(loss)
                 gradients.append(gradient)
         else:
-            losses, gradients = [0.0 for _ in members], list(map(_get_zeros, members))
-        return sum(losses) / len(losses), _join_gradients(scores, gradients)
+            losses, gradients = [0.0 for _ in members], list(map(get_zeros, members))
+        return sum(losses) / len(losses), join_gradients(scores, gradients)
 
     def _compute_loss(
         self, ops: Ops, docs: list[Doc], truth: Truth, scores: CRFScores, *, warn: bool
@@ -136,40 +136,3 @@ class EntityObjective:
             f"as those of sentence starts. The first is {docs[numbers[0]].text[:60]!r}.",
             stacklevel=6,
         )
-
-
-def compare_scores(scores: CRFScores, targets: Sequence[CRFScores]) -> tuple[float, CRFScores]:
-    """Find how far scores are from others: half of the sum of the squared differences.
-
-    scores (CRFScores): What a model returned for a batch, with its members' in training.
-    targets (Sequence[CRFScores]): What each member's are compared to, which may have fewer tags:
-        those added later have no target.
-    RETURNS (Tuple[float, CRFScores]): The mean over the members, and the gradient of each for
-        itself.
-    """
-    gradients = list(map(_subtract, scores.members or [scores], targets))
-    squares = [float((part**2).sum()) for each in gradients for part in _list_arrays(each)]
-    return sum(squares) / (2 * len(gradients)), _join_gradients(scores, gradients)
-
-
-def _subtract(scores: CRFScores, target: CRFScores) -> CRFScores:
-    difference = _get_zeros(scores)
-    arrays = map(_list_arrays, (difference, scores, target))
-    for result, array, other in zip(*arrays, strict=True):
-        known = tuple(map(slice, other.shape))
-        result[known] = array[known] - other
-    return difference
-
-
-def _list_arrays(scores: CRFScores) -> list[Any]:
-    return [*scores.emissions, *(getattr(scores, name) for name in LEARNED)]
-
-
-def _join_gradients(scores: CRFScores, gradients: list[CRFScores]) -> CRFScores:
-    """RETURNS (CRFScores): The gradient of scores, given that of each member, or of themselves."""
-    return replace(_get_zeros(scores), members=gradients) if scores.members else gradients[0]
-
-
-def _get_zeros(scores: CRFScores) -> CRFScores:
-    learned = {name: 0 * getattr(scores, name) for name in LEARNED}
-    return CRFScores([0 * Y for Y in scores.emissions], **learned)

@@ -143,8 +143,8 @@ def _describe_unknown(examples: Sequence[Example], label: str, labels: Sequence[
             if ent.label_ == label:
                 return (
                     f"Can't learn entity {ent.text!r} in {eg.reference.text[:60]!r}: its label "
-                    f"{label!r} is not one of {', '.join(labels)}. Add it with add_label, which a "
-                    "callback [initialize] before_init can do for a component from a `source`; or "
+                    f"{label!r} is not one of {', '.join(labels)}. Add it with add_label (for "
+                    "a component with a `source`, in a callback at [initialize] before_init), or "
                     "initialise with data (or a labels file, [initialize.components]) that has it."
                 )
     return f"Can't learn label {label!r}: it is not one of {', '.join(labels)}."

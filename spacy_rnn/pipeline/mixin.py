@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from spacy.tokens import Doc
+from spacy.training import Example
 from spacy.util import minibatch
 
+from ..layers.rehearsal import rehearsal
 from ..modules.workers import count_workers
 from .read_ahead import Prediction, may_share, predict_ahead, read_windows
 
@@ -82,6 +84,18 @@ class RNNPipeMixin:
             budget = min(budget, self.max_window)
         windows = read_windows(stream, budget, n_ahead, MIN_TOKENS)
         return predict_ahead(predict, windows, n_ahead, MIN_TOKENS)
+
+    def rehearse(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, float]:
+        """Update the model towards the predictions of the one that training began with, so that it
+        does not forget. `nlp.resume_training` keeps that; without, nothing is done.
+
+        examples (Iterable[Example]): The batch. A model that listens to another component needs
+            that one's annotation on the predicted Docs.
+        kwargs (Any): The arguments of spaCy's method: `drop`, `sgd` and `losses`.
+        RETURNS (Dict[str, float]): The updated `losses`.
+        """
+        with rehearsal():
+            return super().rehearse(examples, **kwargs)  # type: ignore[misc]
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Any:
         """Load the component from a bytestring.

@@ -5,21 +5,21 @@ from typing import Any
 import numpy
 import torch
 from spacy.language import Language
-from spacy.pipeline.trainable_pipe import TrainablePipe
 from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
-from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.api import Config, Model
 
 from ..layers.crf import CRFScores, extend_output, to_tensors
 from ..layers.crf_ensemble import get_members
-from ..layers.settings import check_choice, check_share
+from ..layers.settings import check_choice, check_positive, check_share
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
-from .entity_objective import EntityObjective, compare_scores
+from .entity_objective import EntityObjective
 from .entity_tags import get_allowed, get_blocked
 from .mixin import RNNPipeMixin
+from .rehearsed_crf import RehearsedCRF
 
 DEFAULT_CONFIG = """
 [model]
@@ -77,7 +77,8 @@ def make_rnn_ner(
     """Construct an RNNEntityRecognizer.
 
     model (Model[List[Doc], CRFScores]): A model that scores tags, such as spacy-rnn.CRF.v1.
-    spans_key (str): Where in `doc.spans` the entities are stored with their probabilities.
+    spans_key (str): Where in `doc.spans` all of `doc.ents` are stored with their probabilities: 1
+        for those that were there already, whatever their label.
     threshold (float): Entities that are less probable are dropped.
     decoding (str): "viterbi" finds the entities of the most probable reading of a Doc;
         "posterior" all that are at least as probable as the threshold, and no less than 0.01,
@@ -108,7 +109,7 @@ def ner_score(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
     return get_ner_prf(examples, **kwargs)
 
 
-class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
+class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
     """Recognise named entities with a recurrent network and a conditional random field, and say
     how probable each of them is.
     """
@@ -130,8 +131,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         self.model = model
         self.name = name
         self.scorer = scorer
-        # What training began with, set by nlp.resume_training.
-        self._rehearsal_model: Model | None = None
+        self._rehearsal_model = None
         self.cfg: dict[str, Any] = {
             "labels": [],
             "spans_key": spans_key,
@@ -194,8 +194,8 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         elif isinstance(labels, str | dict):
             raise ValueError(
                 f"The labels of component {self.name!r} must be a list of strings, and not "
-                f"{labels!r:.60}: spaCy's ner has label files of another kind. Make one with "
-                "`spacy init labels`."
+                f"{labels!r:.60}. Label files of spaCy's ner are of another kind: make a new one "
+                "with `spacy init labels`."
             )
         for label in labels:
             self.add_label(label)
@@ -236,7 +236,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         return entities
 
     def set_annotations(self, docs: Iterable[Doc], entities: list[Entities]) -> None:
-        """Set entities, and in `doc.spans` the same with their probabilities.
+        """Set entities, and store all of `doc.ents` with their probabilities in `doc.spans`.
 
         docs (Iterable[Doc]): The Docs.
         entities (List[List[Tuple[int, int, int, float]]]): What `predict` returned.
@@ -262,6 +262,7 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
             entities of each reading, best first; fewer than k where there are not as many.
         """
         docs = list(docs)
+        self._check_settings()
         if not any(map(len, docs)):
             return [[(1.0, [])] for _ in docs]
         with torch.inference_mode():
@@ -294,46 +295,11 @@ class RNNEntityRecognizer(RNNPipeMixin, TrainablePipe):
         )
         return objective.compute_loss(self.model.ops, examples, scores)
 
-    def rehearse(
-        self,
-        examples: Iterable[Example],
-        *,
-        drop: float = 0.0,
-        sgd: Optimizer | None = None,
-        losses: dict[str, float] | None = None,
-    ) -> dict[str, float]:
-        """Update the model towards the scores of the one that training began with, so that it
-        does not forget. Without `nlp.resume_training` there is none, and nothing is done.
-
-        examples (Iterable[Example]): The batch, of which only the predicted Docs are read.
-        drop (float): The dropout rate.
-        sgd (Optional[Optimizer]): The optimizer.
-        losses (Optional[Dict[str, float]]): Where to add the loss to.
-        RETURNS (Dict[str, float]): The updated `losses`.
-        """
-        losses = {} if losses is None else losses
-        losses.setdefault(self.name, 0.0)
-        examples = list(examples)
-        validate_examples(examples, "RNNEntityRecognizer.rehearse")
-        docs = [eg.predicted for eg in examples]
-        if self._rehearsal_model is None or not any(map(len, docs)):
-            return losses
-        targets = [member.predict(docs) for member in get_members(self._rehearsal_model)]
-        set_dropout_rate(self.model, drop)
-        scores, backprop = self.model.begin_update(docs)
-        loss, gradient = compare_scores(scores, targets)
-        backprop(gradient)
-        if sgd is not None:
-            self.finish_update(sgd)
-        losses[self.name] += loss
-        return losses
-
     def _check_settings(self) -> None:
         """Raise a ValueError if one of the settings that users may change has no meaning."""
         check_share("threshold", self.cfg["threshold"])
         check_choice("decoding", self.cfg["decoding"], DECODINGS)
-        if not self.cfg["temperature"] > 0:
-            raise ValueError(f"Setting temperature = {self.cfg['temperature']!r} must be above 0.")
+        check_positive("temperature", self.cfg["temperature"])
 
     def _score(self, docs: list[Doc]) -> tuple[SpanCRF, torch.Tensor]:
         scheme = self.scheme

@@ -5,10 +5,8 @@ from typing import Any
 
 from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
-from spacy.training import Example
 from thinc.types import Floats2d
 
-from ..layers.crop import whole_texts
 from ..layers.pool import get_attention
 from .mixin import RNNPipeMixin
 
@@ -56,17 +54,6 @@ class RNNTextCatMixin(RNNPipeMixin):
         scores = super().predict(docs)  # type: ignore[misc]
         scores[[i for i, doc in enumerate(docs) if not len(doc)]] = 0.0
         return scores
-
-    def rehearse(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, float]:
-        """Update the model towards the predictions of the one that training began with, which
-        reads the same of each text: all of it.
-
-        examples (Iterable[Example]): The batch.
-        kwargs (Any): The arguments of spaCy's method: `drop`, `sgd` and `losses`.
-        RETURNS (Dict[str, float]): The updated `losses`.
-        """
-        with whole_texts():
-            return super().rehearse(examples, **kwargs)  # type: ignore[misc]
 
     def set_annotations(self, docs: Iterable[Doc], scores: Any) -> None:
         """Set the categories of a batch, and the weights of the attention where the component's

@@ -13,7 +13,8 @@ from thinc.api import Adam, Model, Relu, chain, concatenate, fix_random_seed, wi
 from spacy_rnn.architectures.embed import build_lexeme_embed
 from spacy_rnn.architectures.encoder import build_rnn_encoder
 from spacy_rnn.layers.bilm_listener import bilm_listener
-from spacy_rnn.layers.crop import crop, whole_texts
+from spacy_rnn.layers.crop import crop
+from spacy_rnn.layers.rehearsal import rehearsal
 
 
 def number(n):
@@ -70,10 +71,10 @@ def test_short_texts_are_read_as_they_are(docs):
     assert all(doc is given for doc, given in zip(seen, docs, strict=True))
 
 
-def test_whole_texts_where_asked_for(docs):
+def test_all_of_a_text_is_read_in_rehearsal(docs):
     model, _ = make_reader()
     model = crop(model, 4)
-    with whole_texts():
+    with rehearsal():
         assert [len(X) for X in model(docs, True)[0]] == [50, 0, 4, 3, 11]
     assert [len(X) for X in model(docs, True)[0]] == [4, 0, 4, 3, 4]
 

@@ -230,19 +230,20 @@ def test_training_in_half_precision_is_close_and_is_what_is_predicted(cell):
         assert torch.equal(predict_layer(layer, X, lengths, half=True), results[1][0])
 
 
-@pytest.mark.parametrize("lengths", [[n % 13 for n in range(200)], [900]], ids=["many", "one"])
+@pytest.mark.parametrize(("lengths", "n_parts"), [([n % 13 for n in range(200)], 6), ([900], 1)])
 @pytest.mark.parametrize("cell", CELLS)
-def test_several_threads_give_the_same(cell, lengths, monkeypatch):
+def test_several_threads_give_the_same(cell, lengths, n_parts, monkeypatch):
     layer = make(cell, LANES)
     X = torch.randn(sum(lengths), 7)
     n_threads = torch.get_num_threads()
     with torch.inference_mode():
         Y = predict_layer(layer, X, lengths)
+        assert not divide(lengths, 1)[1]
         monkeypatch.setattr("spacy_rnn.modules.compiled.sequences.MIN_WORK", 1)
         try:
             torch.set_num_threads(3)
             parts, in_threads = divide(lengths, 1)
-            assert in_threads and (len(parts) > 3 or len(lengths) == len(parts))
+            assert (len(parts), in_threads) == (n_parts, True)
             assert torch.equal(predict_layer(layer, X, lengths), Y)
         finally:
             torch.set_num_threads(n_threads)
@@ -277,6 +278,21 @@ def test_gradients_are_those_of_the_weights_that_were_used():
         results.append(torch.autograd.grad(Y.sum(), [X, *layer.parameters()]))
     for before, after in zip(*results, strict=True):
         assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize("hidden", [LANES, 5])
+@pytest.mark.parametrize("nI", [1, 7])
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_is_laid_out_stays_as_it_is(cell, nI, hidden):
+    layer = make_layer(cell, nI, hidden, False)
+    direction = prediction.get_direction(layer, 0)
+    X, (sequence,) = numpy.ones((4, nI), dtype="float32"), divide([4], 1)[0]
+    before, after = numpy.zeros((2, 4, hidden), dtype="float32")
+    direction.forward(sequence, False, before, 0, X=X)
+    for param in layer.parameters():
+        param.data.add_(1.0)
+    direction.forward(sequence, False, after, 0, X=X)
+    numpy.testing.assert_array_equal(before, after)
 
 
 @given(LENGTHS, st.integers(1, 10**9))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.tokens import Doc, Span
 from spacy.training import Example
-from thinc.api import Adam, Config, fix_random_seed
+from thinc.api import SGD, Adam, Config, fix_random_seed
 
 from ..conftest import SMALL_TAGGER
 
@@ -234,13 +234,22 @@ def test_temperature_moderates_probabilities_only():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("decoding", "beam"), ("threshold", 5), ("threshold", None), ("temperature", 0)],
+    [
+        ("decoding", "beam"),
+        ("threshold", 5),
+        ("threshold", None),
+        ("temperature", 0),
+        ("temperature", None),
+        ("temperature", float("inf")),
+    ],
 )
 def test_settings_are_checked_when_they_were_changed(setting, value):
     nlp = make_nlp()
     nlp.get_pipe("rnn_ner").cfg[setting] = value
     with pytest.raises(ValueError, match=f"{setting} = {value!r}"):
         nlp("Some text.")
+    with pytest.raises(ValueError, match=f"{setting} = {value!r}"):
+        nlp.get_pipe("rnn_ner").predict_k_best([nlp.make_doc("Some text.")], 2)
 
 
 class TestRehearsal:
@@ -263,6 +272,24 @@ class TestRehearsal:
         assert [[ent[:3] for ent in ents] for ents in after] == [
             [ent[:3] for ent in ents] for ents in before
         ]
+
+    def test_a_model_that_has_not_changed_stays_as_it_is(self):
+        nlp = spacy.blank("en")
+        # With word dropout, a filter of known words and language modelling.
+        pipe = nlp.add_pipe("rnn_ner")
+        nlp.initialize(lambda: make_examples(nlp))
+        optimizer = nlp.resume_training()
+        nlp.update(make_examples(nlp), sgd=optimizer)
+        nlp.resume_training()
+        docs = [nlp.make_doc("Quite other words")]
+        before = pipe.model.predict(docs).emissions[0]
+        # Not Adam, whose steps are as large for a gradient of rounding errors.
+        sgd = SGD(0.1)
+        for _ in range(3):
+            losses = nlp.rehearse([Example(doc, doc) for doc in docs], sgd=sgd)
+            assert losses["rnn_ner"] < 1e-9
+        after = pipe.model.predict(docs).emissions[0]
+        numpy.testing.assert_allclose(after, before, atol=1e-5)
 
     def test_nothing_is_done_where_there_is_nothing_to_do(self, nlp):
         pipe, examples = nlp.get_pipe("rnn_ner"), make_examples(nlp)

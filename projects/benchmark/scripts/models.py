@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def change_encoder(cell: str, depth: int, **changes: Any) -> dict[str, Any]:
+def use_encoder(cell: str, depth: int, **changes: Any) -> dict[str, Any]:
     """Change little more than the cell and the depth, so that the benchmark follows our config.
 
     cell (str): The kind of cell.
@@ -14,7 +14,7 @@ def change_encoder(cell: str, depth: int, **changes: Any) -> dict[str, Any]:
     return {"tok2vec": {"encode": {"cell": cell, "depth": depth, **changes}}}
 
 
-def put_bilstm(width: int) -> dict[str, Any]:
+def use_bilstm(width: int) -> dict[str, Any]:
     """Put spaCy's BiLSTM on spaCy's features.
 
     width (int): Its output width, of both directions together, and the width of its input.
@@ -33,7 +33,7 @@ def put_bilstm(width: int) -> dict[str, Any]:
     }
 
 
-def put_bilstm_in_textcat(width: int) -> dict[str, Any]:
+def use_bilstm_in_textcat(width: int) -> dict[str, Any]:
     """Put spaCy's BiLSTM into our text classifier, with one layer as ours.
 
     width (int): Its output width, of both directions together, and the width of its input.
@@ -52,7 +52,7 @@ def _make_bilstm(width: int, depth: int) -> dict[str, Any]:
     }
 
 
-def make_reduce(*, exclusive: bool) -> dict[str, Any]:
+def use_reduce(*, exclusive: bool) -> dict[str, Any]:
     """Make what spaCy had as TextCatCNN: the mean over a CNN, with spaCy's settings.
 
     exclusive (bool): Whether labels exclude each other.
@@ -78,7 +78,7 @@ def make_reduce(*, exclusive: bool) -> dict[str, Any]:
     }
 
 
-def make_bow(*, exclusive: bool) -> dict[str, Any]:
+def use_bow(*, exclusive: bool) -> dict[str, Any]:
     """Make spaCy's bag of words, with spaCy's settings.
 
     exclusive (bool): Whether labels exclude each other.

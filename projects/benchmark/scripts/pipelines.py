@@ -1,4 +1,4 @@
-"""Build the pipelines of systems, to train or to time them."""
+"""The training configs of systems, and their pipelines with random weights."""
 
 import sys
 from collections.abc import Callable

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models import change_encoder, make_bow, make_reduce, put_bilstm, put_bilstm_in_textcat
+from models import use_bilstm, use_bilstm_in_textcat, use_bow, use_encoder, use_reduce
 from spacy.util import load_config
 from tasks import ADAPTED, BILM, BILM_PROJECT, TASKS, Task
 from wasabi import msg
@@ -53,34 +53,34 @@ class System:
 
 
 # One network of 128 units, in single precision
-SINGLE = {"members": 1, **change_encoder("lstm", 1, width=256, mixed_precision=False)}
+SINGLE = {"members": 1, **use_encoder("lstm", 1, width=256, mixed_precision=False)}
 
 # What makes our recogniser read a share of the texts in lower case
 LOWER_CASE = load_config(TASKS["ner"].ours)["corpora"]["train"]["augmenter"]
 
 SYSTEMS = {
     "ours-lstm-2x128": System(
-        "spacy-rnn LSTM 2x128", "tagger", True, change_encoder("lstm", 2), seeds=3
+        "spacy-rnn LSTM 2x128", "tagger", True, use_encoder("lstm", 2), seeds=3
     ),
     "ours-lstm-2x128-bfloat16": System(
-        "LSTM 2x128 in bfloat16", "tagger", True, change_encoder("lstm", 2, mixed_precision=True)
+        "LSTM 2x128 in bfloat16", "tagger", True, use_encoder("lstm", 2, mixed_precision=True)
     ),
-    "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", "tagger", True, change_encoder("lstm", 1)),
-    "ours-gru-2x128": System("spacy-rnn GRU 2x128", "tagger", True, change_encoder("gru", 2)),
-    "ours-gru-1x128": System("spacy-rnn GRU 1x128", "tagger", True, change_encoder("gru", 1)),
+    "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", "tagger", True, use_encoder("lstm", 1)),
+    "ours-gru-2x128": System("spacy-rnn GRU 2x128", "tagger", True, use_encoder("gru", 2)),
+    "ours-gru-1x128": System("spacy-rnn GRU 1x128", "tagger", True, use_encoder("gru", 1)),
     "ours-lstm-2x128-bilm": System(
         "LSTM 2x128 with bilm",
         "tagger",
         True,
-        change_encoder("lstm", 2, mixed_precision=True),
+        use_encoder("lstm", 2, mixed_precision=True),
         seeds=3,
         bilm={"width": 128},
     ),
     "spacy-torch-bilstm-2x128": System(
-        "TorchBiLSTMEncoder 2x128", "tagger", False, put_bilstm(256)
+        "TorchBiLSTMEncoder 2x128", "tagger", False, use_bilstm(256)
     ),
     "spacy-torch-bilstm-64": System(
-        "TorchBiLSTMEncoder 2x64", "tagger", False, put_bilstm(128), timed=False
+        "TorchBiLSTMEncoder 2x64", "tagger", False, use_bilstm(128), timed=False
     ),
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
     "ours-ner": System("spacy-rnn, two BiLSTM-CRF 1x256 in bfloat16", "ner", True, seeds=3),
@@ -106,7 +106,7 @@ SYSTEMS = {
         training=LONGER,
     ),
     "spacy-ner-torch-bilstm": System(
-        "TorchBiLSTMEncoder 2x128", "ner", False, put_bilstm(256), seeds=3
+        "TorchBiLSTMEncoder 2x128", "ner", False, use_bilstm(256), seeds=3
     ),
     "spacy-ner-cnn": System("HashEmbedCNN", "ner", False, seeds=3),
     "spacy-ner-cnn-lower": System(
@@ -121,15 +121,15 @@ SYSTEMS = {
         "the same with TorchBiLSTMEncoder 1x128",
         "textcat",
         True,
-        put_bilstm_in_textcat(256),
+        use_bilstm_in_textcat(256),
         seeds=0,
     ),
     "spacy-textcat-ensemble": System("TextCatEnsemble.v2", "textcat", False, seeds=3),
     "spacy-textcat-reduce": System(
-        "TextCatReduce.v1", "textcat", False, make_reduce(exclusive=True)
+        "TextCatReduce.v1", "textcat", False, use_reduce(exclusive=True)
     ),
     "spacy-textcat-bow": System(
-        "TextCatBOW.v3", "textcat", False, make_bow(exclusive=True), seeds=3
+        "TextCatBOW.v3", "textcat", False, use_bow(exclusive=True), seeds=3
     ),
     "ours-textcat-multilabel": System(
         "spacy-rnn GRU 1x128", "textcat_multilabel", True, seeds=3, timed=False
@@ -138,10 +138,10 @@ SYSTEMS = {
         "TextCatEnsemble.v2", "textcat_multilabel", False, seeds=3, timed=False
     ),
     "spacy-textcat-multilabel-reduce": System(
-        "TextCatReduce.v1", "textcat_multilabel", False, make_reduce(exclusive=False), timed=False
+        "TextCatReduce.v1", "textcat_multilabel", False, use_reduce(exclusive=False), timed=False
     ),
     "spacy-textcat-multilabel-bow": System(
-        "TextCatBOW.v3", "textcat_multilabel", False, make_bow(exclusive=False), timed=False
+        "TextCatBOW.v3", "textcat_multilabel", False, use_bow(exclusive=False), timed=False
     ),
 }
 

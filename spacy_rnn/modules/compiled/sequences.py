@@ -24,7 +24,7 @@ def divide(lengths: Sequence[int], n_weights: int) -> tuple[list[Sequences], boo
     lengths (Sequence[int]): The number of tokens of each sequence; zeros are skipped.
     n_weights (int): How many multiplications each token takes.
     RETURNS (Tuple[List[Sequences], bool]): The parts, and whether they are worth waking threads
-        for. Of a single sequence there is one part, of which there may still be two directions.
+        for: a single sequence is one part, the two directions of which may run side by side.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     starts = np.cumsum(sizes) - sizes
@@ -56,7 +56,8 @@ def run_directions(
 
     runs (Sequence[Callable[[Sequences, bool], None]]): The forward direction, and the backward one
         if there is one.
-    parts, in_threads: What `divide` returned.
+    parts (Sequence[Sequences]): The parts.
+    in_threads (bool): Whether they are worth waking threads for.
     """
     tasks = [partial(run, part, i == 1) for part in parts for i, run in enumerate(runs)]
     run_tasks(tasks, in_threads=in_threads)

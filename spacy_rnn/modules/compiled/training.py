@@ -209,8 +209,9 @@ class _Rectangle(torch.autograd.Function):
         states = None if state is None else _to_units(state, directions[0].compiled.units)
         runs = [direction.forward(inputs[i], Y[i]) for i, direction in enumerate(directions)]
         n_weights = n_directions * N_GATES[mode] * hidden * (X.shape[2] + hidden)
-        ctx.parts = _divide_rows(n_rows, N // n_rows, count_parts(N, n_weights))
-        _run_rows(runs, ctx.parts, states)
+        n_parts = count_parts(N, n_weights)
+        ctx.parts = _divide_rows(n_rows, N // n_rows, n_parts), n_parts > 1
+        _run_rows(runs, states, *ctx.parts)
         Yt = torch.from_numpy(Y)
         last = [Yt[:, N - n_rows :].clone()]
         if mode == "LSTM":
@@ -232,7 +233,7 @@ class _Rectangle(torch.autograd.Function):
             direction.backward(weight_hh[i], dY[i], d_gates[i])
             for i, direction in enumerate(ctx.directions)
         ]
-        _run_rows(runs, ctx.parts, ctx.states)
+        _run_rows(runs, ctx.states, *ctx.parts)
         before = torch.cat([first, Y[:, : Y.shape[1] - first.shape[1]]], dim=1)
         found = [
             direction.get_gradients(d_gates[i], X[i], before[i], weight_ih[i])
@@ -256,14 +257,17 @@ def _divide_rows(n_rows: int, n_steps: int, n_parts: int) -> list[tuple[slice, S
 
 
 def _run_rows(
-    runs: Sequence[Any], parts: Sequence[tuple[slice, Sequences]], states: np.ndarray | None
+    runs: Sequence[Any],
+    states: np.ndarray | None,
+    parts: Sequence[tuple[slice, Sequences]],
+    in_threads: bool,
 ) -> None:
     tasks = [
         partial(run, part, False, state=None if states is None else states[i, rows])
         for rows, part in parts
         for i, run in enumerate(runs)
     ]
-    run_tasks(tasks, in_threads=len(parts) > 1)
+    run_tasks(tasks, in_threads=in_threads)
 
 
 def _to_units(state: State, units: int) -> np.ndarray:

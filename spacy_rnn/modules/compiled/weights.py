@@ -64,8 +64,8 @@ def make_direction(
         inner_bias = bias_hh[2 * hidden :]
         bias[2] -= inner_bias
     blocks = [
-        _to_blocks(part.detach().numpy().reshape(-1, hidden, size))
-        for part, size in ((weight_ih, weight_ih.shape[1]), (weight_hh, hidden))
+        _to_blocks(weight.detach().numpy().reshape(n_gates, hidden, -1))
+        for weight in (weight_ih, weight_hh)
     ]
     input_weights, recurrent_weights = map(_to_halves, blocks) if half else blocks
     return Direction(
@@ -98,7 +98,9 @@ def _to_blocks(weights: np.ndarray) -> np.ndarray:
         padded = np.zeros((gates, hidden + -hidden % LANES, size), dtype=np.float32)
         padded[:, :hidden] = weights
         weights = padded
-    return np.ascontiguousarray(weights.reshape(gates, -1, LANES, size).transpose(1, 3, 0, 2))
+    # A copy in any case: what was laid out stays as it is when a parameter is written to.
+    blocks = weights.reshape(gates, -1, LANES, size).transpose(1, 3, 0, 2)
+    return np.array(blocks, dtype=np.float32, order="C")
 
 
 def _to_halves(blocks: np.ndarray | torch.Tensor) -> np.ndarray:
