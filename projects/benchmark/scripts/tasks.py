@@ -123,7 +123,7 @@ TASKS = {
         calibration=NER / "scripts" / "calibration.py",
         chosen_on_dev="threshold",
         note="The threshold of each of our trainings is what `spacy find-threshold` picks on dev. "
-        "Those with a language model are older: texts as they are, Thinc's average of the weights, "
+        "Those with an adapted bilm are older: texts as they are, Thinc's average of the weights, "
         "and the most probable reading with a bias to entities, which was chosen on dev too.",
     ),
     "textcat": Task(
