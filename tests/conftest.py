@@ -114,7 +114,7 @@ def make_nlp(config=SMALL_TAGGER, steps=0, seed=0, **settings):
     return nlp
 
 
-def check_gradient(param, get_loss):
+def assert_gradient(param, get_loss):
     """Hold the largest element of a parameter's gradient against the numeric one."""
     place = divmod(int(param.grad.abs().argmax()), param.shape[1])
     losses = []

@@ -9,7 +9,7 @@ from spacy_rnn.architectures.embed import build_lexeme_embed
 from spacy_rnn.layers.lexemes import Tokens
 from spacy_rnn.layers.vectors import get_static_vectors
 
-from ..conftest import check_gradient
+from ..conftest import assert_gradient
 
 
 def make_embed(docs, width=12, **kwargs):
@@ -122,7 +122,7 @@ def test_gradients_equal_numeric_ones(docs):
         return sum((Y * dY).sum() for Y, dY in zip(model.predict(docs), dYs, strict=True))
 
     for name in ("attrs.0.weight", "affixes.weight", "ngrams.weight", "mix.weight"):
-        check_gradient(module.get_parameter(name), get_loss)
+        assert_gradient(module.get_parameter(name), get_loss)
 
 
 def test_training_changes_what_it_saw(docs):

@@ -12,7 +12,7 @@ from spacy_rnn.architectures.encoder import build_rnn_encoder
 from spacy_rnn.architectures.lm_tok2vec import build_lm_tok2vec
 from spacy_rnn.modules.subword import mix_hash
 
-from ..conftest import check_gradient
+from ..conftest import assert_gradient
 
 TEXTS = ["the cat saw the dog", "", "dog", "the dog saw the cat"]
 
@@ -71,7 +71,7 @@ def test_gradient_is_that_of_the_objective(docs):
     backprop([numpy.zeros_like(Y) for Y in Ys])
     modules = [model.get_ref("embed").shims[0].module, model.shims[0].module]
     for module, name in zip(modules, ("attrs.0.weight", "output.1.weight"), strict=True):
-        check_gradient(module.get_parameter(name), lambda: 0.5 * get_loss(model, docs))
+        assert_gradient(module.get_parameter(name), lambda: 0.5 * get_loss(model, docs))
 
 
 def test_gradient_is_added_to_what_comes_from_above(docs):
