@@ -7,6 +7,7 @@ from wasabi import msg
 
 from ..about import __version__
 from ..modules.compiled import HAS_BFLOAT16, INSTRUCTIONS
+from ..modules.workers import count_threads
 
 
 def info_cli() -> None:
@@ -22,7 +23,7 @@ def info_cli() -> None:
             "Python": platform.python_version(),
             "Platform": platform.platform(),
             "Compiled kernels": ", ".join(kernels),
-            "Threads": torch.get_num_threads(),
+            "Threads": count_threads(),
             "GPU": gpu,
         },
         title="Info about spacy-rnn",

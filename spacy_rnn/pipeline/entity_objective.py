@@ -14,6 +14,7 @@ from ..layers.crf import CRFScores, from_tensors, get_zeros, to_tensors
 from ..layers.crf_ensemble import join_gradients
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
+from ..modules.workers import one_torch_thread
 from .entity_tags import get_agreeing, get_allowed, get_wrong_spans
 
 
@@ -50,6 +51,7 @@ class EntityObjective:
     output: str = "crf"
     incorrect_spans_key: str | None = None
 
+    @one_torch_thread()
     def compute_loss(
         self, ops: Ops, examples: Sequence[Example], scores: CRFScores
     ) -> tuple[float, CRFScores]:

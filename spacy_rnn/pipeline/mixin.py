@@ -9,7 +9,7 @@ from spacy.training import Example
 from spacy.util import minibatch
 
 from ..layers.rehearsal import rehearsal
-from ..modules.workers import count_workers
+from ..modules.workers import count_threads
 from .read_ahead import Prediction, may_share, predict_ahead, read_windows
 
 # Tokens that a component reads ahead, so that sentences of similar length can be computed
@@ -76,8 +76,8 @@ class RNNPipeMixin:
         model = self.model  # type: ignore[attr-defined]
         if batch_size == 1:
             return predict_ahead(predict, read_windows(stream, 1), 0)
-        n_ahead = count_workers()
-        if not self.predicts_ahead or n_ahead > MAX_AHEAD or not may_share(model):
+        n_ahead = count_threads()
+        if not self.predicts_ahead or not 1 < n_ahead <= MAX_AHEAD or not may_share(model):
             n_ahead = 0
         budget = TOKEN_BUDGET
         if n_ahead and self.max_window is not None:
