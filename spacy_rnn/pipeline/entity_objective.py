@@ -122,10 +122,7 @@ class EntityObjective:
 
     def _read(self, docs: list[Doc], examples: Sequence[Example]) -> Truth:
         allowed = get_allowed(docs, self.scheme, self.labels)
-        agreeing, is_known = get_agreeing(examples, self.scheme, self.labels)
-        # Where annotation does what prediction may not, such as to cross the start of a
-        # sentence that was found by an imperfect parser, the annotation is right.
-        allowed[is_known] |= agreeing[is_known]
+        agreeing = get_agreeing(examples, self.scheme, self.labels)
         key = self.incorrect_spans_key
         wrong = get_wrong_spans(examples, key, self.labels) if key else []
         return Truth(allowed, agreeing, wrong)

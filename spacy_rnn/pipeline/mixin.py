@@ -1,16 +1,19 @@
 """What all our components have in common, on top of the spaCy class each of them is."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import minibatch
 
 from ..layers.rehearsal import rehearsal
 from ..modules.workers import count_threads
+from .extensions import Extension
 from .read_ahead import Prediction, may_share, predict_ahead, read_windows
+from .settings import CheckedSettings
 
 # Tokens that a component reads ahead, so that sentences of similar length can be computed
 # together: more fills the encoder's buckets better, but costs memory.
@@ -31,12 +34,66 @@ class RNNPipeMixin:
     predicts_ahead (bool): Whether windows may be computed in other threads while the next ones are
         read. That keeps some of them in memory at once, with what is predicted for them, and a
         component that is changed while it streams would see the change some windows later.
+    extension_setting (str): The setting that chooses other names for extension attributes.
     max_window (Optional[int]): At most so many tokens are read for each of those windows, where
         what is predicted takes much memory.
     """
 
     predicts_ahead = True
     max_window: int | None = None
+    extension_setting = "extension_prefix"
+
+    name: str
+    cfg: dict[str, Any]
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)  # type: ignore[misc]
+        self.register_extensions()
+
+    @property
+    def extensions(self) -> list[Extension]:
+        """RETURNS (List[Extension]): The extension attributes that the component sets."""
+        return []
+
+    def register_extensions(self) -> None:
+        """Register the extension attributes, when the component is made or restored."""
+        for extension in self.extensions:
+            extension.register(self.name, self.extension_setting)
+
+    def check_settings(self) -> None:
+        """Check `cfg`, and from now on whatever is set there."""
+        self.cfg = CheckedSettings(self.name, type(self), self.cfg)
+
+    def predict(self, docs: Iterable[Doc]) -> Any:
+        """Predict a batch as spaCy's class does.
+
+        docs (Iterable[Doc]): The Docs.
+        RETURNS: What spaCy's class returns.
+        """
+        docs = list(docs)
+        self.require_tok2vec(docs)
+        return super().predict(docs)  # type: ignore[misc]
+
+    def require_tok2vec(self, docs: Sequence[Doc]) -> None:
+        """Raise a ValueError if the model listens to a `tok2vec` that did not process the Docs:
+        spaCy's listener would give it zeros.
+
+        docs (Sequence[Doc]): The Docs.
+        """
+        layers = self.model.walk()  # type: ignore[attr-defined]
+        listener = next((layer for layer in layers if isinstance(layer, Tok2VecListener)), None)
+        if listener is None:
+            return
+        for doc in docs:
+            if len(doc) != len(doc.tensor):
+                raise ValueError(
+                    f"Component {self.name!r} listens to a tok2vec component (upstream "
+                    f"{listener.upstream_name!r}) that has not processed the Doc "
+                    f"{doc.text[:60]!r}. Put that component before this one. If this one has a "
+                    "source, take its tok2vec from there too, or give it a copy of its own by "
+                    "nlp.replace_listeners. In training, a tok2vec belongs into "
+                    "[training] annotating_components if one that listens to it does."
+                )
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Apply the component to a stream of Docs, in order.
@@ -53,26 +110,26 @@ class RNNPipeMixin:
         YIELDS (Doc): The processed Docs.
         """
         error_handler = self.get_error_handler()  # type: ignore[attr-defined]
-        predict = self.predict  # type: ignore[attr-defined]
+        predict = self.predict
         for window, get_prediction in self._predict_windows(stream, batch_size):
             try:
                 self.set_annotations(window, get_prediction())  # type: ignore[attr-defined]
             except Exception as err:
                 if len(window) <= batch_size:
-                    error_handler(self.name, self, window, err)  # type: ignore[attr-defined]
+                    error_handler(self.name, self, window, err)
                     continue
                 for docs in minibatch(window, batch_size):
                     try:
                         self.set_annotations(docs, predict(docs))  # type: ignore[attr-defined]
                     except Exception as batch_err:
-                        error_handler(self.name, self, docs, batch_err)  # type: ignore[attr-defined]
+                        error_handler(self.name, self, docs, batch_err)
                     else:
                         yield from docs
             else:
                 yield from window
 
     def _predict_windows(self, stream: Iterable[Doc], batch_size: int) -> Iterator[Prediction]:
-        predict = self.predict  # type: ignore[attr-defined]
+        predict = self.predict
         model = self.model  # type: ignore[attr-defined]
         if batch_size == 1:
             return predict_ahead(predict, read_windows(stream, 1), 0)
@@ -126,7 +183,7 @@ class RNNPipeMixin:
                 continue
             if not (path / name).is_file():
                 raise ValueError(
-                    f"Can't load component {self.name!r}: there is no file "  # type: ignore[attr-defined]
+                    f"Can't load component {self.name!r}: there is no file "
                     f"'{path / name}'. Is the directory a pipeline's, saved whole?"
                 )
             try:

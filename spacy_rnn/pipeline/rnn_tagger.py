@@ -11,7 +11,9 @@ from spacy.training import Example
 from thinc.api import Config, Model, Ops
 
 from ..layers.ragged import split
+from ..layers.settings import check_flag, check_share, check_text
 from .mixin import RNNPipeMixin
+from .settings import Setting
 
 DEFAULT_CONFIG = """
 [model]
@@ -74,7 +76,18 @@ def make_rnn_tagger(
 
 
 class RNNTagger(RNNPipeMixin, Tagger):
-    """spaCy's tagger with a recurrent network: the same settings, labels, losses and scores."""
+    """spaCy's tagger with a recurrent network: the same settings, labels, losses and scores.
+
+    args, kwargs (Any): The arguments of spaCy's class.
+    """
+
+    overwrite = Setting(check_flag, False)
+    neg_prefix = Setting(check_text, "!")
+    label_smoothing = Setting(check_share, 0.0)
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.check_settings()
 
     def get_loss(self, examples: list[Example], scores: Any) -> tuple[float, Any]:
         """Find the loss and its gradient for a batch and its predicted scores: what spaCy's
