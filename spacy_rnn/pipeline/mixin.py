@@ -1,5 +1,6 @@
 """What all our components have in common, on top of the spaCy class each of them is."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import minibatch
+from thinc.api import Optimizer
 
 from ..layers.rehearsal import rehearsal
 from ..modules.workers import count_threads
@@ -64,6 +66,27 @@ class RNNPipeMixin:
         """Check `cfg`, and from now on whatever is set there."""
         self.cfg = CheckedSettings(self.name, type(self), self.cfg)
 
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch as spaCy's class does.
+
+        examples (Iterable[Example]): The batch.
+        drop (float): The dropout rate.
+        sgd (Optional[Optimizer]): The optimizer.
+        losses (Optional[Dict[str, float]]): Where to add the loss to.
+        RETURNS (Dict[str, float]): The updated `losses`.
+        """
+        listener = self._get_listener()
+        if listener is not None and listener._outputs is not None:
+            self._check_width(listener, [Y.shape[1] for Y in listener._outputs])
+        return super().update(examples, drop=drop, sgd=sgd, losses=losses)  # type: ignore[misc]
+
     def predict(self, docs: Iterable[Doc]) -> Any:
         """Predict a batch as spaCy's class does.
 
@@ -75,13 +98,12 @@ class RNNPipeMixin:
         return super().predict(docs)  # type: ignore[misc]
 
     def require_tok2vec(self, docs: Sequence[Doc]) -> None:
-        """Raise a ValueError if the model listens to a `tok2vec` that did not process the Docs:
-        spaCy's listener would give it zeros.
+        """Raise a ValueError if the model listens to a `tok2vec` that did not process the Docs, to
+        which spaCy's listener would give zeros, or whose vectors have another width.
 
         docs (Sequence[Doc]): The Docs.
         """
-        layers = self.model.walk()  # type: ignore[attr-defined]
-        listener = next((layer for layer in layers if isinstance(layer, Tok2VecListener)), None)
+        listener = self._get_listener()
         if listener is None:
             return
         for doc in docs:
@@ -93,6 +115,22 @@ class RNNPipeMixin:
                     "source, take its tok2vec from there too, or give it a copy of its own by "
                     "nlp.replace_listeners. In training, a tok2vec belongs into "
                     "[training] annotating_components if one that listens to it does."
+                )
+        self._check_width(listener, [doc.tensor.shape[1] for doc in docs if len(doc)])
+
+    def _get_listener(self) -> Tok2VecListener | None:
+        layers = self.model.walk()  # type: ignore[attr-defined]
+        return next((layer for layer in layers if isinstance(layer, Tok2VecListener)), None)
+
+    def _check_width(self, listener: Tok2VecListener, widths: Iterable[int]) -> None:
+        width = listener.get_dim("nO")
+        for found in widths:
+            if found != width:
+                raise ValueError(
+                    f"Component {self.name!r} listens to a tok2vec component (upstream "
+                    f"{listener.upstream_name!r}) for vectors of width {width}, and gets them "
+                    f"{found} wide: set width = {found} of its spacy.Tok2VecListener.v1, or "
+                    "width = ${components.tok2vec.model.encode.width}."
                 )
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
@@ -194,4 +232,15 @@ class RNNPipeMixin:
 
 
 def _loading_failed(component: Any, source: str, err: Exception) -> str:
-    return f"Can't load component {component.name!r} {source}: {err or type(err).__name__}"
+    message = f"Can't load component {component.name!r} {source}: {err or type(err).__name__}"
+    # Thinc's, whose layers are made by the config before they are filled.
+    change = re.match(
+        r"Attempt to change dimension '(\w+)' for model '(.+)' from (\d+) to", str(err)
+    )
+    if change is None:
+        return message
+    dimension, layer, size = change.groups()
+    return (
+        f"{message}. The file is of a model of other sizes: here {dimension} of layer {layer!r} is "
+        f"{size}. Build the pipeline from the config.cfg that was saved with the file."
+    )

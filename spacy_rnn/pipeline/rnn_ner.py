@@ -21,6 +21,7 @@ from ..modules.tagging_scheme import TaggingScheme
 from .entity_objective import EntityObjective
 from .entity_tags import find_white_space, get_allowed, get_blocked
 from .extensions import Extension, Stored
+from .labels import find_labels
 from .mixin import RNNPipeMixin
 from .rehearsed_crf import RehearsedCRF
 from .settings import Setting
@@ -215,16 +216,8 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         labels (Optional[List[str]]): The labels, which are not looked for then.
         """
         validate_get_examples(get_examples, "RNNEntityRecognizer.initialize")
-        if labels is None:
-            ents = (ent for eg in get_examples() for ent in eg.reference.ents)
-            labels = sorted({ent.label_ for ent in ents if not ent.text.isspace()})
-        elif isinstance(labels, str | dict):
-            raise ValueError(
-                f"The labels of component {self.name!r} must be a list of strings, and not "
-                f"{labels!r:.60}. Label files of spaCy's ner are of another kind: make a new one "
-                "with `spacy init labels`."
-            )
-        for label in labels:
+        found = find_labels(self.name, get_examples, labels, _read_labels, "entities")
+        for label in sorted(found) if labels is None else found:
             self.add_label(label)
         if not self.labels:
             raise ValueError(
@@ -361,6 +354,10 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         crf = SpanCRF(scheme, **scores, lengths=[len(doc) for doc in docs])
         allowed = get_allowed(docs, scheme, self.labels)
         return crf, torch.from_numpy(allowed).to(scores["emissions"].device)
+
+
+def _read_labels(eg: Example) -> list[str]:
+    return [ent.label_ for ent in eg.reference.ents if not ent.text.isspace()]
 
 
 def _replace_output(member: Model, output: Model) -> None:

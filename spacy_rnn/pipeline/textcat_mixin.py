@@ -1,14 +1,16 @@
 """What our text classifiers have in common, on top of the spaCy class each of them is."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from spacy.tokens import Doc, Token
+from spacy.training import Example, validate_get_examples
 from thinc.types import Floats2d
 
 from ..layers.pool import get_attention
 from ..layers.settings import check_key, check_share
 from .extensions import Extension, StoredSum
+from .labels import find_labels
 from .mixin import RNNPipeMixin
 from .settings import Setting
 
@@ -25,6 +27,10 @@ SCORE_WEIGHTS = {
     "cats_macro_auc": None,
     "cats_f_per_type": None,
 }
+
+
+def _read_cats(eg: Example) -> list[str]:
+    return list(eg.reference.cats)
 
 
 class RNNTextCatMixin(RNNPipeMixin):
@@ -49,6 +55,31 @@ class RNNTextCatMixin(RNNPipeMixin):
         self.check_settings()
         if attention_key is not None:
             self.require_attention()
+
+    def find_labels(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        labels: Iterable[str] | None,
+        n_least: int,
+    ) -> list[str]:
+        """Find the labels in data, or check those that are given.
+
+        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
+        labels (Optional[Iterable[str]]): The labels, if they are given.
+        n_least (int): How many there must be, with those that the component has.
+        RETURNS (List[str]): The labels.
+        RAISES (ValueError): If there are fewer, or if those given are not those in the data.
+        """
+        validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
+        found = find_labels(self.name, get_examples, labels, _read_cats, "doc.cats")
+        known = {*found, *self.labels}  # type: ignore[attr-defined]
+        if len(known) < n_least:
+            raise ValueError(
+                f"Component {self.name!r} needs {n_least} or more labels, and has "
+                f"{len(known)}{': ' * bool(known)}{', '.join(sorted(known))}. They are those in "
+                "the doc.cats of the training data, or those given in [initialize.components]."
+            )
+        return found
 
     @property
     def extensions(self) -> list[Extension]:

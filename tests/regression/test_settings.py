@@ -60,7 +60,7 @@ def test_settings_are_properties_and_are_kept(tmp_path):
     assert ner.threshold == 0.6
     nlp.to_disk(tmp_path)
     assert spacy.load(tmp_path).get_pipe("rnn_ner").threshold == pytest.approx(0.6)
-    with pytest.raises(ValueError, match="'rnn_tagger'.*overwrite = 'yes'"):
+    with pytest.raises(ValueError, match=r"'rnn_tagger'.*overwrite = 'yes'"):
         spacy.blank("en").add_pipe("rnn_tagger").overwrite = "yes"
 
 
