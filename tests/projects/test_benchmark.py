@@ -80,7 +80,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
         yield modules
     finally:
         sys.path[:] = path
-        for name in {*MODULES, "chart", "add_bilm"} & (set(sys.modules) - before):
+        for name in {*MODULES, "chart"} & (set(sys.modules) - before):
             del sys.modules[name]
 
 
