@@ -81,7 +81,8 @@ def adopt_settings(
             set_dot_to_object(block, key, value)
     config["components"][name]["model"] = block
     for key in ("lang", "tokenizer"):
-        if not any(setting.startswith(f"nlp.{key}") for setting in overrides):
+        is_given = any(setting.startswith(f"nlp.{key}") for setting in overrides)
+        if key in source["nlp"] and not is_given:
             config["nlp"][key] = source["nlp"][key]
     after = _flatten(config, name)
     for setting, value in overrides.items():

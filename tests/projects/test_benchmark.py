@@ -323,6 +323,16 @@ def test_benchmark_skips_what_is_stored(
     assert found == (old if is_found else None)
 
 
+def test_benchmark_leaves_out_the_calibration_of_no_entities(scripts: SimpleNamespace) -> None:
+    found = make_accuracy(scripts, calibration={"ece": 0.1, "n": 10, "bins": BINS})
+    nothing = make_accuracy(
+        scripts, seed=1, calibration={"ece": None, "n": 0, "bins": BINS[:1] * 2}
+    )
+    summary = scripts.report.summarize_accuracy([found, nothing])
+    assert summary["calibration"]["ece"] == [0.1]
+    assert scripts.report.summarize_accuracy([nothing])["calibration"] is None
+
+
 def test_benchmark_keeps_language_models_apart(scripts: SimpleNamespace, tmp_path: Path) -> None:
     for seed, bilm, date in ((0, "a", "1"), (1, "a", "2"), (0, "b", "3")):
         result = make_accuracy(
