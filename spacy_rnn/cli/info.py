@@ -1,3 +1,4 @@
+import os
 import platform
 
 import spacy
@@ -28,3 +29,11 @@ def info_cli() -> None:
         },
         title="Info about spacy-rnn",
     )
+    if INSTRUCTIONS is None:
+        is_off = os.environ.get("SPACY_RNN_KERNELS") == "none"
+        msg.warn(
+            "No compiled kernels: on a CPU, prediction takes up to twice as long",
+            "Unset the environment variable SPACY_RNN_KERNELS."
+            if is_off
+            else "Install GCC or Clang, then install spacy-rnn again from its source.",
+        )
