@@ -20,11 +20,10 @@ def calibration_cli(
     model: Annotated[Path, typer.Argument(help="A pipeline with rnn_ner")],
     corpus: Annotated[Path, typer.Argument(help="A .spacy file with entities")],
     output: Annotated[Path, typer.Argument(help="The JSON file to write")],
-    spans_key: Annotated[str, typer.Option(help="Where in doc.spans the entities are")] = "rnn_ner",
 ) -> None:
     """Compute the expected calibration error of a pipeline's entities, and a table of bins."""
     nlp = spacy.load(model)
-    probs, right = collect(nlp, list(DocBin().from_disk(corpus).get_docs(nlp.vocab)), spans_key)
+    probs, right = collect(nlp, list(DocBin().from_disk(corpus).get_docs(nlp.vocab)))
     result = calibrate(probs, right)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf8")
@@ -39,14 +38,11 @@ def calibration_cli(
     msg.good(f"Expected calibration error {result['ece']:.3f} of {len(probs)} entities")
 
 
-def collect(
-    nlp: spacy.Language, gold: list[Doc], spans_key: str
-) -> tuple[numpy.ndarray, numpy.ndarray]:
+def collect(nlp: spacy.Language, gold: list[Doc]) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Predict entities, and see which are right: the same span with the same label.
 
     nlp (Language): The pipeline.
     gold (list[Doc]): Docs with entities.
-    spans_key (str): Where in `doc.spans` the entities are with their probabilities.
     RETURNS (tuple[ndarray, ndarray]): The probabilities, and whether each entity is right. (n,)
     """
     probs: list[float] = []
@@ -54,9 +50,8 @@ def collect(
     docs = (Doc(nlp.vocab, words=[token.text for token in doc]) for doc in gold)
     for doc, reference in zip(nlp.pipe(docs), gold, strict=True):
         known = {(ent.start, ent.end, ent.label_) for ent in reference.ents}
-        group = doc.spans[spans_key]
-        right += [(span.start, span.end, span.label_) in known for span in group]
-        probs += group.attrs["scores"].tolist()
+        right += [(ent.start, ent.end, ent.label_) in known for ent in doc.ents]
+        probs += [ent._.probability for ent in doc.ents]
     return numpy.asarray(probs), numpy.asarray(right, dtype=bool)
 
 
