@@ -7,6 +7,7 @@ from spacy.util import registry
 GROUPS = {
     "spacy_factories": registry._entry_point_factories,
     "spacy_architectures": registry.architectures,
+    "spacy_callbacks": registry.callbacks,
     "spacy_cli": registry.cli,
     "thinc_optimizers": registry.optimizers,
 }
@@ -28,7 +29,8 @@ def test_every_entry_point_resolves(point):
 
 def test_every_public_name_has_an_entry_point():
     names = {point.name for point in POINTS}
-    known = {**registry.architectures.get_all(), **registry.optimizers.get_all()}
+    registries = (registry.architectures, registry.callbacks, registry.optimizers)
+    known = {name for group in registries for name in group.get_all()}
     ours = {name for name in known if name.startswith("spacy-rnn.")}
     assert ours <= names
     assert {"rnn_tagger", "spacy-rnn.RNNEncoder.v1", "spacy-rnn.LexemeEmbed.v1", "rnn"} <= names
