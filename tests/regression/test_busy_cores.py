@@ -4,6 +4,9 @@ than they looked, training ran at a tenth of the speed of one thread.
 
 import multiprocessing
 import os
+import statistics
+import subprocess
+import sys
 
 import pytest
 import spacy
@@ -136,3 +139,70 @@ def test_a_forked_child_that_uses_us_does_not_wait_for_threads_it_does_not_have(
     (X @ X).sum()
     expected = [token.tag_ for token in nlp(" ".join(WORDS))]
     assert fork(lambda: [token.tag_ for token in nlp(" ".join(WORDS))]) == expected
+
+
+TRAIN = """
+import time
+import spacy
+from spacy.tokens import Doc
+from spacy.training import Example
+
+nlp = spacy.blank("en")
+nlp.add_pipe("{factory}")
+words = "Ada lives in New York and works there with her two dogs .".split()
+def make(i):
+    chosen = words[i % 7 :] + words[: i % 7]
+    gold = Doc(nlp.vocab, words=chosen, tags=[word[:2] for word in chosen],
+               ents=["B-X" if word[0].isupper() else "O" for word in chosen])
+    gold.cats = {{"A": float(i % 2), "B": float(1 - i % 2)}}
+    return Example(Doc(nlp.vocab, words=chosen), gold)
+examples = [make(i) for i in range({n_examples})]
+optimizer = nlp.initialize(lambda: examples)
+nlp.update(examples, sgd=optimizer)
+start = time.perf_counter()
+for _ in range({n_updates}):
+    nlp.update(examples, sgd=optimizer, drop=0.2)
+print(time.perf_counter() - start)
+"""
+
+
+def measure(code, **environ):
+    """RETURNS (float): The seconds that a process of its own prints."""
+    command = [sys.executable, "-c", code]
+    return float(subprocess.check_output(command, env={**os.environ, **environ}, text=True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(cpus.count_cpus() < 2, reason="needs two CPUs")
+@pytest.mark.parametrize("n_examples, n_updates", [(1, 40), (80, 20)])
+@pytest.mark.parametrize("factory", ["rnn_tagger", "rnn_ner", "rnn_textcat"])
+def test_training_beside_busy_processes_takes_no_longer_than_on_one_thread(
+    factory, n_examples, n_updates, capsys
+):
+    code = TRAIN.format(factory=factory, n_examples=n_examples, n_updates=n_updates)
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        times = [
+            (measure(code, OMP_NUM_THREADS="2"), measure(code, OMP_NUM_THREADS="1"))
+            for _ in range(3)
+        ]
+    finally:
+        for loop in loops:
+            loop.kill()
+    ours, alone = (statistics.median(column) for column in zip(*times, strict=True))
+    with capsys.disabled():
+        print(f" {factory}, {n_examples} texts: {ours:.2f} s, on one thread {alone:.2f} s", end="")
+    assert ours < 1.5 * alone
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_training_on_one_cpu_of_several_takes_no_longer_than_on_one_thread():
+    code = TRAIN.format(factory="rnn_tagger", n_examples=80, n_updates=20)
+    pin = f"import os\nos.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
+    times = [
+        (measure(pin + code, OMP_NUM_THREADS="2"), measure(pin + code, OMP_NUM_THREADS="1"))
+        for _ in range(3)
+    ]
+    ours, alone = (statistics.median(column) for column in zip(*times, strict=True))
+    assert ours < 1.5 * alone
