@@ -3,10 +3,9 @@ batches: a sequence of tags has a score, the sum of a score for each token's tag
 two tags that follow each other, and its probability is proportional to the score's exponential.
 
 Tokens are in `StepMajor` order, so that all sequences take a step together. A score of minus
-infinity rules a tag, or a transition, out.
+infinity rules a tag, or a transition, out. Illegal transitions have no scores: see `Transitions`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,40 +15,41 @@ from torch.autograd.function import once_differentiable
 from .batching import StepMajor
 from .compiled import can_chain
 from .time_steps import Steps, find_previous
-
-Group = tuple[torch.Tensor, torch.Tensor]
+from .transitions import MAX_SUMS, Transitions, split_after, split_before
 
 # Worse than the best by this much, a tag or a transition is as good as impossible: larger
 # differences are cut down to it, so that products of probabilities do not underflow.
 MAX_GAP = 200.0
-# With more sequences than this in a time step, products of matrices are faster than one by one.
-MAX_CHAINS = 16
-# For fewer sums than this in a time step, it is faster to take all transitions at once.
-MIN_GROUPED = 30_000
+# With more products than this in a time step, those of matrices are faster than one by one.
+MAX_CHAINED = 500_000
 
 
 def log_partition(
-    scores: torch.Tensor, transitions: torch.Tensor, layout: StepMajor
+    scores: torch.Tensor, transitions: Transitions, layout: StepMajor
 ) -> torch.Tensor:
     """Add up the exponentials of the scores of all sequences of tags. Its gradients are the
     probabilities of tags, and the expected numbers of transitions.
 
     scores (Tensor): The scores of each token's tags. (N, T)
-    transitions (Tensor): The scores of a tag (column) after another (row). (T, T)
+    transitions (Transitions): The scores of tags after others.
     layout (StepMajor): Where the sequences' tokens are.
     RETURNS (Tensor): The logarithm of the sum for each sequence, longest sequence first; minus
         infinity where all are ruled out. In double precision. (sequences,)
     """
-    return _LogPartition.apply(scores, transitions, layout)
+    return _LogPartition.apply(scores, transitions.outer, transitions.inner, layout)
 
 
 class _LogPartition(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, scores: torch.Tensor, transitions: torch.Tensor, layout: StepMajor
+        ctx: Any,
+        scores: torch.Tensor,
+        outer: torch.Tensor,
+        inner: torch.Tensor,
+        layout: StepMajor,
     ) -> torch.Tensor:
-        chain = Chain.from_scores(scores, transitions, layout)
-        ctx.chain, ctx.dtypes = chain, (scores.dtype, transitions.dtype)
+        chain = Chain.from_scores(scores, Transitions(outer, inner), layout)
+        ctx.chain, ctx.dtypes = chain, (scores.dtype, outer.dtype, inner.dtype)
         # What is returned must not be held by the context, or neither is ever freed.
         return chain.log_sums.clone()
 
@@ -63,8 +63,29 @@ class _LogPartition(torch.autograd.Function):
         d_scores = torch.where(is_used, chain.get_marginals() * weights, 0.0)
         before = chain.forward_sums[find_previous(chain.steps)]
         after = torch.where(is_used, chain.get_steps_in() * weights, 0.0)[chain.steps[0][1] :]
-        d_transitions = (before.T @ after) * chain.factors
-        return d_scores.to(ctx.dtypes[0]), d_transitions.to(ctx.dtypes[1]), None
+        counts = chain.factors.count(before, after)
+        gradients = zip((d_scores, counts.outer, counts.inner), ctx.dtypes, strict=True)
+        return *(gradient.to(dtype) for gradient, dtype in gradients), None
+
+
+def get_path_scores(
+    scores: torch.Tensor, tags: torch.Tensor, transitions: Transitions, layout: StepMajor
+) -> torch.Tensor:
+    """Add up the scores of one sequence of tags for each sequence of tokens.
+
+    scores (Tensor): The score of each token's tag. (N,)
+    tags (Tensor): The tags. (N,)
+    transitions, layout: As in `log_partition`.
+    RETURNS (Tensor): The sums, longest sequence first; minus infinity where one is illegal. In
+        double precision. (sequences,)
+    """
+    n_sequences = layout.sizes[0]
+    steps = transitions.get(
+        tags[find_previous(layout.get_steps())], tags[n_sequences:], -torch.inf
+    )
+    sums = scores.new_zeros(n_sequences, dtype=torch.double)
+    sums = sums.index_add(0, layout.rows, scores.double())
+    return sums.index_add(0, layout.rows[n_sequences:], steps.double())
 
 
 @dataclass
@@ -75,7 +96,7 @@ class Chain:
     steps (List[Tuple[int, int]]): The first packed position of each time step, and the one after
         its last.
     weights (Tensor): The exponentials of the scores, each token's largest being 1. (N, T)
-    factors (Tensor): The exponentials of the transitions. (T, T)
+    factors (Transitions): The exponentials of the transitions.
     forward_sums (Tensor): The probabilities of each token's tags given the tokens so far. (N, T)
     scales (Tensor): The sums by which those were divided. (N,)
     log_sums (Tensor): As `log_partition` returns them. (sequences,)
@@ -84,7 +105,7 @@ class Chain:
     layout: StepMajor
     steps: Steps
     weights: torch.Tensor
-    factors: torch.Tensor
+    factors: Transitions
     forward_sums: torch.Tensor
     scales: torch.Tensor
     log_sums: torch.Tensor
@@ -92,15 +113,15 @@ class Chain:
 
     @classmethod
     def from_scores(
-        cls, scores: torch.Tensor, transitions: torch.Tensor, layout: StepMajor
+        cls, scores: torch.Tensor, transitions: Transitions, layout: StepMajor
     ) -> "Chain":
         """Run the forward pass. The arguments are those of `log_partition`."""
-        scores, transitions = scores.double(), transitions.double()
+        scores, transitions = scores.double(), transitions.map(torch.Tensor.double)
         best = scores.amax(dim=1, keepdim=True)
         gaps = scores - best.clamp(min=torch.finfo(best.dtype).min)
         weights = _exp_gaps(gaps)
-        offset = transitions.amax()
-        factors = _exp_gaps(transitions - offset)
+        offset = torch.maximum(transitions.outer.amax(), transitions.inner.amax())
+        factors = transitions.map(lambda values: _exp_gaps(values - offset))
         steps = layout.get_steps()
         sums, scales = _sum_forward(weights, factors, steps)
         n_sequences = steps[0][1] if steps else 0
@@ -141,7 +162,8 @@ class Chain:
             tags in a row. (M,)
         """
         scales = _invert(self.scales[positions])
-        return self.factors[before, tags] * self.weights[positions, tags] * scales
+        factors = self.factors.get(before, tags, illegal=0.0)
+        return factors * self.weights[positions, tags] * scales
 
     def get_path_log_probs(
         self, positions: torch.Tensor, tags: torch.Tensor, paths: torch.Tensor, n_paths: int
@@ -171,9 +193,9 @@ def _invert(scales: torch.Tensor) -> torch.Tensor:
 
 
 def _sum_forward(
-    weights: torch.Tensor, factors: torch.Tensor, steps: Steps
+    weights: torch.Tensor, factors: Transitions, steps: Steps
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    if _are_few(weights, steps):
+    if _is_chained(weights, factors, steps):
         from .compiled import chains
 
         return chains.sum_forward(weights, factors, steps)
@@ -184,48 +206,43 @@ def _sum_forward(
     for start, end in steps:
         current, scale = sums[start:end], scales[start:end]
         if start:
-            current.mul_(sums[before : before + end - start] @ factors)
+            factors.multiply(sums[before : before + end - start], current)
         torch.sum(current, dim=1, keepdim=True, out=scale)
         current.div_(scale.clamp(min=tiny))
         before = start
     return sums, scales
 
 
-def _are_few(weights: torch.Tensor, steps: Steps) -> bool:
-    return len(weights) <= MAX_CHAINS * len(steps) and can_chain(weights, torch.float64)
+def _is_chained(weights: torch.Tensor, factors: Transitions, steps: Steps) -> bool:
+    n_products = len(weights) * factors.outer.numel()
+    return n_products <= MAX_CHAINED * len(steps) and can_chain(weights, torch.float64)
 
 
-def _sum_backward(weights: torch.Tensor, factors: torch.Tensor, steps: Steps) -> torch.Tensor:
-    if _are_few(weights, steps):
+def _sum_backward(weights: torch.Tensor, factors: Transitions, steps: Steps) -> torch.Tensor:
+    if _is_chained(weights, factors, steps):
         from .compiled import chains
 
         return chains.sum_backward(weights, factors, steps)
     sums = torch.ones_like(weights)
-    back = factors.T.contiguous()
     for i in range(len(steps) - 1, 0, -1):
         (start, end), before = steps[i], steps[i - 1][0]
         weighted = weights[start:end] * sums[start:end]
-        torch.mm(weighted, back, out=sums[before : before + end - start])
+        factors.multiply_back(weighted, sums[before : before + end - start])
     return sums
 
 
 def _exp_gaps(gaps: torch.Tensor) -> torch.Tensor:
-    return torch.where(gaps > -torch.inf, gaps.clamp(min=-MAX_GAP).exp(), 0.0)
+    # In place, as there may be many transitions.
+    return gaps.clamp(min=-MAX_GAP).exp_().masked_fill_(gaps == -torch.inf, 0.0)
 
 
 def find_best(
-    scores: torch.Tensor,
-    transitions: torch.Tensor,
-    layout: StepMajor,
-    groups: Sequence[Group] | None = None,
+    scores: torch.Tensor, transitions: Transitions, layout: StepMajor
 ) -> torch.Tensor:
     """Find the sequence of tags with the highest score (Viterbi 1967).
 
     scores, transitions, layout: As in `log_partition`. The scores must be finite or minus
         infinity, and something must be allowed.
-    groups (Optional[Sequence[Tuple[Tensor, Tensor]]]): The possible transitions, where that is
-        faster than all of them: in each group some sets of tags, and as many sets of those that
-        follow them, both (sets, tags). Each tag follows others in one group only.
     RETURNS (Tensor): Each token's tag. (N,)
     """
     steps = layout.get_steps()
@@ -234,48 +251,27 @@ def find_best(
 
         return chains.find_best(scores, transitions, steps)
     best, lowest = scores.clone(), torch.finfo(scores.dtype).min
-    parts = [_Reach(transitions, *group) for group in groups or []]
     before = 0
     for start, end in steps:
         current = best[start:end]
         if start:
-            previous = best[before : before + end - start]
-            if parts and previous.numel() * len(transitions) >= MIN_GROUPED:
-                for part in parts:
-                    part.add_to(current, previous)
-            else:
-                current += (previous.unsqueeze(2) + transitions).amax(dim=1)
+            transitions.add_best(best[before : before + end - start], current)
         # Only differences matter, and sums that grow lose precision.
         current -= current.amax(dim=1, keepdim=True).clamp(min=lowest)
         before = start
     tags = torch.empty(len(scores), dtype=torch.long, device=scores.device)
-    from_tag = transitions.T.contiguous()
+    all_tags = torch.arange(scores.shape[1], device=scores.device)
     after = slice(0, 0)
     for start, end in reversed(steps):
         current, n_after = best[start:end], after.stop - after.start
-        current[:n_after] += from_tag[tags[after]]
+        current[:n_after] += transitions.get(all_tags, tags[after].unsqueeze(1), -torch.inf)
         torch.argmax(current, dim=1, out=tags[start:end])
         after = slice(start, end)
     return tags
 
 
-class _Reach:
-    """The transitions of a group."""
-
-    def __init__(self, transitions: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor):
-        self.shape = sources.shape
-        self.sources, self.targets = sources.flatten(), targets.flatten()
-        self.scores = transitions[sources.unsqueeze(2), targets.unsqueeze(1)]
-
-    def add_to(self, current: torch.Tensor, previous: torch.Tensor) -> None:
-        """Add the best way to get to each tag, (rows, tags), from the scores before it."""
-        before = previous.index_select(1, self.sources).view(-1, *self.shape, 1)
-        best = (before + self.scores).amax(dim=2).flatten(1)
-        current.index_add_(1, self.targets, best)
-
-
 def find_k_best(
-    scores: torch.Tensor, transitions: torch.Tensor, layout: StepMajor, k: int
+    scores: torch.Tensor, transitions: Transitions, layout: StepMajor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Find the k sequences of tags with the highest scores, best first.
 
@@ -286,20 +282,21 @@ def find_k_best(
     """
     steps = layout.get_steps()
     n_tokens, n_tags = scores.shape
-    scores, transitions = scores.double(), transitions.double()
-    best = scores.new_full((n_tokens, n_tags, k), -torch.inf)
-    # Which of the tags before, and which of its k sequences, each comes from.
-    origins = torch.zeros(n_tokens, n_tags, k, dtype=torch.long, device=scores.device)
+    scores, transitions = scores.double(), transitions.map(torch.Tensor.double)
+    best = scores.new_full((n_tokens, k, n_tags), -torch.inf)
+    # Where in the row before, (k, n_tags), each comes from.
+    origins = torch.zeros(n_tokens, k, n_tags, dtype=torch.long, device=scores.device)
+    n_rows = max(1, MAX_SUMS // (transitions.outer.numel() * k))
     before = 0
     for start, end in steps:
         if start:
-            previous = best[before : before + end - start]
-            options = previous.unsqueeze(1) + transitions.T.unsqueeze(2)
-            values, origin = options.flatten(2).topk(k, dim=2)
-            best[start:end] = values + scores[start:end].unsqueeze(2)
-            origins[start:end] = origin
+            # Chunks of rows, as each has many sums.
+            for rows in torch.arange(end - start).split(n_rows):
+                step = _step_k_best(best[before + rows], transitions)
+                best[start + rows], origins[start + rows] = step
+            best[start:end] += scores[start:end].unsqueeze(1)
         else:
-            best[:end, :, 0] = scores[:end]
+            best[:end, 0] = scores[:end]
         before = start
     n_sequences = steps[0][1] if steps else 0
     last = layout.mirror[:n_sequences]
@@ -309,6 +306,32 @@ def find_k_best(
         rows = torch.arange(end - start, device=scores.device).unsqueeze(1)
         # A sequence that ends here begins at the place found above, the others go on.
         current = places[: end - start]
-        tags[:, start:end] = current.T // k
+        tags[:, start:end] = current.T % n_tags
         current[:] = origins[start:end].flatten(1)[rows, current]
     return tags, totals.T
+
+
+def _step_k_best(
+    before: torch.Tensor, transitions: Transitions
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """From each tag's k best scores, (n, k, T), get those of the tags after, without the scores of
+    these, and where each of them comes from. Both (n, k, T)
+    """
+    n_labels, (n, k, n_tags) = transitions.n_labels, before.shape
+    after, origins = torch.empty_like(before), torch.empty_like(before, dtype=torch.long)
+    # Views of both.
+    to_tags, from_tags = (split_after(x.flatten(0, 1), n_labels) for x in (after, origins))
+    outer, inner = split_before(before.flatten(0, 1), n_labels)
+    # (n, k x tags before, tags after)
+    options = (outer.unsqueeze(2) + transitions.outer).unflatten(0, (n, k)).flatten(1, 2)
+    values, index = options.topk(k, dim=1)
+    size = outer.shape[1]
+    to_tags[0][:] = values.flatten(0, 1)
+    from_tags[0][:] = (index // size * n_tags + 2 * n_labels + index % size).flatten(0, 1)
+    # (n, k x I and B, I and L, labels)
+    options = (inner.unsqueeze(1) + transitions.inner).transpose(1, 2)
+    values, index = options.unflatten(0, (n, k)).flatten(1, 2).topk(k, dim=1)
+    labels = torch.arange(n_labels, device=before.device)
+    to_tags[1][:] = values.flatten(0, 1)
+    from_tags[1][:] = (index // 2 * n_tags + index % 2 * n_labels + labels).flatten(0, 1)
+    return after, origins

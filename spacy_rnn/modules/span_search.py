@@ -24,16 +24,17 @@ def find_probable(
     RETURNS (Tuple[Tensor, Tensor, Tensor, Tensor]): The packed position of each span's first
         token, its length, its label and its probability. Each (spans,)
     """
-    first_tags = torch.tensor([scheme.get_tag(i, BEGIN) for i in range(scheme.n_labels)])
-    first_tags = first_tags.to(chain.weights.device)
+    n = scheme.n_labels
     marginals = chain.get_marginals()
-    units = marginals.index_select(1, first_tags + UNIT)
+    first_unit, first_begin = scheme.get_tag(0, UNIT), scheme.get_tag(0, BEGIN)
+    units = marginals[:, first_unit : first_unit + n]
     starts, labels = (units >= threshold).nonzero(as_tuple=True)
     found = [(starts, torch.ones_like(starts), labels, units[starts, labels])]
     # What begins a span and goes on: its first and its last position, its label, its last tag, and
     # the forward sum of its tags.
-    starts, labels = (marginals.index_select(1, first_tags) >= threshold).nonzero(as_tuple=True)
-    tags = first_tags[labels] + BEGIN
+    begins = marginals[:, first_begin : first_begin + n]
+    starts, labels = (begins >= threshold).nonzero(as_tuple=True)
+    tags = scheme.get_tag(labels, BEGIN)
     begun = (starts, starts, labels, tags, chain.forward_sums[starts, tags])
     length = 1
     while len(begun[0]):
@@ -41,7 +42,7 @@ def find_probable(
         length += 1
         ends = chain.layout.inverse[chain.layout.order[ends] + 1]
         for part in (LAST, INSIDE):
-            tags = first_tags[labels] + part
+            tags = scheme.get_tag(labels, part)
             longer = sums * chain.get_step(before, ends, tags)
             probs = longer * chain.backward_sums[ends, tags]
             keep = probs >= threshold

@@ -302,15 +302,17 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         check_positive("temperature", self.cfg["temperature"])
 
     def _score(self, docs: list[Doc]) -> tuple[SpanCRF, torch.Tensor]:
-        scheme = self.scheme
-        # Whatever the weights are, what is not allowed must be worse than what is.
-        scores = {
-            name: values.nan_to_num(nan=0.0).clamp(-1e6, 1e6)
-            for name, values in to_tensors(self.model.ops, self.model.predict(docs)).items()
-        }
-        crf = SpanCRF(scheme, **scores, lengths=[len(doc) for doc in docs])
+        scheme, scores = self.scheme, to_tensors(self.model.ops, self.model.predict(docs))
+        legal = scheme.select_legal(scores["transitions"]).map(_limit)
+        emissions, start, end = (_limit(scores[name]) for name in ("emissions", "start", "end"))
+        crf = SpanCRF(scheme, emissions, legal, start, end, [len(doc) for doc in docs])
         allowed = get_allowed(docs, scheme, self.labels)
-        return crf, torch.from_numpy(allowed).to(scores["emissions"].device)
+        return crf, torch.from_numpy(allowed).to(emissions.device)
+
+
+def _limit(scores: torch.Tensor) -> torch.Tensor:
+    # Whatever the weights are, what is not allowed must be worse than what is.
+    return scores.nan_to_num(nan=0.0).clamp(-1e6, 1e6)
 
 
 def _replace_output(member: Model, output: Model) -> None:
