@@ -80,9 +80,7 @@ def get_path_scores(
         double precision. (sequences,)
     """
     n_sequences = layout.sizes[0]
-    steps = transitions.get(
-        tags[find_previous(layout.get_steps())], tags[n_sequences:], -torch.inf
-    )
+    steps = transitions.get(tags[find_previous(layout.get_steps())], tags[n_sequences:], -torch.inf)
     sums = scores.new_zeros(n_sequences, dtype=torch.double)
     sums = sums.index_add(0, layout.rows, scores.double())
     return sums.index_add(0, layout.rows[n_sequences:], steps.double())
@@ -236,9 +234,7 @@ def _exp_gaps(gaps: torch.Tensor) -> torch.Tensor:
     return gaps.clamp(min=-MAX_GAP).exp_().masked_fill_(gaps == -torch.inf, 0.0)
 
 
-def find_best(
-    scores: torch.Tensor, transitions: Transitions, layout: StepMajor
-) -> torch.Tensor:
+def find_best(scores: torch.Tensor, transitions: Transitions, layout: StepMajor) -> torch.Tensor:
     """Find the sequence of tags with the highest score (Viterbi 1967).
 
     scores, transitions, layout: As in `log_partition`. The scores must be finite or minus

@@ -1,9 +1,8 @@
-"""Transitions between BILUO tags. Few of them are legal: what ends a span, or is in none, is
-followed by what begins one, or is in none; what begins a span or goes on, by what goes on or ends it,
-with the same label.
+"""Transitions between BILUO tags, the legal ones only. O, L and U are followed by O, B or U of any
+label; B and I by I or L of their own label.
 
-Tags are in the order of `TaggingScheme`: with L labels, I of each, B of each, O, U of each, L of
-each. So O, U and L are next to each other, B, O and U are, and I and B are.
+Tags are in the order of `TaggingScheme`: with n labels, I of each, B of each, O, U of each, L of
+each. So the columns of O, U and L are next to each other, and those of B, O and U, and of I and B.
 """
 
 from collections.abc import Callable
@@ -136,7 +135,8 @@ class _Selection(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         n_labels, rows = len(index) // 4, index.unsqueeze(0)
         (outer, inner), (to_outer, to_inner) = (
-            (outer[0], inner[0]) for outer, inner in (split_before(rows, n_labels), split_after(rows, n_labels))
+            (outer[0], inner[0])
+            for outer, inner in (split_before(rows, n_labels), split_after(rows, n_labels))
         )
         ctx.places = outer, to_outer, inner, to_inner.unsqueeze(1)
         ctx.size = len(matrix)

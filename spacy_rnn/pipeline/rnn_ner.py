@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy
@@ -19,6 +19,7 @@ from ..modules.tagging_scheme import TaggingScheme
 from .entity_objective import EntityObjective
 from .entity_tags import get_allowed, get_blocked
 from .mixin import RNNPipeMixin
+from .read_ahead import divide_window
 from .rehearsed_crf import RehearsedCRF
 
 DEFAULT_CONFIG = """
@@ -47,6 +48,8 @@ Entities = list[tuple[int, int, int, float]]
 DECODINGS = ("viterbi", "posterior")
 # What is less probable is not looked for, however low the threshold.
 MIN_PROBABILITY = 0.01
+# So many scores of tags are held at a time, and several numbers for each.
+MAX_SCORES = 2**22
 
 
 @Language.factory(
@@ -218,17 +221,23 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         """
         docs = list(docs)
         self._check_settings()
+        # With many labels, some Docs at a time: each token has scores for all tags.
+        n_scores = sum(map(len, docs)) * self.scheme.n_tags
+        with torch.inference_mode():
+            parts = map(self._predict_part, divide_window(docs, 1 + n_scores // MAX_SCORES))
+            return list(chain.from_iterable(parts))
+
+    def _predict_part(self, docs: list[Doc]) -> list[Entities]:
         if not any(map(len, docs)):
             return [[] for _ in docs]
         temperature = self.cfg["temperature"]
-        with torch.inference_mode():
-            crf, allowed = self._score(docs)
-            if self.cfg["decoding"] == "posterior":
-                threshold = max(self.cfg["threshold"], MIN_PROBABILITY)
-                return crf.find_probable_spans(allowed, threshold, temperature)
-            found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed)]
-            flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
-            probs = crf.get_span_probs(allowed, flat, temperature)
+        crf, allowed = self._score(docs)
+        if self.cfg["decoding"] == "posterior":
+            threshold = max(self.cfg["threshold"], MIN_PROBABILITY)
+            return crf.find_probable_spans(allowed, threshold, temperature)
+        found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed)]
+        flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
+        probs = crf.get_span_probs(allowed, flat, temperature)
         entities: list[Entities] = [[] for _ in docs]
         for (i, *span), prob in zip(flat, probs, strict=True):
             start, end, label = span
