@@ -108,10 +108,20 @@ def resize_output(
     for classifier in model.layers:
         classifier.set_dim("nO", nO, force=True)
     if linear_model is not None:
-        linear_model.attrs["resize_output"](linear_model, nO)
+        _resize_linear_model(linear_model, nO)
     model.set_ref("output_layer", output.layers[0])
     model.set_dim("nO", nO, force=True)
     return model
+
+
+def _resize_linear_model(linear_model: Model, nO: int) -> None:
+    if any(layer.has_param("W") for layer in linear_model.walk()):
+        linear_model.attrs["resize_output"](linear_model, nO)
+        return
+    # spaCy would make the weights, which are large, once for each label that is added.
+    for layer in linear_model.walk():
+        if layer.has_dim("nO") is not False:
+            layer.set_dim("nO", nO, force=True)
 
 
 def check_pooling(pooling: list[str]) -> None:
