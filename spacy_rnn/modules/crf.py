@@ -149,38 +149,36 @@ class Chain:
         return self.weights * self.backward_sums * self._get_inverse_scales()
 
     def get_step(
-        self, before: torch.Tensor, positions: torch.Tensor, tags: torch.Tensor
+        self, factors: torch.Tensor, positions: torch.Tensor, tags: torch.Tensor
     ) -> torch.Tensor:
         """Get what a token's tag multiplies a forward sum of the token before by.
 
-        before (Tensor): The tags of the tokens before. (M,)
+        factors (Tensor): Those of the transitions. (M,)
         positions (Tensor): The packed positions of the tokens. (M,)
         tags (Tensor): Their tags. (M,)
         RETURNS (Tensor): The factors: times `backward_sums`, sums are the probabilities of those
             tags in a row. (M,)
         """
-        scales = _invert(self.scales[positions])
-        factors = self.factors.get(before, tags, illegal=0.0)
-        return factors * self.weights[positions, tags] * scales
+        return factors * self.weights[positions, tags] * _invert(self.scales[positions])
 
-    def get_path_log_probs(
-        self, positions: torch.Tensor, tags: torch.Tensor, paths: torch.Tensor, n_paths: int
+    def get_span_log_probs(
+        self, positions: torch.Tensor, tags: torch.Tensor, spans: torch.Tensor, n_spans: int
     ) -> torch.Tensor:
-        """Get the probabilities that several tokens in a row have certain tags.
+        """Get the probabilities that several tokens in a row have the tags of a span.
 
-        positions (Tensor): The packed positions of the tokens, path by path. (M,)
+        positions (Tensor): The packed positions of the tokens, span by span. (M,)
         tags (Tensor): Their tags. (M,)
-        paths (Tensor): The number of the path that each of them is in, rising. (M,)
-        n_paths (int): The number of paths.
-        RETURNS (Tensor): The logarithms of the probabilities. (n_paths,)
+        spans (Tensor): The number of the span that each of them is in, rising. (M,)
+        n_spans (int): The number of spans.
+        RETURNS (Tensor): The logarithms of the probabilities. (n_spans,)
         """
-        is_first = torch.ones_like(paths, dtype=torch.bool)
-        is_first[1:] = paths[1:] != paths[:-1]
+        is_first = torch.ones_like(spans, dtype=torch.bool)
+        is_first[1:] = spans[1:] != spans[:-1]
         is_last = is_first.roll(-1)
-        factors = self.get_step(tags.roll(1), positions, tags)
+        factors = self.get_step(self.factors.get_inner(tags.roll(1), tags), positions, tags)
         factors = torch.where(is_first, self.forward_sums[positions, tags], factors)
         factors = torch.where(is_last, self.backward_sums[positions, tags] * factors, factors)
-        return factors.new_zeros(n_paths).index_add_(0, paths, factors.log())
+        return factors.new_zeros(n_spans).index_add_(0, spans, factors.log())
 
     def _get_inverse_scales(self) -> torch.Tensor:
         return _invert(self.scales).unsqueeze(1)

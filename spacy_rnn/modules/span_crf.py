@@ -165,7 +165,7 @@ class SpanCRF:
         device = allowed.device
         arrays = [torch.tensor(values, device=device) for values in (positions, tags, paths)]
         arrays[0] = some.layout.inverse[arrays[0]]
-        log_probs = chain.get_path_log_probs(arrays[0], arrays[1], arrays[2], len(spans))
+        log_probs = chain.get_span_log_probs(arrays[0], arrays[1], arrays[2], len(spans))
         return log_probs.exp().clamp(max=1.0).tolist()
 
     def find_probable_spans(
@@ -219,9 +219,8 @@ class SpanCRF:
 
     def _score_empty(self, scores: torch.Tensor, temperature: float) -> torch.Tensor:
         """Score the sequences of tags without spans, longest sequence first."""
-        tag = torch.tensor(self.scheme.outside, device=scores.device)
         outside = scores[:, self.scheme.outside].double()
-        outside[len(self.layout.ranking) :] += self._transitions.get(tag, tag, -torch.inf)
+        outside[len(self.layout.ranking) :] += self._transitions.outer[0, self.scheme.n_labels]
         sums = outside.new_zeros(len(self.layout.ranking))
         return sums.index_add_(0, self.layout.rows, outside) / temperature
 

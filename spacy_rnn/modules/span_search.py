@@ -30,27 +30,28 @@ def find_probable(
     units = marginals[:, first_unit : first_unit + n]
     starts, labels = (units >= threshold).nonzero(as_tuple=True)
     found = [(starts, torch.ones_like(starts), labels, units[starts, labels])]
-    # What begins a span and goes on: its first and its last position, its label, its last tag, and
-    # the forward sum of its tags.
+    # What begins a span and goes on: its first and its last position, its label, and the forward
+    # sum of its tags.
     begins = marginals[:, first_begin : first_begin + n]
     starts, labels = (begins >= threshold).nonzero(as_tuple=True)
-    tags = scheme.get_tag(labels, BEGIN)
-    begun = (starts, starts, labels, tags, chain.forward_sums[starts, tags])
-    length = 1
+    begun = (starts, starts, labels, chain.forward_sums[starts, scheme.get_tag(labels, BEGIN)])
+    length, before = 1, BEGIN
     while len(begun[0]):
-        starts, ends, labels, before, sums = begun
+        starts, ends, labels, sums = begun
         length += 1
         ends = chain.layout.inverse[chain.layout.order[ends] + 1]
-        for part in (LAST, INSIDE):
+        for i, part in ((1, LAST), (0, INSIDE)):
             tags = scheme.get_tag(labels, part)
-            longer = sums * chain.get_step(before, ends, tags)
+            factors = chain.factors.inner[i, before, labels]
+            longer = sums * chain.get_step(factors, ends, tags)
             probs = longer * chain.backward_sums[ends, tags]
             keep = probs >= threshold
             if part == LAST:
                 lengths = torch.full_like(starts, length)
                 found.append((starts[keep], lengths[keep], labels[keep], probs[keep]))
             else:
-                begun = (starts[keep], ends[keep], labels[keep], tags[keep], longer[keep])
+                begun = (starts[keep], ends[keep], labels[keep], longer[keep])
+        before = INSIDE
     starts, lengths, labels, probs = map(torch.cat, zip(*found, strict=True))
     return starts, lengths, labels, probs.clamp(max=1.0)
 

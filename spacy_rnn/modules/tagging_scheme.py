@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from .transitions import Transitions
+from .transitions import Places, Transitions, find_places
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Number = TypeVar("Number", int, torch.Tensor)
@@ -124,7 +124,12 @@ class TaggingScheme:
             (n_learned, n_learned)
         RETURNS (Transitions): The scores of tags after others.
         """
-        return Transitions.from_matrix(scores, self.get_learned().to(scores.device))
+        outer, to_outer, inner, to_inner = (place.to(scores.device) for place in self._get_places())
+        return Transitions.from_matrix(scores, (outer, to_outer, inner, to_inner))
+
+    @_cached
+    def _get_places(self) -> Places:
+        return find_places(self.get_learned())
 
     @_cached
     def get_parts(self, *parts: int) -> torch.Tensor:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
 # So many sums of scores are held at a time, where they are not added up.
 MAX_SUMS = 2**24
 
@@ -28,14 +30,14 @@ class Transitions:
     inner: torch.Tensor
 
     @classmethod
-    def from_matrix(cls, matrix: torch.Tensor, index: torch.Tensor) -> "Transitions":
+    def from_matrix(cls, matrix: torch.Tensor, places: Places) -> "Transitions":
         """Choose the legal ones of all transitions.
 
         matrix (Tensor): A number for each row followed by each column. (n, n)
-        index (Tensor): The row, and column, of each tag. (n_tags,)
+        places (Places): Where to find them.
         RETURNS (Transitions): Those of the legal transitions.
         """
-        return cls(*_Selection.apply(matrix, index))
+        return cls(*_Selection.apply(matrix, places))
 
     @property
     def n_labels(self) -> int:
@@ -56,11 +58,20 @@ class Transitions:
         n = self.n_labels
         ends, begins = before >= 2 * n, (after >= n) & (after <= 3 * n)
         outer = self.outer[(before - 2 * n).clamp(min=0), (after - n).clamp(0, 2 * n)]
-        is_begin, is_last = before >= n, after > 3 * n
-        label = torch.where(is_last, after - 3 * n - 1, after).clamp(max=n - 1)
-        inner = self.inner[is_last.long(), is_begin.long(), label]
-        is_inner = ~ends & ~begins & (before - n * is_begin == label)
-        return torch.where(is_inner, inner, torch.where(ends & begins, outer, illegal))
+        of_label = before % n == after % (3 * n + 1)
+        inner = torch.where(of_label & ~(ends | begins), self.get_inner(before, after), illegal)
+        return torch.where(ends & begins, outer, inner)
+
+    def get_inner(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """Look up numbers within spans. Others have no meaning.
+
+        before, after (Tensor): Tags that follow each other.
+        RETURNS (Tensor): Their numbers, in the shape of both together.
+        """
+        n = self.n_labels
+        is_last = after > 3 * n
+        labels = (after - (3 * n + 1) * is_last).clamp(max=n - 1)
+        return self.inner[is_last.long(), (before >= n).long(), labels]
 
     def multiply(self, before: torch.Tensor, after: torch.Tensor) -> None:
         """Multiply numbers of tags by the sum of those of the tags before, times the transitions.
@@ -126,22 +137,29 @@ def split_after(rows: torch.Tensor, n_labels: int) -> tuple[torch.Tensor, torch.
     return rows[:, n_labels : 3 * n_labels + 1], inner
 
 
+def find_places(index: torch.Tensor) -> Places:
+    """Find legal transitions in a matrix.
+
+    index (Tensor): The row, and column, of each tag. (n_tags,)
+    RETURNS (Places): The rows of O, U and L and the columns of B, O and U; the rows of I and B and
+        the columns of I and L.
+    """
+    n_labels = len(index) // 4
+    outer, inner = split_before(index.unsqueeze(0), n_labels)
+    to_outer, to_inner = split_after(index.unsqueeze(0), n_labels)
+    return outer[0], to_outer[0], inner, to_inner[0].unsqueeze(1)
+
+
 class _Selection(torch.autograd.Function):
     """Choose legal transitions. Torch's own gradients would be several matrices."""
 
     @staticmethod
     def forward(
-        ctx: Any, matrix: torch.Tensor, index: torch.Tensor
+        ctx: Any, matrix: torch.Tensor, places: Places
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        n_labels, rows = len(index) // 4, index.unsqueeze(0)
-        (outer, inner), (to_outer, to_inner) = (
-            (outer[0], inner[0])
-            for outer, inner in (split_before(rows, n_labels), split_after(rows, n_labels))
-        )
-        ctx.places = outer, to_outer, inner, to_inner.unsqueeze(1)
-        ctx.size = len(matrix)
-        selected = matrix.index_select(0, outer).index_select(1, to_outer)
-        return selected, matrix[ctx.places[2:]]
+        outer, to_outer, inner, to_inner = places
+        ctx.places, ctx.size = places, len(matrix)
+        return matrix.index_select(0, outer).index_select(1, to_outer), matrix[inner, to_inner]
 
     @staticmethod
     @once_differentiable

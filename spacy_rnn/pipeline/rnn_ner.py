@@ -49,7 +49,7 @@ DECODINGS = ("viterbi", "posterior")
 # What is less probable is not looked for, however low the threshold.
 MIN_PROBABILITY = 0.01
 # So many scores of tags are held at a time, and several numbers for each.
-MAX_SCORES = 2**22
+MAX_SCORES = 2**21
 
 
 @Language.factory(

@@ -16,7 +16,7 @@ from spacy_rnn.modules.tagging_scheme import (
     UNIT,
     TaggingScheme,
 )
-from spacy_rnn.modules.transitions import Transitions
+from spacy_rnn.modules.transitions import Transitions, find_places
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -55,7 +55,7 @@ def make_case(lengths, n_labels, seed, ruled_out=0.3, dtype=torch.float32):
 
 
 def choose_legal(matrix):
-    return Transitions.from_matrix(matrix, torch.arange(len(matrix)))
+    return Transitions.from_matrix(matrix, find_places(torch.arange(len(matrix))))
 
 
 def list_paths(scores, matrix, layout):
@@ -114,8 +114,9 @@ def test_everything_equals_brute_force(lengths, n_labels, seed):
 
 @settings(deadline=None)
 @given(LENGTHS.filter(any), st.integers(0, 1000), st.data())
-def test_path_probabilities_equal_brute_force(lengths, seed, data):
-    scores, matrix, layout = make_case(lengths, 1, seed)
+def test_span_probabilities_equal_brute_force(lengths, seed, data):
+    scheme = TaggingScheme("biluo", 2)
+    scores, matrix, layout = make_case(lengths, 2, seed)
     chain = Chain.from_scores(scores, choose_legal(matrix), layout)
     all_paths = list_paths(scores, matrix, layout)
     positions, tags, numbers, expected = [], [], [], []
@@ -123,7 +124,7 @@ def test_path_probabilities_equal_brute_force(lengths, seed, data):
         where, paths = data.draw(st.sampled_from(all_paths))
         start = data.draw(st.integers(0, len(where) - 1))
         end = data.draw(st.integers(start + 1, len(where)))
-        wanted = data.draw(st.sampled_from(paths))[1][start:end]
+        wanted = tuple(scheme.get_span_tags(data.draw(st.integers(0, 1)), end - start))
         weights = torch.tensor([score for score, _ in paths]).softmax(0).tolist()
         same = [w for w, (_, path) in zip(weights, paths, strict=True) if path[start:end] == wanted]
         expected.append(sum(same))
@@ -131,7 +132,7 @@ def test_path_probabilities_equal_brute_force(lengths, seed, data):
         tags += wanted
         numbers += [number] * (end - start)
     arrays = [torch.tensor(values) for values in (positions, tags, numbers)]
-    found = chain.get_path_log_probs(*arrays, 4).exp().tolist()
+    found = chain.get_span_log_probs(*arrays, 4).exp().tolist()
     assert found == pytest.approx(expected, abs=1e-4)
 
 

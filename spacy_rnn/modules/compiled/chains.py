@@ -4,7 +4,6 @@
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from ..time_steps import Steps
 from ..transitions import Transitions
@@ -76,21 +75,22 @@ class _Layout:
         return Chains(starts, self.n_labels, 1 + 2 * self.n_labels + self.padding)
 
     def fill_rows(self, rows: torch.Tensor, value: float) -> np.ndarray:
-        # A copy in any case: results are written over some of them.
-        start = 1 + 3 * self.n_labels
-        padding = rows.new_full((len(rows), self.padding), value)
-        return torch.cat([rows[:, :start], padding, rows[:, start:]], dim=1).detach().numpy()
+        return self._insert(rows.detach().numpy(), 1 + 3 * self.n_labels, value)
 
     def cut_rows(self, rows: np.ndarray) -> torch.Tensor:
         start = 1 + 3 * self.n_labels
-        filled = torch.from_numpy(rows)
-        return torch.cat([filled[:, :start], filled[:, start + self.padding :]], dim=1)
+        parts = rows[:, :start], rows[:, start + self.padding :]
+        return torch.from_numpy(np.concatenate(parts, axis=1))
 
     def fill_outer(self, outer: torch.Tensor, value: float) -> np.ndarray:
-        start = 1 + self.n_labels
-        filled = F.pad(outer, (0, self.padding), value=value)
-        padding = filled.new_full((self.padding, filled.shape[1]), value)
-        return torch.cat([filled[:start], padding, filled[start:]]).detach().numpy()
+        columns = self._insert(outer.detach().numpy(), len(outer), value)
+        return np.ascontiguousarray(self._insert(columns.T, 1 + self.n_labels, value).T)
 
     def fill_inner(self, inner: torch.Tensor) -> np.ndarray:
-        return inner.detach().flatten(0, 1).contiguous().numpy()
+        return inner.detach().contiguous().numpy().reshape(4, -1)
+
+    def _insert(self, rows: np.ndarray, column: int, value: float) -> np.ndarray:
+        filled = np.full((len(rows), rows.shape[1] + self.padding), value, dtype=rows.dtype)
+        filled[:, :column] = rows[:, :column]
+        filled[:, column + self.padding :] = rows[:, column:]
+        return filled
