@@ -20,7 +20,7 @@ from spacy_rnn.pipeline import rnn_ner
 
 
 class Sizes(TorchDispatchMode):
-    """Record how many numbers the tensors that are made have."""
+    """Record how many numbers the tensors have that operations make, or change."""
 
     def __init__(self):
         super().__init__()
@@ -29,7 +29,8 @@ class Sizes(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         outputs = result if isinstance(result, tuple | list) else [result]
-        self.sizes += [each.numel() for each in outputs if isinstance(each, torch.Tensor)]
+        if not func.is_view:
+            self.sizes += [each.numel() for each in outputs if isinstance(each, torch.Tensor)]
         return result
 
 
@@ -103,22 +104,28 @@ def test_losses_and_gradients_are_those_of_all_pairs(n_labels, n_unknown):
 
 
 @pytest.mark.parametrize("n_labels", [100, 300])
-def test_there_is_no_number_for_each_pair_of_tags(n_labels):
-    lengths = [8, 5]
-    scheme, scores, allowed, gold = make_case(n_labels, lengths)
-    n_pairs = scheme.n_tags**2
+@pytest.mark.parametrize("decoding", ["viterbi", "posterior"])
+def test_there_is_no_number_for_each_pair_of_tags(n_labels, decoding):
+    fix_random_seed(0)
+    nlp = spacy.blank("en")
+    pipe = nlp.add_pipe("rnn_ner", config={"decoding": decoding, "threshold": 0.01})
+    doc = Doc(nlp.vocab, words=["Lena", "met", "Tomas", "Brandt"])
+    reference = doc.copy()
+    reference.ents = [Span(reference, 0, 1, "A0"), Span(reference, 2, 4, "A0")]
+    for i in range(n_labels):
+        pipe.add_label(f"A{i}")
+    sgd = nlp.initialize(lambda: [Example(doc, reference)])
+    for _ in range(10):
+        nlp.update([Example(doc, reference)], sgd=sgd)
+    n_pairs = pipe.scheme.n_tags**2
+    scores, _ = pipe.model.begin_update([doc])
     with Sizes() as training:
-        get_gradients(scheme, scores, lengths, allowed, gold)
-    # The learned transitions, as doubles here, and their gradient, which three operations make.
-    assert sum(size >= n_pairs for size in training.sizes) <= 4
-    assert max(size for size in training.sizes if size < n_pairs) <= n_pairs / 1.9
-    with Sizes() as prediction, torch.inference_mode():
-        crf = make_crf(scheme, scores, lengths)
-        found = [scheme.get_spans(tags) for tags in crf.find_best(allowed)]
-        spans = [(i, *span) for i, spans in enumerate(found) for span in spans]
-        assert len(crf.get_span_probs(allowed, spans)) == len(spans) > 0
-        crf.find_probable_spans(allowed, 0.01)
-    assert max(prediction.sizes) <= n_pairs / 1.9
+        pipe.get_loss([Example(doc, reference)], scores)
+    # The gradient of the learned transitions, which three operations make.
+    assert sum(size >= n_pairs for size in training.sizes) <= 3
+    with Sizes() as prediction:
+        assert any(pipe.predict([doc]))
+    assert n_pairs not in prediction.sizes
 
 
 def test_it_is_faster_than_all_pairs():
@@ -138,7 +145,7 @@ def test_it_is_faster_than_all_pairs():
         function()
         return time.perf_counter() - start
 
-    # It is five times as fast, where nothing else runs.
+    # It is three times as fast where nothing else runs.
     times = [(measure(sum_structured), measure(sum_pairs)) for _ in range(4)]
     ours, theirs = map(min, zip(*times, strict=True))
     assert ours < theirs / 1.5
