@@ -115,7 +115,7 @@ def test_there_is_no_number_for_each_pair_of_tags(n_labels, decoding):
     for i in range(n_labels):
         pipe.add_label(f"A{i}")
     sgd = nlp.initialize(lambda: [Example(doc, reference)])
-    for _ in range(10):
+    for _ in range(30):
         nlp.update([Example(doc, reference)], sgd=sgd)
     n_pairs = pipe.scheme.n_tags**2
     scores, _ = pipe.model.begin_update([doc])
