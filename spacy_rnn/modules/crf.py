@@ -285,7 +285,7 @@ def find_k_best(
     for start, end in steps:
         if start:
             # Chunks of rows, as each has many sums.
-            for rows in torch.arange(end - start).split(n_rows):
+            for rows in torch.arange(end - start, device=scores.device).split(n_rows):
                 step = _step_k_best(best[before + rows], transitions)
                 best[start + rows], origins[start + rows] = step
             best[start:end] += scores[start:end].unsqueeze(1)
