@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import torch
 
 from .batching import StepMajor
-from .crf import Chain, find_best, find_k_best, get_path_scores, log_partition
+from .crf import Chain, get_path_scores, log_partition
 from .span_search import ProbableSpan, choose_disjoint, find_probable
 from .tagging_scheme import BEGIN, INSIDE, LAST, TaggingScheme
 from .transitions import Transitions
+from .viterbi import find_best, find_k_best
 
 MIN_IMPROBABILITY = 1e-12
 

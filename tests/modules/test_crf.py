@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_rnn.modules import crf, transitions
+from spacy_rnn.modules import transitions, viterbi
 from spacy_rnn.modules.batching import StepMajor
-from spacy_rnn.modules.crf import Chain, find_best, find_k_best, get_path_scores, log_partition
+from spacy_rnn.modules.crf import Chain, get_path_scores, log_partition
 from spacy_rnn.modules.tagging_scheme import (
     BEGIN,
     INSIDE,
@@ -17,6 +17,7 @@ from spacy_rnn.modules.tagging_scheme import (
     TaggingScheme,
 )
 from spacy_rnn.modules.transitions import Transitions, find_places
+from spacy_rnn.modules.viterbi import find_best, find_k_best
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -257,7 +258,7 @@ def test_chunks_change_nothing(n_labels, monkeypatch):
     scores, matrix, layout = make_case([5, 0, 1, 30, 7], n_labels, seed=n_labels)
     chosen = choose_legal(matrix)
     expected = find_best(scores, chosen, layout), *find_k_best(scores, chosen, layout, 3)
-    for module in (crf, transitions):
+    for module in (transitions, viterbi):
         monkeypatch.setattr(module, "MAX_SUMS", 1)
     found = find_best(scores, chosen, layout), *find_k_best(scores, chosen, layout, 3)
     assert all(map(torch.equal, found, expected))

@@ -1,5 +1,6 @@
 """Viterbi's algorithm and the sums of linear chains, by the compiled kernels. Tokens are in
-`StepMajor` order, and the arguments those of the functions in `modules.crf`.
+`StepMajor` order, and the arguments those of the functions in `modules.crf` and
+`modules.viterbi`.
 """
 
 import numpy as np
