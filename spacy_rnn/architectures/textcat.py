@@ -46,7 +46,9 @@ def build_rnn_text_classifier(
     bidirectional (Optional[bool]): Whether the second half of the vectors was read from right to
         left, for "last". None finds out from the encoder, and is true behind a listener.
     linear_model (Optional[Model[List[Doc], Floats2d]]): A model that votes too, such as
-        spacy.TextCatBOW.v3 with `no_output_layer = true`.
+        spacy.TextCatBOW.v3 with `no_output_layer = true`. Its weights take 4 x labels x `length`
+        bytes, and four times as much in training: with more than 500 labels, use a shorter
+        `length`, such as 8192, or no `linear_model`.
     grad_clip_norm (float): Scale the gradients of the attention's weights, no others, down where
         the norm of all of them together is larger than this. 0 turns it off.
     max_tokens_in_training (Optional[int]): In training, what is pooled of a longer text are only so
@@ -108,10 +110,20 @@ def resize_output(
     for classifier in model.layers:
         classifier.set_dim("nO", nO, force=True)
     if linear_model is not None:
-        linear_model.attrs["resize_output"](linear_model, nO)
+        _resize_linear_model(linear_model, nO)
     model.set_ref("output_layer", output.layers[0])
     model.set_dim("nO", nO, force=True)
     return model
+
+
+def _resize_linear_model(linear_model: Model, nO: int) -> None:
+    if any(layer.has_param("W") for layer in linear_model.walk()):
+        linear_model.attrs["resize_output"](linear_model, nO)
+        return
+    # spaCy would make the weights, which are large, once for each label that is added.
+    for layer in linear_model.walk():
+        if layer.has_dim("nO") is not False:
+            layer.set_dim("nO", nO, force=True)
 
 
 def check_pooling(pooling: list[str]) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import torch
 
 from .batching import StepMajor
-from .crf import MIN_GROUPED, Chain, find_best, find_k_best, log_partition
+from .crf import Chain, get_path_scores, log_partition
 from .span_search import ProbableSpan, choose_disjoint, find_probable
-from .tagging_scheme import BEGIN, INSIDE, LAST, OUTSIDE, TaggingScheme
+from .tagging_scheme import BEGIN, INSIDE, LAST, TaggingScheme
+from .transitions import Transitions
+from .viterbi import find_best, find_k_best
 
 MIN_IMPROBABILITY = 1e-12
 
@@ -22,7 +24,7 @@ class SpanCRF:
     scheme (TaggingScheme): The tags.
     emissions (Tensor): The scores of the learned tags of all tokens, sequence by sequence.
         (N, n_learned)
-    transitions (Tensor): The scores of a learned tag (column) after another. (n_learned, n_learned)
+    transitions (Transitions): The scores of tags after others.
     start, end (Tensor): The scores of the first and the last tag. (n_learned,)
     lengths (Sequence[int]): The number of tokens of each sequence; N together.
     """
@@ -31,7 +33,7 @@ class SpanCRF:
         self,
         scheme: TaggingScheme,
         emissions: torch.Tensor,
-        transitions: torch.Tensor,
+        transitions: Transitions,
         start: torch.Tensor,
         end: torch.Tensor,
         lengths: Sequence[int],
@@ -40,6 +42,7 @@ class SpanCRF:
         self.lengths = list(lengths)
         self._emissions = emissions
         self._others = (transitions, start, end)
+        self._transitions = transitions
         device = emissions.device
         self.layout = StepMajor.from_lengths(self.lengths, device)
         self._starts = torch.tensor([0, *self.lengths[:-1]]).cumsum(0).tolist()
@@ -49,9 +52,6 @@ class SpanCRF:
         scores = scores.index_add(0, firsts, start[learned].expand(len(firsts), -1))
         lasts = self.layout.mirror[: len(firsts)]
         self._scores = scores.index_add(0, lasts, end[learned].expand(len(firsts), -1))
-        self._transitions = transitions[learned][:, learned].masked_fill(
-            ~scheme.get_legal().to(device), -torch.inf
-        )
 
     def get_losses(self, allowed: torch.Tensor, agreeing: torch.Tensor) -> torch.Tensor:
         """Get the negative logarithm of the probability of what agrees with the annotation.
@@ -61,7 +61,12 @@ class SpanCRF:
         RETURNS (Tensor): The losses of the sequences, longest first: infinite where no sequence
             of tags agrees. (sequences that are not empty,)
         """
-        return self._log_partition(allowed) - self._log_partition(allowed & agreeing)
+        everything, agreed = self._log_partition(allowed), allowed & agreeing
+        if (agreed.sum(dim=1) <= 1).all():
+            # One sequence of tags is left, so that there is nothing to add up.
+            scores, tags = self._restrict(agreed).max(dim=1)
+            return everything - get_path_scores(scores, tags, self._transitions, self.layout)
+        return everything - self._log_partition(agreed)
 
     def get_token_losses(self, agreeing: torch.Tensor) -> torch.Tensor:
         """Get the negative logarithm of the probability of what agrees with the annotation, for
@@ -108,11 +113,7 @@ class SpanCRF:
         allowed (Tensor): The tags to choose among. Something must be possible. (N, n_tags)
         RETURNS (List[List[int]]): The tags.
         """
-        groups = None
-        if len(self.layout.ranking) * self.scheme.n_tags**2 >= MIN_GROUPED:
-            device = allowed.device
-            groups = [(a.to(device), b.to(device)) for a, b in self.scheme.get_groups()]
-        tags = find_best(self._restrict(allowed), self._transitions, self.layout, groups)
+        tags = find_best(self._restrict(allowed), self._transitions, self.layout)
         return self._split(tags)
 
     def find_k_best(
@@ -165,7 +166,7 @@ class SpanCRF:
         device = allowed.device
         arrays = [torch.tensor(values, device=device) for values in (positions, tags, paths)]
         arrays[0] = some.layout.inverse[arrays[0]]
-        log_probs = chain.get_path_log_probs(arrays[0], arrays[1], arrays[2], len(spans))
+        log_probs = chain.get_span_log_probs(arrays[0], arrays[1], arrays[2], len(spans))
         return log_probs.exp().clamp(max=1.0).tolist()
 
     def find_probable_spans(
@@ -207,8 +208,8 @@ class SpanCRF:
         return [choose_disjoint(of_sequence, threshold) for of_sequence in spans]
 
     def _make_chain(self, scores: torch.Tensor, temperature: float) -> Chain:
-        scores, transitions = scores.double(), self._transitions.double()
-        return Chain.from_scores(scores / temperature, transitions / temperature, self.layout)
+        transitions = self._transitions.map(lambda values: values.double() / temperature)
+        return Chain.from_scores(scores.double() / temperature, transitions, self.layout)
 
     def _chain_some(
         self, numbers: Sequence[int], allowed: torch.Tensor, temperature: float
@@ -219,8 +220,8 @@ class SpanCRF:
 
     def _score_empty(self, scores: torch.Tensor, temperature: float) -> torch.Tensor:
         """Score the sequences of tags without spans, longest sequence first."""
-        outside = scores[:, OUTSIDE].double()
-        outside[len(self.layout.ranking) :] += self._transitions[OUTSIDE, OUTSIDE]
+        outside = scores[:, self.scheme.outside].double()
+        outside[len(self.layout.ranking) :] += self._transitions.outer[0, self.scheme.n_labels]
         sums = outside.new_zeros(len(self.layout.ranking))
         return sums.index_add_(0, self.layout.rows, outside) / temperature
 

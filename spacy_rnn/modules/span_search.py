@@ -24,32 +24,34 @@ def find_probable(
     RETURNS (Tuple[Tensor, Tensor, Tensor, Tensor]): The packed position of each span's first
         token, its length, its label and its probability. Each (spans,)
     """
-    first_tags = torch.tensor([scheme.get_tag(i, BEGIN) for i in range(scheme.n_labels)])
-    first_tags = first_tags.to(chain.weights.device)
+    n = scheme.n_labels
     marginals = chain.get_marginals()
-    units = marginals.index_select(1, first_tags + UNIT)
+    first_unit, first_begin = scheme.get_tag(0, UNIT), scheme.get_tag(0, BEGIN)
+    units = marginals[:, first_unit : first_unit + n]
     starts, labels = (units >= threshold).nonzero(as_tuple=True)
     found = [(starts, torch.ones_like(starts), labels, units[starts, labels])]
-    # What begins a span and goes on: its first and its last position, its label, its last tag, and
-    # the forward sum of its tags.
-    starts, labels = (marginals.index_select(1, first_tags) >= threshold).nonzero(as_tuple=True)
-    tags = first_tags[labels] + BEGIN
-    begun = (starts, starts, labels, tags, chain.forward_sums[starts, tags])
-    length = 1
+    # What begins a span and goes on: its first and its last position, its label, and the forward
+    # sum of its tags.
+    begins = marginals[:, first_begin : first_begin + n]
+    starts, labels = (begins >= threshold).nonzero(as_tuple=True)
+    begun = (starts, starts, labels, chain.forward_sums[starts, scheme.get_tag(labels, BEGIN)])
+    length, before = 1, BEGIN
     while len(begun[0]):
-        starts, ends, labels, before, sums = begun
+        starts, ends, labels, sums = begun
         length += 1
         ends = chain.layout.inverse[chain.layout.order[ends] + 1]
-        for part in (LAST, INSIDE):
-            tags = first_tags[labels] + part
-            longer = sums * chain.get_step(before, ends, tags)
+        for i, part in ((1, LAST), (0, INSIDE)):
+            tags = scheme.get_tag(labels, part)
+            factors = chain.factors.inner[i, before, labels]
+            longer = sums * chain.get_step(factors, ends, tags)
             probs = longer * chain.backward_sums[ends, tags]
             keep = probs >= threshold
             if part == LAST:
                 lengths = torch.full_like(starts, length)
                 found.append((starts[keep], lengths[keep], labels[keep], probs[keep]))
             else:
-                begun = (starts[keep], ends[keep], labels[keep], tags[keep], longer[keep])
+                begun = (starts[keep], ends[keep], labels[keep], longer[keep])
+        before = INSIDE
     starts, lengths, labels, probs = map(torch.cat, zip(*found, strict=True))
     return starts, lengths, labels, probs.clamp(max=1.0)
 

@@ -13,12 +13,15 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-Method = TypeVar("Method", bound=Callable[..., Any])
+from .transitions import Places, Transitions, find_places
 
-OUTSIDE = 0
-BEGIN, INSIDE, LAST, UNIT = range(4)
-# Which of a label's learned tags each of B, I, L and U is.
-_LEARNED = {"biluo": (0, 1, 2, 3), "iob2": (0, 1, 1, 0)}
+Method = TypeVar("Method", bound=Callable[..., Any])
+Number = TypeVar("Number", int, torch.Tensor)
+
+# In the order in which tags are numbered; O is between B and U.
+INSIDE, BEGIN, UNIT, LAST = range(4)
+# Which of a label's learned tags each of them is.
+_LEARNED = {"biluo": (1, 0, 3, 2), "iob2": (1, 0, 0, 1)}
 SCHEMES = sorted(_LEARNED)
 
 
@@ -39,8 +42,10 @@ def _cached(compute: Method) -> Method:
 
 @dataclass(frozen=True)
 class TaggingScheme:
-    """The tags of a number of labels. Tag 0 is O, and every label has four tags of its own, so
-    that labels can be added at the end.
+    """The tags of a number of labels: I of each label, B of each, O, U of each, L of each, so that
+    those that may follow the same ones are next to each other (see `Transitions`).
+
+    Learned tags are O, and then those of each label, so that labels can be added at the end.
 
     name (str): "biluo" or "iob2": the tags that scores are learned for.
     n_labels (int): The number of labels.
@@ -59,14 +64,19 @@ class TaggingScheme:
         """RETURNS (int): The number of tags that scores are learned for."""
         return 1 + (max(_LEARNED[self.name]) + 1) * self.n_labels
 
-    def get_tag(self, label: int, part: int) -> int:
+    @property
+    def outside(self) -> int:
+        """RETURNS (int): The number of the tag O."""
+        return 2 * self.n_labels
+
+    def get_tag(self, label: Number, part: int) -> Number:
         """Get the number of a tag.
 
-        label (int): The number of the label.
+        label (Union[int, Tensor]): The number of the label.
         part (int): BEGIN, INSIDE, LAST or UNIT.
-        RETURNS (int): The number of the tag.
+        RETURNS (Union[int, Tensor]): The number of the tag.
         """
-        return 1 + 4 * label + part
+        return label + (part * self.n_labels + (part in (UNIT, LAST)))
 
     def get_span_tags(self, label: int, length: int) -> list[int]:
         """Get the tags of a span.
@@ -90,9 +100,9 @@ class TaggingScheme:
         spans = []
         start = 0
         for i, tag in enumerate(tags):
-            if tag == OUTSIDE:
+            if tag == self.outside:
                 continue
-            label, part = divmod(tag - 1, 4)
+            part, label = divmod(tag - (tag > self.outside), self.n_labels)
             if part in (BEGIN, UNIT):
                 start = i
             if part in (LAST, UNIT):
@@ -104,8 +114,22 @@ class TaggingScheme:
         """RETURNS (Tensor): The learned tag whose scores each tag uses. (n_tags,)"""
         parts = torch.tensor(_LEARNED[self.name])
         size = int(parts.max()) + 1
-        learned = 1 + size * torch.arange(self.n_labels)[:, None] + parts
-        return torch.cat([torch.zeros(1, dtype=torch.long), learned.flatten()])
+        learned = 1 + size * torch.arange(self.n_labels) + parts[:, None]
+        return self._insert_outside(learned.flatten(), 0)
+
+    def select_legal(self, scores: torch.Tensor) -> Transitions:
+        """Choose the legal transitions.
+
+        scores (Tensor): The scores of a learned tag (column) after another.
+            (n_learned, n_learned)
+        RETURNS (Transitions): The scores of tags after others.
+        """
+        outer, to_outer, inner, to_inner = (place.to(scores.device) for place in self._get_places())
+        return Transitions.from_matrix(scores, (outer, to_outer, inner, to_inner))
+
+    @_cached
+    def _get_places(self) -> Places:
+        return find_places(self.get_learned())
 
     @_cached
     def get_parts(self, *parts: int) -> torch.Tensor:
@@ -116,31 +140,8 @@ class TaggingScheme:
         """
         of_label = torch.zeros(4, dtype=torch.bool)
         of_label[list(parts)] = True
-        return torch.cat([torch.zeros(1, dtype=torch.bool), of_label.repeat(self.n_labels)])
+        return self._insert_outside(of_label.repeat_interleave(self.n_labels), False)
 
-    @_cached
-    def get_legal(self) -> torch.Tensor:
-        """RETURNS (Tensor): Whether a tag may follow another one. (n_tags from, n_tags to)"""
-        open_before, goes_on = self.get_parts(BEGIN, INSIDE), self.get_parts(INSIDE, LAST)
-        labels = torch.cat([torch.tensor([-1]), torch.arange(self.n_labels).repeat_interleave(4)])
-        same_label = labels[:, None] == labels
-        inside = open_before[:, None] & goes_on & same_label
-        return inside | (~open_before[:, None] & ~goes_on)
-
-    @_cached
-    def get_groups(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Get the legal transitions in groups, as `find_best` takes them: from what is outside or
-        ends a span to what is outside or begins one, and within the spans of each label.
-
-        RETURNS (List[Tuple[Tensor, Tensor]]): Tags before and tags after. Both (sets, tags)
-        """
-        first = 1 + 4 * torch.arange(self.n_labels).unsqueeze(1)
-        outside = torch.zeros(1, 1, dtype=torch.long)
-
-        def get_ends(*parts: int) -> torch.Tensor:
-            return torch.cat([outside, (first + torch.tensor(parts)).view(1, -1)], dim=1)
-
-        return [
-            (get_ends(LAST, UNIT), get_ends(BEGIN, UNIT)),
-            (first + torch.tensor([BEGIN, INSIDE]), first + torch.tensor([INSIDE, LAST])),
-        ]
+    def _insert_outside(self, values: torch.Tensor, value: int) -> torch.Tensor:
+        outside = values.new_full((1,), value)
+        return torch.cat([values[: self.outside], outside, values[self.outside :]])

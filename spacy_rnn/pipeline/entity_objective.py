@@ -100,9 +100,16 @@ class EntityObjective:
     def _get_loss(
         self, docs: list[Doc], truth: Truth, scores: dict[str, torch.Tensor], *, warn: bool
     ) -> torch.Tensor:
+        legal = self.scheme.select_legal(scores["transitions"])
         # In double precision: a loss is a small difference of large sums.
-        doubles = {name: values.double() for name, values in scores.items()}
-        crf = SpanCRF(self.scheme, **doubles, lengths=[len(doc) for doc in docs])
+        crf = SpanCRF(
+            self.scheme,
+            scores["emissions"].double(),
+            legal.map(torch.Tensor.double),
+            scores["start"].double(),
+            scores["end"].double(),
+            [len(doc) for doc in docs],
+        )
         device = scores["emissions"].device
         allowed, agreeing = (
             torch.from_numpy(mask).to(device) for mask in (truth.allowed, truth.agreeing)

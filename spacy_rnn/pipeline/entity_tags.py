@@ -7,7 +7,7 @@ from spacy.attrs import ENT_IOB, ENT_TYPE, IS_SPACE, ORTH, SENT_START
 from spacy.tokens import Doc, Span
 from spacy.training import Example, split_bilu_label
 
-from ..modules.tagging_scheme import BEGIN, INSIDE, LAST, OUTSIDE, UNIT, TaggingScheme
+from ..modules.tagging_scheme import BEGIN, INSIDE, LAST, UNIT, TaggingScheme
 
 _PARTS = {"B": BEGIN, "I": INSIDE, "L": LAST, "U": UNIT}
 _IOB_INSIDE, _IOB_OUTSIDE, _IOB_BEGIN = 1, 2, 3
@@ -34,7 +34,7 @@ def get_allowed(docs: Sequence[Doc], scheme: TaggingScheme, labels: Sequence[str
     if is_preset.any():
         # Entities of labels that are not ours are nothing we could predict, but stay too.
         allowed[is_preset] = False
-        allowed[is_preset, OUTSIDE] = True
+        allowed[is_preset, scheme.outside] = True
         first = 0
         for doc in docs:
             for ent in doc.ents if is_preset[first : first + len(doc)].any() else ():
@@ -62,7 +62,7 @@ def get_agreeing(
     names = [name for eg in examples for name in get_learnable_ner(eg)]
     agreeing = numpy.ones((len(names), scheme.n_tags), dtype=bool)
     tags = numpy.full(len(names), -1)
-    numbers = {"O": OUTSIDE}
+    numbers = {"O": scheme.outside}
     for i, name in enumerate(names):
         if name is None or name == "-":
             continue

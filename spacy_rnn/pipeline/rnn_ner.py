@@ -1,7 +1,7 @@
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy
@@ -23,6 +23,7 @@ from .entity_tags import find_white_space, get_allowed, get_blocked
 from .extensions import Extension, Stored
 from .labels import find_labels
 from .mixin import RNNPipeMixin
+from .read_ahead import divide_window
 from .rehearsed_crf import RehearsedCRF
 from .settings import Setting
 
@@ -52,6 +53,8 @@ Entities = list[tuple[int, int, int, float]]
 DECODINGS = ("viterbi", "posterior")
 # What is less probable is not looked for, however low the threshold.
 MIN_PROBABILITY = 0.01
+# So many scores of tags are held at a time, and several numbers for each.
+MAX_SCORES = 2**21
 
 
 @Language.factory(
@@ -238,17 +241,23 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         """
         docs = list(docs)
         self.require_tok2vec(docs)
+        # With many labels, some Docs at a time: each token has scores for all tags.
+        n_scores = sum(map(len, docs)) * self.scheme.n_tags
+        with torch.inference_mode():
+            parts = map(self._predict_part, divide_window(docs, 1 + n_scores // MAX_SCORES))
+            return list(chain.from_iterable(parts))
+
+    def _predict_part(self, docs: list[Doc]) -> list[Entities]:
         if not any(map(len, docs)):
             return [[] for _ in docs]
         temperature = self.temperature
-        with torch.inference_mode():
-            crf, allowed = self._score(docs)
-            if self.decoding == "posterior":
-                threshold = self._get_posterior_threshold()
-                return crf.find_probable_spans(allowed, threshold, temperature)
-            found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed)]
-            flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
-            probs = crf.get_span_probs(allowed, flat, temperature)
+        crf, allowed = self._score(docs)
+        if self.decoding == "posterior":
+            threshold = self._get_posterior_threshold()
+            return crf.find_probable_spans(allowed, threshold, temperature)
+        found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed)]
+        flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
+        probs = crf.get_span_probs(allowed, flat, temperature)
         entities: list[Entities] = [[] for _ in docs]
         for (i, *span), prob in zip(flat, probs, strict=True):
             start, end, label = span
@@ -345,15 +354,17 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         return max(self.threshold, MIN_PROBABILITY)
 
     def _score(self, docs: list[Doc]) -> tuple[SpanCRF, torch.Tensor]:
-        scheme = self.scheme
-        # Whatever the weights are, what is not allowed must be worse than what is.
-        scores = {
-            name: values.nan_to_num(nan=0.0).clamp(-1e6, 1e6)
-            for name, values in to_tensors(self.model.ops, self.model.predict(docs)).items()
-        }
-        crf = SpanCRF(scheme, **scores, lengths=[len(doc) for doc in docs])
+        scheme, scores = self.scheme, to_tensors(self.model.ops, self.model.predict(docs))
+        legal = scheme.select_legal(scores["transitions"]).map(_limit)
+        emissions, start, end = (_limit(scores[name]) for name in ("emissions", "start", "end"))
+        crf = SpanCRF(scheme, emissions, legal, start, end, [len(doc) for doc in docs])
         allowed = get_allowed(docs, scheme, self.labels)
-        return crf, torch.from_numpy(allowed).to(scores["emissions"].device)
+        return crf, torch.from_numpy(allowed).to(emissions.device)
+
+
+def _limit(scores: torch.Tensor) -> torch.Tensor:
+    # Whatever the weights are, what is not allowed must be worse than what is.
+    return scores.nan_to_num(nan=0.0).clamp(-1e6, 1e6)
 
 
 def _read_labels(eg: Example) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from spacy_rnn.modules import compiled, crf
+from spacy_rnn.modules import compiled, crf, viterbi
 from spacy_rnn.modules.batching import StepMajor
 from spacy_rnn.modules.cells import make_layer
 from spacy_rnn.modules.compiled import (
@@ -30,7 +30,6 @@ if INSTRUCTIONS is None:
 from spacy_rnn.modules.compiled import prediction
 from spacy_rnn.modules.compiled._rnn import (
     LANES,
-    MAX_WIDTH,
     Chains,
     Direction,
     Sequences,
@@ -44,6 +43,7 @@ from spacy_rnn.modules.compiled.training import train_layer, train_rectangle
 from spacy_rnn.modules.compiled.weights import N_GATES
 from spacy_rnn.modules.recurrence import run_steps
 from spacy_rnn.modules.recurrent import RecurrentStack
+from spacy_rnn.modules.transitions import Transitions
 
 # More rows than a group has, more tokens than a chunk, and rests of all kinds.
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=70).filter(any)
@@ -381,45 +381,54 @@ def test_what_is_theirs():
     assert not can_run(make_layer("lstm", 7, 5, True).double(), X, single)
     assert not can_run(lstm, X.to("meta"), single)
     assert can_chain(X, torch.float32) and not can_chain(X, torch.float64)
-    assert not can_chain(torch.zeros(1, MAX_WIDTH), torch.float32)
     assert can_pick(X, single) and can_pick(X, half)
     assert not can_pick(X, torch.float64) and not can_pick(X.to("meta"), single)
 
 
-@pytest.mark.parametrize("n_tags", [1, 13, LANES, LANES + 1, 4 * LANES + 3, 130])
+@pytest.mark.parametrize("n_labels", [1, 6, LANES, LANES + 1, 130])
 @pytest.mark.parametrize("lengths", [[3, 0, 17, 17, 1], [40], [1], []])
-def test_chains_equal_torch(n_tags, lengths):
-    torch.manual_seed(n_tags)
+def test_chains_equal_torch(n_labels, lengths, monkeypatch):
+    torch.manual_seed(n_labels)
+    monkeypatch.setattr(crf, "MAX_CHAINED", 10**9)
     layout = StepMajor.from_lengths(lengths, torch.device("cpu"))
-    scores, transitions = torch.randn(sum(lengths), n_tags), torch.randn(n_tags, n_tags)
-    scores[:, 1:][torch.rand(len(scores), n_tags - 1) < 0.3] = -torch.inf
-    transitions[:, 1:][torch.rand(n_tags, n_tags - 1) < 0.3] = -torch.inf
+    size, outside = 1 + 2 * n_labels, 2 * n_labels
+    scores = torch.randn(sum(lengths), 1 + 4 * n_labels)
+    outer, inner = torch.randn(size, size), torch.randn(2, 2, n_labels)
+    allowed = torch.rand(scores.shape) < 0.7
+    allowed[:, outside] = True
+    scores[~allowed] = -torch.inf
+    # From anywhere to O
+    outer[(torch.rand(size, size) < 0.3) & (torch.arange(size) != n_labels)] = -torch.inf
+    inner[torch.rand(inner.shape) < 0.3] = -torch.inf
+    transitions = Transitions(outer, inner)
     results = []
     for instructions in (INSTRUCTIONS, None):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("spacy_rnn.modules.compiled.INSTRUCTIONS", instructions)
             chain = crf.Chain.from_scores(scores, transitions, layout)
             sums = (chain.forward_sums, chain.backward_sums, chain.scales, chain.log_sums)
-            results.append((crf.find_best(scores, transitions, layout), *sums))
+            results.append((viterbi.find_best(scores, transitions, layout), *sums))
     for ours, torchs in zip(*results, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=1e-12, atol=1e-12)
 
 
 def test_wrong_chains_are_refused():
     starts = numpy.array([0, 2, 3])
-    with pytest.raises(ValueError, match="filled up"):
-        Chains(starts, 3, LANES + 1)
-    with pytest.raises(ValueError, match="filled up"):
-        Chains(starts, MAX_WIDTH + 1, MAX_WIDTH + LANES)
+    for labels, outer in ((1, LANES + 1), (LANES, LANES), (0, LANES)):
+        with pytest.raises(ValueError, match="filled up"):
+            Chains(starts, labels, outer)
     for wrong in ([0, 1, 3], [0, 2, 2], [1, 2], []):
         with pytest.raises(ValueError, match="step"):
-            Chains(numpy.array(wrong, dtype="int64"), 3, LANES)
-    chains, scores = Chains(starts, 3, LANES), numpy.zeros((3, LANES), dtype="float32")
-    chains.find_best(scores, scores, scores.copy())
+            Chains(numpy.array(wrong, dtype="int64"), 1, LANES)
+    chains, shapes = Chains(starts, 1, LANES), [(LANES, LANES), (4, 1), (3, 2 + LANES)]
+    outer, inner, rows = (numpy.zeros(shape, dtype="float32") for shape in shapes)
+    chains.find_best(outer, outer, inner, rows)
     with pytest.raises(ValueError, match="expected"):
-        chains.find_best(scores, scores, scores[:2].copy())
+        chains.find_best(outer, outer, inner, rows[:2].copy())
     with pytest.raises(ValueError, match="expected"):
-        chains.sum_forward(numpy.zeros((2, LANES)), numpy.zeros((3, LANES)))
+        chains.sum_forward(
+            numpy.zeros((2, LANES)), numpy.zeros((4, 1)), numpy.zeros((3, 2 + LANES))
+        )
 
 
 def to_scores(scores, half):

@@ -5,10 +5,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_rnn.modules import crf
+from spacy_rnn.modules import transitions, viterbi
 from spacy_rnn.modules.batching import StepMajor
-from spacy_rnn.modules.crf import Chain, find_best, find_k_best, log_partition
-from spacy_rnn.modules.tagging_scheme import SCHEMES, TaggingScheme
+from spacy_rnn.modules.crf import Chain, get_path_scores, log_partition
+from spacy_rnn.modules.tagging_scheme import (
+    BEGIN,
+    INSIDE,
+    LAST,
+    SCHEMES,
+    UNIT,
+    TaggingScheme,
+)
+from spacy_rnn.modules.transitions import Transitions, find_places
+from spacy_rnn.modules.viterbi import find_best, find_k_best
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -16,47 +25,81 @@ CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 4), min_size=1, max_size=5)
 
 
-def make_case(lengths, n_tags, seed, ruled_out=0.3, dtype=torch.float32):
-    """Scores, some of them minus infinity, with tag 0 always allowed."""
+def get_legal(n_labels):
+    """Whether a tag (column) may follow another (row)."""
+    scheme = TaggingScheme("biluo", n_labels)
+    legal = torch.zeros(scheme.n_tags, scheme.n_tags, dtype=torch.bool)
+    labels = range(n_labels)
+    ends, begins = (
+        [scheme.outside, *(scheme.get_tag(i, part) for i in labels for part in (UNIT, other))]
+        for other in (LAST, BEGIN)
+    )
+    for before, after in product(ends, begins):
+        legal[before, after] = True
+    for i, before, after in product(labels, (BEGIN, INSIDE), (INSIDE, LAST)):
+        legal[scheme.get_tag(i, before), scheme.get_tag(i, after)] = True
+    return legal
+
+
+def make_case(lengths, n_labels, seed, ruled_out=0.3, dtype=torch.float32):
+    """Scores, some of them minus infinity, with O always allowed."""
     generator = torch.Generator().manual_seed(seed)
     layout = StepMajor.from_lengths(lengths, CPU)
-    shapes = ((sum(lengths), n_tags), (n_tags, n_tags))
-    scores, transitions = (torch.randn(s, generator=generator, dtype=dtype) * 2 for s in shapes)
-    for values in (scores, transitions):
+    scheme = TaggingScheme("biluo", n_labels)
+    shapes = ((sum(lengths), scheme.n_tags), (scheme.n_tags, scheme.n_tags))
+    scores, matrix = (torch.randn(s, generator=generator, dtype=dtype) * 2 for s in shapes)
+    for values in (scores, matrix):
         values[torch.rand(values.shape, generator=generator) < ruled_out] = -torch.inf
-        values[:, 0] = values[:, 0].nan_to_num(neginf=0.5)
-    return scores, transitions, layout
+        outside = values[:, scheme.outside]
+        values[:, scheme.outside] = outside.nan_to_num(neginf=0.5)
+    return scores, matrix, layout
 
 
-def list_paths(scores, transitions, layout):
-    """For each sequence, all its paths with their scores, best first."""
+def choose_legal(matrix):
+    return Transitions.from_matrix(matrix, find_places(torch.arange(len(matrix))))
+
+
+def list_paths(scores, matrix, layout):
+    """For each sequence, all its legal paths with their scores, best first."""
     result = []
     n_tags = scores.shape[1]
+    matrix = matrix.double().masked_fill(~get_legal(n_tags // 4), -torch.inf).tolist()
+    emissions = scores.double().tolist()
     for row in range(layout.sizes[0] if layout.sizes else 0):
         positions = (layout.rows == row).nonzero().squeeze(1).tolist()
-        paths = []
-        for tags in product(range(n_tags), repeat=len(positions)):
-            score = sum(scores[p, t].double() for p, t in zip(positions, tags, strict=True))
-            score += sum(transitions[i, j].double() for i, j in pairwise(tags))
-            paths.append((float(score), tags))
+        paths = [(0.0, ())]
+        for position in positions:
+            # What is impossible stays so.
+            paths = [
+                (
+                    score + emissions[position][j] + (matrix[tags[-1]][j] if tags else 0.0),
+                    (*tags, j),
+                )
+                for score, tags in paths
+                for j in range(n_tags)
+                if score > -torch.inf
+            ]
         result.append((positions, sorted(paths, key=lambda path: -path[0])))
     return result
 
 
 @settings(deadline=None)
-@given(LENGTHS, st.integers(1, 4), st.integers(0, 1000))
-def test_everything_equals_brute_force(lengths, n_tags, seed):
-    scores, transitions, layout = make_case(lengths, n_tags, seed)
+@given(LENGTHS, st.integers(1, 2), st.integers(0, 1000))
+def test_everything_equals_brute_force(lengths, n_labels, seed):
+    scores, matrix, layout = make_case(lengths, n_labels, seed)
+    transitions, n_tags = choose_legal(matrix), len(matrix)
     chain = Chain.from_scores(scores, transitions, layout)
     partition, marginals = log_partition(scores, transitions, layout), chain.get_marginals()
     best = find_best(scores, transitions, layout)
     k_best, k_scores = find_k_best(scores, transitions, layout, 3)
-    for row, (positions, paths) in enumerate(list_paths(scores, transitions, layout)):
+    for row, (positions, paths) in enumerate(list_paths(scores, matrix, layout)):
         total = torch.logsumexp(torch.tensor([score for score, _ in paths]), 0)
         assert partition[row].item() == pytest.approx(total.item(), abs=1e-4)
         expected = torch.zeros(len(positions), n_tags)
-        for score, tags in paths:
-            expected[range(len(tags)), tags] += (score - total).exp()
+        probs = torch.tensor([score for score, _ in paths]).sub(total).exp()
+        all_tags = torch.tensor([tags for _, tags in paths])
+        for i in range(len(positions)):
+            expected[i].index_add_(0, all_tags[:, i], probs)
         torch.testing.assert_close(marginals[positions].float(), expected, atol=1e-4, rtol=0)
         # Sums of single precision scores may tie: compare scores, not tags.
         by_tags = {tags: score for score, tags in paths}
@@ -72,16 +115,17 @@ def test_everything_equals_brute_force(lengths, n_tags, seed):
 
 @settings(deadline=None)
 @given(LENGTHS.filter(any), st.integers(0, 1000), st.data())
-def test_path_probabilities_equal_brute_force(lengths, seed, data):
-    scores, transitions, layout = make_case(lengths, 3, seed)
-    chain = Chain.from_scores(scores, transitions, layout)
-    all_paths = list_paths(scores, transitions, layout)
+def test_span_probabilities_equal_brute_force(lengths, seed, data):
+    scheme = TaggingScheme("biluo", 2)
+    scores, matrix, layout = make_case(lengths, 2, seed)
+    chain = Chain.from_scores(scores, choose_legal(matrix), layout)
+    all_paths = list_paths(scores, matrix, layout)
     positions, tags, numbers, expected = [], [], [], []
     for number in range(4):
         where, paths = data.draw(st.sampled_from(all_paths))
         start = data.draw(st.integers(0, len(where) - 1))
         end = data.draw(st.integers(start + 1, len(where)))
-        wanted = data.draw(st.tuples(*[st.integers(0, 2)] * (end - start)))
+        wanted = tuple(scheme.get_span_tags(data.draw(st.integers(0, 1)), end - start))
         weights = torch.tensor([score for score, _ in paths]).softmax(0).tolist()
         same = [w for w, (_, path) in zip(weights, paths, strict=True) if path[start:end] == wanted]
         expected.append(sum(same))
@@ -89,33 +133,58 @@ def test_path_probabilities_equal_brute_force(lengths, seed, data):
         tags += wanted
         numbers += [number] * (end - start)
     arrays = [torch.tensor(values) for values in (positions, tags, numbers)]
-    found = chain.get_path_log_probs(*arrays, 4).exp().tolist()
+    found = chain.get_span_log_probs(*arrays, 4).exp().tolist()
     assert found == pytest.approx(expected, abs=1e-4)
 
 
+@settings(deadline=None)
+@given(LENGTHS.filter(any), st.integers(0, 1000), st.data())
+def test_scores_of_paths_equal_the_definition(lengths, seed, data):
+    scores, matrix, layout = make_case(lengths, 2, seed)
+    legal = matrix.masked_fill(~get_legal(2), -torch.inf)
+    tags = torch.tensor(
+        data.draw(st.lists(st.integers(0, 8), min_size=len(scores), max_size=len(scores)))
+    )
+    own = scores[range(len(tags)), tags]
+    found = get_path_scores(own, tags, choose_legal(matrix), layout).tolist()
+    for row, score in enumerate(found):
+        positions = (layout.rows == row).nonzero().squeeze(1)
+        path = tags[positions]
+        expected = own[positions].sum() + legal[path[:-1], path[1:]].sum()
+        assert score == pytest.approx(expected.item(), abs=1e-4)
+
+
 @pytest.mark.parametrize("ruled_out", [0.0, 0.3])
-def test_gradients_equal_numeric_ones(ruled_out):
-    scores, transitions, layout = make_case([3, 0, 1, 4], 3, 0, ruled_out, torch.float64)
-    possible = scores > -torch.inf, transitions > -torch.inf
+@pytest.mark.parametrize("name", SCHEMES)
+def test_gradients_equal_numeric_ones(ruled_out, name):
+    scheme = TaggingScheme(name, 2)
+    scores, matrix, layout = make_case([3, 0, 1, 4], 2, 0, ruled_out, torch.float64)
+    # Learned tags that two tags share are followed by the same.
+    matrix = matrix[: scheme.n_learned, : scheme.n_learned]
+    possible = scores > -torch.inf, matrix > -torch.inf
 
     def compute(some_scores, some_transitions):
         # Minus infinity has no numeric gradient.
-        full = [torch.full_like(s, -torch.inf) for s in (scores, transitions)]
+        full = [torch.full_like(s, -torch.inf) for s in (scores, matrix)]
         for values, where, some in zip(
             full, possible, (some_scores, some_transitions), strict=True
         ):
             values[where] = some
-        return log_partition(*full, layout)
+        return log_partition(full[0], scheme.select_legal(full[1]), layout)
 
     inputs = [
         values[where].requires_grad_()
-        for values, where in zip((scores, transitions), possible, strict=True)
+        for values, where in zip((scores, matrix), possible, strict=True)
     ]
     assert torch.autograd.gradcheck(compute, inputs)
 
 
 def test_long_sequences_and_large_scores_do_not_overflow():
-    scores, transitions, layout = make_case([3000, 2], 3, 0, 0.0)
+    scores, matrix, layout = make_case([3000, 2], 1, 0, 0.0)
+    transitions = choose_legal(matrix)
+    # B and I, which must go on, are not best.
+    scores[:, :2] -= 50.0
+    scores[:, 4] -= 50.0
     for factor in (1.0, 1e3, 1e6):
         chain = Chain.from_scores(scores * factor, transitions, layout)
         assert torch.isfinite(chain.log_sums).all()
@@ -127,14 +196,15 @@ def test_long_sequences_and_large_scores_do_not_overflow():
 
 
 def test_what_is_ruled_out_altogether_has_no_probability():
-    scores, transitions, layout = make_case([2, 1], 3, 0, 0.0)
+    scores, matrix, layout = make_case([2, 1], 3, 0, 0.0)
     scores[layout.rows == 0] = -torch.inf
-    partition = log_partition(scores, transitions, layout)
+    partition = log_partition(scores, choose_legal(matrix), layout)
     assert partition[0] == -torch.inf and torch.isfinite(partition[1])
 
 
 def test_a_batch_of_nothing():
-    scores, transitions, layout = make_case([0, 0], 3, 0)
+    scores, matrix, layout = make_case([0, 0], 3, 0)
+    transitions = choose_legal(matrix)
     assert log_partition(scores, transitions, layout).shape == (0,)
     assert find_best(scores, transitions, layout).shape == (0,)
     assert find_k_best(scores, transitions, layout, 2)[0].shape == (2, 0)
@@ -142,20 +212,20 @@ def test_a_batch_of_nothing():
 
 def test_what_is_kept_of_a_scheme_is_made_once_and_of_use_for_training():
     with torch.inference_mode():
-        legal = TaggingScheme("biluo", 61).get_legal()
-    again = TaggingScheme("biluo", 61).get_legal()
-    assert again is legal
-    scores = torch.zeros(legal.shape, requires_grad=True)
-    scores.masked_fill(~legal, -torch.inf)[again].sum().backward()
-    assert torch.equal(scores.grad, legal.float())
+        parts = TaggingScheme("biluo", 61).get_parts(BEGIN)
+    again = TaggingScheme("biluo", 61).get_parts(BEGIN)
+    assert again is parts
+    scores = torch.zeros(parts.shape, requires_grad=True)
+    scores.masked_fill(~parts, -torch.inf)[again].sum().backward()
+    assert torch.equal(scores.grad, parts.float())
 
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_schemes_write_and_read_the_same_spans(name):
     scheme = TaggingScheme(name, 2)
-    legal = scheme.get_legal()
+    legal = get_legal(2)
     spans = [(0, 1, 1), (1, 4, 0), (5, 7, 1)]
-    tags = [0] * 8
+    tags = [scheme.outside] * 8
     for start, end, label in spans:
         tags[start:end] = scheme.get_span_tags(label, end - start)
     assert scheme.get_spans(tags) == spans
@@ -164,27 +234,31 @@ def test_schemes_write_and_read_the_same_spans(name):
     assert len(learned) == scheme.n_tags and int(learned.max()) == scheme.n_learned - 1
     # A span that has begun must go on, with its own label.
     begin = scheme.get_span_tags(0, 2)[0]
-    assert not legal[begin, 0] and not legal[begin, scheme.get_span_tags(1, 2)[1]]
-    # Labels that are added leave the others' tags as they are.
-    assert torch.equal(TaggingScheme(name, 3).get_learned()[: scheme.n_tags], learned)
-
-
-@pytest.mark.parametrize("n_labels", [1, 2, 18])
-def test_groups_are_all_legal_transitions(n_labels):
-    scheme = TaggingScheme("biluo", n_labels)
-    count = torch.zeros(scheme.n_tags, scheme.n_tags, dtype=torch.long)
-    for sources, targets in scheme.get_groups():
-        for before, after in zip(sources, targets, strict=True):
-            count[before.unsqueeze(1), after] += 1
-    assert torch.equal(count, scheme.get_legal().long())
+    assert not legal[begin, scheme.outside] and not legal[begin, scheme.get_span_tags(1, 2)[1]]
+    # Labels that are added leave the others' learned tags as they are.
+    more = TaggingScheme(name, 3)
+    for label, part in product(range(2), (BEGIN, INSIDE, LAST, UNIT)):
+        tags = (each.get_tag(label, part) for each in (scheme, more))
+        assert learned[next(tags)] == more.get_learned()[next(tags)]
 
 
 @pytest.mark.parametrize("n_labels", [1, 3, 18])
-def test_groups_change_nothing(n_labels, monkeypatch):
-    scheme = TaggingScheme("biluo", n_labels)
-    lengths = [5, 0, 1, 30, 7]
-    scores, transitions, layout = make_case(lengths, scheme.n_tags, seed=n_labels)
-    transitions = transitions.masked_fill(~scheme.get_legal(), -torch.inf)
-    expected = find_best(scores, transitions, layout)
-    monkeypatch.setattr(crf, "MIN_GROUPED", 0)
-    assert torch.equal(find_best(scores, transitions, layout, scheme.get_groups()), expected)
+def test_legal_transitions_are_chosen_and_no_others(n_labels):
+    legal, n_tags = get_legal(n_labels), 4 * n_labels + 1
+    matrix = torch.arange(n_tags**2).float().view(n_tags, n_tags)
+    chosen = choose_legal(matrix)
+    assert sorted([*chosen.outer.flatten(), *chosen.inner.flatten()]) == matrix[legal].tolist()
+    tags = torch.arange(n_tags)
+    expected = matrix.masked_fill(~legal, -1.0)
+    assert torch.equal(chosen.get(tags.unsqueeze(1), tags, illegal=-1.0), expected)
+
+
+@pytest.mark.parametrize("n_labels", [1, 3, 18])
+def test_chunks_change_nothing(n_labels, monkeypatch):
+    scores, matrix, layout = make_case([5, 0, 1, 30, 7], n_labels, seed=n_labels)
+    chosen = choose_legal(matrix)
+    expected = find_best(scores, chosen, layout), *find_k_best(scores, chosen, layout, 3)
+    for module in (transitions, viterbi):
+        monkeypatch.setattr(module, "MAX_SUMS", 1)
+    found = find_best(scores, chosen, layout), *find_k_best(scores, chosen, layout, 3)
+    assert all(map(torch.equal, found, expected))

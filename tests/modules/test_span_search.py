@@ -11,11 +11,12 @@ from spacy_rnn.modules.tagging_scheme import (
     BEGIN,
     INSIDE,
     LAST,
-    OUTSIDE,
     SCHEMES,
     UNIT,
     TaggingScheme,
 )
+
+from .test_crf import get_legal
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -31,14 +32,19 @@ def make_case(scheme, lengths, seed, scale):
         for name, shape in zip(names, shapes, strict=True)
     }
     allowed = torch.rand(sum(lengths), scheme.n_tags, generator=generator) < 0.9
-    allowed[:, OUTSIDE] = True
+    allowed[:, scheme.outside] = True
     return scores, allowed
+
+
+def make_crf(scheme, emissions, transitions, start, end, lengths):
+    legal = scheme.select_legal(transitions)
+    return SpanCRF(scheme, emissions, legal, start, end, lengths)
 
 
 def list_readings(scheme, scores, allowed, start, length, temperature):
     """All legal sequences of tags of one sequence, with their probabilities."""
     learned = scheme.get_learned().tolist()
-    legal = scheme.get_legal()
+    legal = get_legal(scheme.n_labels)
     inside, opening = scheme.get_parts(INSIDE, LAST), scheme.get_parts(BEGIN, INSIDE)
     values = {name: value.double() for name, value in scores.items()}
     readings, sums = [], []
@@ -83,7 +89,7 @@ def test_probable_spans_equal_brute_force(
 ):
     scheme = TaggingScheme(name, n_labels)
     scores, allowed = make_case(scheme, lengths, seed, scale)
-    crf = SpanCRF(scheme, **scores, lengths=lengths)
+    crf = make_crf(scheme, lengths=lengths, **scores)
     found = crf.find_probable_spans(allowed, threshold, temperature)
     start = 0
     for spans, length in zip(found, lengths, strict=True):
@@ -121,14 +127,18 @@ def test_long_spans_are_found_whatever_is_ruled_out_within():
     scheme = TaggingScheme("biluo", 2)
     n_tokens = 60
     emissions = torch.zeros(n_tokens, scheme.n_learned)
-    emissions[:, scheme.get_tag(1, INSIDE)] = 500.0
-    emissions[0, scheme.get_tag(1, BEGIN)] = emissions[-1, scheme.get_tag(1, LAST)] = 500.0
+    begin, inside, last = (
+        scheme.get_learned()[scheme.get_tag(1, part)] for part in (BEGIN, INSIDE, LAST)
+    )
+    emissions[:, inside] = 500.0
+    emissions[0, begin] = emissions[-1, last] = 500.0
     zeros = torch.zeros(scheme.n_learned)
-    crf = SpanCRF(scheme, emissions, torch.zeros(len(zeros), len(zeros)), zeros, zeros, [n_tokens])
+    transitions = torch.zeros(len(zeros), len(zeros))
+    crf = make_crf(scheme, emissions, transitions, zeros, zeros, [n_tokens])
     allowed = torch.ones(n_tokens, scheme.n_tags, dtype=torch.bool)
     one, half = pytest.approx(1.0), pytest.approx(0.5)
     assert crf.find_probable_spans(allowed, 0.5) == [[(0, n_tokens, 1, one)]]
     allowed[30] = False
-    allowed[30, [OUTSIDE, scheme.get_tag(0, UNIT)]] = True
+    allowed[30, [scheme.outside, scheme.get_tag(0, UNIT)]] = True
     expected = [(0, 30, 1, one), (30, 31, 0, half), (31, n_tokens, 1, one)]
     assert crf.find_probable_spans(allowed, 0.4) == [expected]

@@ -12,6 +12,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import SGD, Adam, Config, fix_random_seed
 
+from spacy_rnn.modules.tagging_scheme import UNIT
+
 from ..conftest import SMALL_TAGGER
 
 TEXTS = [
@@ -450,7 +452,7 @@ class TestAnnotation:
         reference.spans["wrong"] = [Span(reference, 9, 10, "PER")]
         example = Example(words(nlp, "x " * 300), reference)
         scores = pipe.model.predict([example.predicted])
-        tag = pipe.scheme.get_span_tags(pipe.labels.index("PER"), 1)[0]
+        tag = pipe.scheme.get_learned()[pipe.scheme.get_tag(pipe.labels.index("PER"), UNIT)]
         scores.emissions[0][9, tag] += confidence
         _, gradient = pipe.get_loss([example], scores)
         if confidence:

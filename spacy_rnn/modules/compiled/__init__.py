@@ -11,9 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-# What the kernels have room for.
-MAX_TAGS = 2000
-
 
 def _find_instructions() -> tuple[str | None, bool]:
     wanted = os.environ.get("SPACY_RNN_KERNELS")
@@ -74,7 +71,7 @@ def can_chain(scores: torch.Tensor, dtype: torch.dtype) -> bool:
     precision.
     """
     is_ours = scores.device.type == "cpu" and scores.dtype is dtype
-    return INSTRUCTIONS is not None and is_ours and scores.shape[1] <= MAX_TAGS
+    return INSTRUCTIONS is not None and is_ours
 
 
 def can_pick(X: torch.Tensor, dtype: torch.dtype) -> bool:

@@ -15,7 +15,6 @@ cdef extern from "rnn.h" nogil:
     int LSTM
     int GRU
     int LINEAR
-    int RNN_MAX_WIDTH
     int RNN_SAVED
 
     ctypedef struct rnn_sequences:
@@ -39,8 +38,8 @@ cdef extern from "rnn.h" nogil:
     ctypedef struct rnn_chains:
         ptrdiff_t n_steps
         const int64_t *starts
-        ptrdiff_t tags
-        ptrdiff_t width
+        ptrdiff_t labels
+        ptrdiff_t outer
 
     ctypedef struct rnn_softmax:
         ptrdiff_t n
@@ -64,13 +63,13 @@ cdef extern from "rnn.h" nogil:
             const float *, const float *, float *
         ) noexcept nogil
         void (*find_best)(
-            const rnn_chains *, const float *, const float *, float *, int64_t *
+            const rnn_chains *, const float *, const float *, const float *, float *, int64_t *
         ) noexcept nogil
         void (*sum_forward)(
-            const rnn_chains *, const double *, double *, double *
+            const rnn_chains *, const double *, const double *, double *, double *
         ) noexcept nogil
         void (*sum_backward)(
-            const rnn_chains *, const double *, const double *, double *
+            const rnn_chains *, const double *, const double *, double *, double *
         ) noexcept nogil
         void (*pick)(const rnn_softmax *, const void *, float *, float *) noexcept nogil
         void (*pick_back)(
@@ -102,7 +101,6 @@ cdef const rnn_kernels *half_kernels = rnn_get_half_kernels(kernels)
 INSTRUCTIONS = kernels.name.decode("ascii")
 HAS_BFLOAT16 = half_kernels != NULL
 LANES = kernels.lanes
-MAX_WIDTH = RNN_MAX_WIDTH
 
 
 cdef const float *pointer(const float[:, ::1] array) noexcept nogil:
@@ -381,20 +379,21 @@ cdef class Direction(Projection):
 
 
 cdef class Chains:
-    """Chains of tokens, with a number for each of some tags: the sequences of a batch in the order
-    of torch's PackedSequence.
+    """Chains of tokens, with a number for each BILUO tag: the sequences of a batch in the order of
+    torch's PackedSequence, with tags and transitions laid out as `rnn.h` describes.
 
     starts (ndarray): The first place of each step, and the end of the last: N. int64, (steps + 1,)
-    tags (int): The number of tags.
-    width (int): What rows of tags are filled up to: a multiple of `LANES`, at most `MAX_WIDTH`.
+    labels (int): The number of labels.
+    outer (int): The number of tags B, O, U and padding: a multiple of `LANES`. Together with I and
+        L, that is a width of 2 x labels + outer.
     """
     cdef rnn_chains chains
     cdef const int64_t[::1] starts
 
-    def __init__(self, const int64_t[::1] starts, ptrdiff_t tags, ptrdiff_t width):
+    def __init__(self, const int64_t[::1] starts, ptrdiff_t labels, ptrdiff_t outer):
         cdef ptrdiff_t i, size
-        if width % LANES or not tags <= width <= MAX_WIDTH:
-            raise ValueError(f"Rows of {tags} tags can't be filled up to {width}.")
+        if outer % LANES or labels < 1 or outer < 2 * labels + 1:
+            raise ValueError(f"The tags of {labels} labels can't be filled up to {outer}.")
         for i in range(starts.shape[0] - 1):
             size = starts[i + 1] - starts[i]
             if size < 1 or (i and size > starts[i] - starts[i - 1]):
@@ -403,74 +402,86 @@ cdef class Chains:
             raise ValueError("The first step must begin at 0.")
         self.starts = starts
         self.chains.n_steps, self.chains.starts = starts.shape[0] - 1, &starts[0]
-        self.chains.tags, self.chains.width = tags, width
+        self.chains.labels, self.chains.outer = labels, outer
 
     def find_best(
-        self, const float[:, ::1] transitions, const float[:, ::1] turned, float[:, ::1] best
+        self,
+        const float[:, ::1] outer,
+        const float[:, ::1] turned,
+        const float[:, ::1] inner,
+        float[:, ::1] best,
     ):
         """Find the best sequences of tags.
 
-        transitions (ndarray): The scores of a tag (column) after another. (tags, width)
-        turned (ndarray): The scores of a tag before another. (tags, width)
-        best (ndarray): The scores of each token's tags, minus infinity beyond them. Overwritten.
+        outer (ndarray): The scores of O, U and B (column) after O, U and L, minus infinity for
+            padding. (outer, outer)
+        turned (ndarray): The same, transposed. (outer, outer)
+        inner (ndarray): The scores of I and L after I and B of the same label. (4, labels)
+        best (ndarray): The scores of each token's tags, minus infinity for padding. Overwritten.
             (N, width)
-        RETURNS (ndarray): Each token's tag. (N,)
+        RETURNS (ndarray): Each token's tag, as if there were no padding. (N,)
         """
         cdef ptrdiff_t N = self.starts[self.starts.shape[0] - 1]
-        check(transitions, self.chains.tags, self.chains.width)
-        check(turned, self.chains.tags, self.chains.width)
-        check(best, N, self.chains.width)
+        self._check([outer, turned], inner, [best])
         tags = numpy.empty(N, dtype=numpy.int64)
         cdef int64_t[::1] view = tags
         if N:
             with nogil:
                 kernels.find_best(
-                    &self.chains, &transitions[0, 0], &turned[0, 0], &best[0, 0], &view[0]
+                    &self.chains, &outer[0, 0], &turned[0, 0], &inner[0, 0], &best[0, 0], &view[0]
                 )
         return tags
 
-    def sum_forward(self, const double[:, ::1] factors, double[:, ::1] sums):
+    def sum_forward(
+        self, const double[:, ::1] outer, const double[:, ::1] inner, double[:, ::1] sums
+    ):
         """Run the forward algorithm.
 
-        factors (ndarray): What a tag (column) after another counts. (tags, width)
-        sums (ndarray): The weights of each token's tags, zero beyond them. Overwritten with the
+        outer, inner (ndarray): As in `find_best`, what transitions count; zero for padding.
+        sums (ndarray): The weights of each token's tags, zero for padding. Overwritten with the
             shares of all ways to them. (N, width)
         RETURNS (ndarray): What those were divided by. (N,)
         """
         cdef ptrdiff_t N = self.starts[self.starts.shape[0] - 1]
-        self._check(factors, self.chains.tags)
-        self._check(sums, N)
+        self._check([outer], inner, [sums])
         scales = numpy.empty(N)
         cdef double[::1] view = scales
         if N:
             with nogil:
-                kernels.sum_forward(&self.chains, &factors[0, 0], &sums[0, 0], &view[0])
+                kernels.sum_forward(
+                    &self.chains, &outer[0, 0], &inner[0, 0], &sums[0, 0], &view[0]
+                )
         return scales
 
     def sum_backward(
-        self, const double[:, ::1] turned, const double[:, ::1] weights, double[:, ::1] sums
+        self,
+        const double[:, ::1] turned,
+        const double[:, ::1] inner,
+        double[:, ::1] weights,
+        double[:, ::1] sums,
     ):
         """Run the backward algorithm.
 
-        turned (ndarray): What a tag before another counts. (tags, width)
-        weights (ndarray): The weights of each token's tags, divided by the scales. (N, width)
+        turned, inner (ndarray): As in `find_best`, what transitions count.
+        weights (ndarray): The weights of each token's tags, divided by the scales. Overwritten.
+            (N, width)
         sums (ndarray): Where to put what the tokens after each token contribute. (N, width)
         """
         cdef ptrdiff_t N = self.starts[self.starts.shape[0] - 1]
-        self._check(turned, self.chains.tags)
-        self._check(weights, N)
-        self._check(sums, N)
+        self._check([turned], inner, [weights, sums])
         if N:
             with nogil:
-                kernels.sum_backward(&self.chains, &turned[0, 0], &weights[0, 0], &sums[0, 0])
+                kernels.sum_backward(
+                    &self.chains, &turned[0, 0], &inner[0, 0], &weights[0, 0], &sums[0, 0]
+                )
 
-    cdef int _check(self, const double[:, ::1] array, ptrdiff_t rows) except -1:
-        if array.shape[0] != rows or array.shape[1] != self.chains.width:
-            expected = (rows, self.chains.width)
-            raise ValueError(
-                f"An array of shape {(array.shape[0], array.shape[1])}, expected {expected}."
-            )
-        return 0
+    def _check(self, list outers, inner, list rows):
+        cdef ptrdiff_t labels = self.chains.labels, outer = self.chains.outer
+        N = self.starts[self.starts.shape[0] - 1]
+        check_shapes(
+            [*outers, inner, *rows],
+            [(outer, outer)] * len(outers) + [(4, labels)] + [(N, 2 * labels + outer)] * len(rows),
+        )
 
 
 ctypedef fused score:
@@ -582,7 +593,7 @@ def find_distinct(const float[:, ::1] X):
 cdef int check_shapes(list weights, list expected) except -1:
     shapes = [numpy.asarray(array).shape for array in weights]
     if shapes != expected:
-        raise ValueError(f"Weights of shapes {shapes}, expected {expected}.")
+        raise ValueError(f"Arrays of shapes {shapes}, expected {expected}.")
     return 0
 
 
