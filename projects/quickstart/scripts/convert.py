@@ -8,7 +8,7 @@ The input has one sentence a line: a category, a TAB, and then tokens separated 
 spaces. A token is ``word/TAG`` (split on its last slash, so a word may contain slashes), with
 Penn Treebank tags. An entity is wrapped in square brackets, with its label straight after::
 
-    travel<TAB>The/DT ferry/NN to/IN [New/NNP York/NNP]LOC was/VBD late/JJ ./.
+    feedback<TAB>The/DT ferry/NN to/IN [New/NNP York/NNP]LOC was/VBD late/JJ ./.
 
 Blank lines and lines starting with ``#`` are ignored.
 
@@ -35,7 +35,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 
 # Every Doc gets a score for each of these: 1.0 for its own category, 0.0 for the others.
-CATEGORIES = ("travel", "food", "sport", "technology", "weather")
+CATEGORIES = ("question", "request", "feedback")
 
 # An optional "[", the word, a slash, the tag, and an optional "]" with the entity's label.
 TOKEN = re.compile(r"(?P<open>\[)?(?P<word>.+)/(?P<tag>[^/\]]+)(?P<close>\](?P<label>.*))?")
@@ -62,7 +62,7 @@ def parse_line(line: str, where: str) -> Sentence:
     if not tab:
         raise ValueError(
             f"{where}: no TAB found. Write the category, a TAB, then the tokens, for example "
-            f"'travel<TAB>We/PRP left/VBD ./.'."
+            f"'feedback<TAB>We/PRP left/VBD ./.'."
         )
     if category not in CATEGORIES:
         raise ValueError(

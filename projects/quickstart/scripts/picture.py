@@ -1,4 +1,4 @@
-"""Draw the entities of a text as a picture, for pages that can't show displaCy's HTML."""
+"""Draw what a trained pipeline makes of a text, for pages that can't show HTML."""
 
 from html import escape
 from pathlib import Path
@@ -6,60 +6,85 @@ from typing import Annotated
 
 import spacy
 import typer
-from show import COLORS, get_entities
+from show import COLORS, get_categories, get_entities
 from spacy.tokens import Doc
 from wasabi import msg
 
-# Pixels: of a character in letters of one width, which are drawn as wide as this says.
-CHAR, SMALL = 9, 6.5
-HEIGHT, PAD = 40, 8
+# Pixels. Text has a fixed width, so that every viewer draws it alike.
+CHAR, SMALL = 9.0, 6.5
+PAD, GAP, LINE, WIDTH = 8.0, 12.0, 66.0, 880.0
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def picture_cli(
-    pipeline: Annotated[Path, typer.Argument(help="A trained pipeline with rnn_ner")],
-    text: Annotated[str, typer.Argument(help="The text, which is drawn on one line")],
+    pipeline: Annotated[Path, typer.Argument(help="The trained pipeline")],
+    text: Annotated[str, typer.Argument(help="The text")],
     output: Annotated[Path, typer.Argument(help="The SVG file to write")],
 ) -> None:
-    """Draw the entities of a text with their labels and probabilities as an SVG file."""
-    output.write_text(draw(spacy.load(pipeline)(text)), encoding="utf8")
+    """Draw a text with its entities, tags, category and attention as an SVG file."""
+    nlp = spacy.load(pipeline)
+    key = nlp.get_pipe("rnn_textcat").cfg["attention_key"]  # type: ignore[attr-defined]
+    output.write_text(draw(nlp(text), key), encoding="utf8")
     msg.good(f"Drawn in {output}")
 
 
-def draw(doc: Doc) -> str:
-    """Draw a Doc with entities as SVG."""
+def draw(doc: Doc, attention_key: str) -> str:
+    """Draw a Doc as SVG: its entities and their probabilities, below each word a bar for its
+    attention weight and the tag, and the categories at the end.
+    """
     parts: list[str] = []
-    x, end = float(PAD), 0
-    for ent, (text, label, score) in zip(doc.ents, get_entities(doc), strict=True):
-        x = _add_text(parts, doc.text[end : ent.start_char], x, CHAR)
-        width = len(text) * CHAR + len(f"{label} {score}") * SMALL + 3 * PAD
-        color = COLORS.get(label, "#dddddd")
-        parts.append(f'<rect x="{x}" y="6" width="{width}" height="28" rx="5" fill="{color}"/>')
-        x = _add_text(parts, text, x + PAD, CHAR) + PAD
-        x = _add_text(parts, f"{label} {score}", x, SMALL) + PAD
-        end = ent.end_char
-    x = _add_text(parts, doc.text[end:], x, CHAR) + PAD
-    size = f'width="{x}" height="{HEIGHT}" viewBox="0 0 {x} {HEIGHT}"'
-    style = 'font-family="monospace" fill="#222222" xml:space="preserve"'
-    back = f'<rect width="{x}" height="{HEIGHT}" fill="#ffffff"/>'
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>', back, *parts, "</svg>"]
-    return "\n".join(lines) + "\n"
+    weights = doc.user_data[attention_key].mean(axis=1)
+    opacities = weights / weights.max()
+    x, y = PAD, PAD
+    entities = {
+        ent.start: (ent, f"{label} {score}")
+        for ent, (_, label, score) in zip(doc.ents, get_entities(doc), strict=True)
+    }
+    for token in doc:
+        if token.ent_iob_ == "I":
+            continue
+        ent, name = entities.get(token.i, (doc[token.i : token.i + 1], ""))
+        widths = [max(len(t) * CHAR, len(t.tag_) * SMALL) for t in ent]
+        width = sum(widths) + CHAR * (len(ent) - 1)
+        full = width + (len(name) * SMALL + 3 * PAD if name else 0)
+        if x + full > WIDTH - PAD:
+            x, y = PAD, y + LINE
+        if name:
+            color = COLORS.get(ent.label_, "#dddddd")
+            parts.append(
+                f'<rect x="{x}" y="{y}" width="{full}" height="28" rx="5" fill="{color}"/>'
+            )
+            _add_text(parts, name, x + width + 2 * PAD, y + 19, SMALL)
+        left = x + (PAD if name else 0)
+        for t, t_width in zip(ent, widths, strict=True):
+            _add_text(parts, t.text, left, y + 19, CHAR)
+            _add_text(parts, t.tag_, left, y + 46, SMALL, "#777777")
+            parts.append(
+                f'<rect x="{left}" y="{y + 30}" width="{len(t.text) * CHAR}" height="4" '
+                f'fill="#09a3d5" fill-opacity="{opacities[t.i]:.2f}"/>'
+            )
+            left += t_width + CHAR
+        x += full + (GAP if ent[-1].whitespace_ or name else 2)
+    best, *others = (f"{label} {probability}" for label, probability in get_categories(doc))
+    _add_text(parts, best, PAD, y + LINE + 14, CHAR)
+    _add_text(parts, ", ".join(others), 3 * PAD + len(best) * CHAR, y + LINE + 14, CHAR, "#777777")
+    height = y + LINE + 28
+    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
+    back = f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="monospace">'
+    return "\n".join([head, back, *parts, "</svg>"]) + "\n"
 
 
-def _add_text(parts: list[str], text: str, x: float, char: float) -> float:
-    """Add a text, and get where it ends."""
-    # Spaces at its ends are room that nothing has to be drawn in.
-    before = x + char * (len(text) - len(text.lstrip()))
-    shown = text.strip()
-    if shown:
-        width = char * len(shown)
-        parts.append(
-            f'<text x="{before}" y="25" font-size="{char / 0.6:.1f}" textLength="{width}" '
-            f'lengthAdjust="spacingAndGlyphs">{escape(shown)}</text>'
-        )
-    return x + char * len(text)
+def _add_text(
+    parts: list[str], text: str, x: float, y: float, char: float, color: str = "#222222"
+) -> None:
+    """Add a text whose characters are `char` pixels wide."""
+    parts.append(
+        f'<text x="{x}" y="{y}" font-size="{char / 0.6:.1f}" fill="{color}" '
+        f'textLength="{char * len(text)}" lengthAdjust="spacingAndGlyphs">{escape(text)}</text>'
+    )
 
 
 if __name__ == "__main__":

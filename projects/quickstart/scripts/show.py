@@ -1,40 +1,45 @@
-"""Put the trained components into one pipeline, and show what it makes of a text."""
+"""Show what a trained pipeline makes of a text, and how to use it."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import spacy
 import typer
 from spacy import displacy
-from spacy.language import Language
 from spacy.tokens import Doc
 from wasabi import msg
 
 from spacy_rnn.pipeline.attention_html import render_attention
 
-# displaCy's own, which it gives to labels without probabilities only.
+# displaCy's colours, which it does not use for labels with probabilities.
 COLORS = {"PERSON": "#aa9cfc", "ORG": "#7aecec", "LOC": "#ff9561", "DATE": "#bfe1d9"}
+NEXT = """Try it on your own text:
+
+    {python}
+    >>> import spacy
+    >>> nlp = spacy.load("{pipeline}")
+    >>> doc = nlp("Could you send my bag to Oslo by Friday?")
+    >>> doc.ents, doc.cats, [token.tag_ for token in doc]
+"""
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def show_cli(
-    tagger: Annotated[Path, typer.Argument(help="A trained pipeline with rnn_tagger")],
-    ner: Annotated[Path, typer.Argument(help="A trained pipeline with rnn_ner")],
-    textcat: Annotated[Path, typer.Argument(help="A trained pipeline with rnn_textcat")],
+    pipeline: Annotated[Path, typer.Argument(help="The trained pipeline")],
     text: Annotated[str, typer.Argument(help="The text")],
-    pipeline: Annotated[Path, typer.Argument(help="Where to save the pipeline with all")],
-    html: Annotated[Path, typer.Argument(help="Where to draw the entities")],
+    html: Annotated[Path, typer.Argument(help="The page to draw the entities on")],
     attention_html: Annotated[
-        Path, typer.Argument(help="Where to draw what the classifier's attention looked at")
+        Path, typer.Argument(help="The page to draw the classifier's attention on")
     ],
 ) -> None:
-    """Tag a text, recognise its entities and its category, print all and draw what can be drawn."""
-    nlp = combine(tagger, {"rnn_ner": ner, "rnn_textcat": textcat})
-    nlp.to_disk(pipeline)
+    """Print the tags, entities and categories of a text, and draw its entities and attention."""
+    nlp = spacy.load(pipeline)
     doc = nlp(text)
-    msg.divider(f"{', '.join(nlp.pipe_names)}, saved in {pipeline}")
+    msg.divider(", ".join(nlp.pipe_names))
+    print(text)
     rows = [(token.text, token.tag_, spacy.explain(token.tag_) or "") for token in doc]
     msg.table(rows, header=("token", "tag", "meaning"), divider=True)
     msg.table(get_entities(doc), header=("entity", "label", "probability"), divider=True)
@@ -43,20 +48,11 @@ def show_cli(
     for path, page in ((html, draw(doc)), (attention_html, render_attention(doc, key))):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf8")
-        msg.good(f"Drawn in {path}")
-
-
-def combine(first: Path, others: dict[str, Path]) -> Language:
-    """Load a pipeline, and add components of others.
-
-    first (Path): The pipeline.
-    others (dict[str, Path]): The names of the components, and the pipelines they are in.
-    RETURNS (Language): The pipeline with all of them.
-    """
-    nlp = spacy.load(first)
-    for name, path in others.items():
-        nlp.add_pipe(name, source=spacy.load(path))
-    return nlp
+    msg.divider("Done")
+    msg.good(f"Pipeline: {pipeline.resolve()} ({get_size(pipeline):.0f} MB)")
+    msg.good(f"Entities: {html.resolve()}")
+    msg.good(f"Attention: {attention_html.resolve()}")
+    print(NEXT.format(python=sys.executable, pipeline=pipeline.resolve()))
 
 
 def get_categories(doc: Doc) -> list[tuple[str, str]]:
@@ -67,17 +63,21 @@ def get_categories(doc: Doc) -> list[tuple[str, str]]:
 
 def get_entities(doc: Doc) -> list[tuple[str, str, str]]:
     """Get text, label and probability of each entity."""
-    group = doc.spans["rnn_ner"]
-    scores = group.attrs["scores"]
+    scores = doc.spans["rnn_ner"].attrs["scores"]
     return [
-        (ent.text, ent.label_, f"{score:.2f}") for ent, score in zip(group, scores, strict=True)
+        (ent.text, ent.label_, f"{score:.2f}") for ent, score in zip(doc.ents, scores, strict=True)
     ]
+
+
+def get_size(path: Path) -> float:
+    """Get the size of a directory in megabytes."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6
 
 
 def draw(doc: Doc) -> str:
     """Draw the entities with displaCy, as a page with their probabilities beside the labels."""
     entities, colors = [], {}
-    for ent, (_, label, score) in zip(doc.spans["rnn_ner"], get_entities(doc), strict=True):
+    for ent, (_, label, score) in zip(doc.ents, get_entities(doc), strict=True):
         name = f"{label} {score}"
         entities.append({"start": ent.start_char, "end": ent.end_char, "label": name})
         colors[name] = COLORS.get(label, "#dddddd")
