@@ -63,7 +63,7 @@ def test_show_prints_and_draws_and_says_how_to_go_on(pipeline: Path, tmp_path: P
     assert ["feedback", f"{doc.cats['feedback']:.2f}"] in lines
     # What it says to type is run as it stands.
     code = [line.split(">>> ")[1] for line in output.split("\n") if ">>> " in line]
-    assert sys.executable in output and len(code) == 4
+    assert sys.executable in output and len(code) == 6
     names: dict = {}
     exec("\n".join(code), names)
     assert names["doc"].text.startswith("Could you") and names["doc"].cats

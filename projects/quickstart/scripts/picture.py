@@ -25,7 +25,7 @@ def picture_cli(
 ) -> None:
     """Draw a text with its entities, tags, category and attention as an SVG file."""
     nlp = spacy.load(pipeline)
-    key = nlp.get_pipe("rnn_textcat").cfg["attention_key"]  # type: ignore[attr-defined]
+    key = nlp.get_pipe("rnn_textcat").attention_key  # type: ignore[attr-defined]
     output.write_text(draw(nlp(text), key), encoding="utf8")
     msg.good(f"Drawn in {output}")
 

@@ -20,7 +20,9 @@ NEXT = """Try it on your own text:
     >>> import spacy
     >>> nlp = spacy.load("{pipeline}")
     >>> doc = nlp("Could you send my bag to Oslo by Friday?")
-    >>> doc.ents, doc.cats, [token.tag_ for token in doc]
+    >>> [(ent.text, ent.label_, ent._.probability) for ent in doc.ents]
+    >>> doc.cats
+    >>> [token.tag_ for token in doc]
 """
 
 app = typer.Typer(add_completion=False)
@@ -44,7 +46,7 @@ def show_cli(
     msg.table(rows, header=("token", "tag", "meaning"), divider=True)
     msg.table(get_entities(doc), header=("entity", "label", "probability"), divider=True)
     msg.table(get_categories(doc), header=("category", "probability"), divider=True)
-    key = nlp.get_pipe("rnn_textcat").cfg["attention_key"]  # type: ignore[attr-defined]
+    key = nlp.get_pipe("rnn_textcat").attention_key  # type: ignore[attr-defined]
     for path, page in ((html, draw(doc)), (attention_html, render_attention(doc, key))):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf8")
@@ -63,10 +65,7 @@ def get_categories(doc: Doc) -> list[tuple[str, str]]:
 
 def get_entities(doc: Doc) -> list[tuple[str, str, str]]:
     """Get text, label and probability of each entity."""
-    scores = doc.spans["rnn_ner"].attrs["scores"]
-    return [
-        (ent.text, ent.label_, f"{score:.2f}") for ent, score in zip(doc.ents, scores, strict=True)
-    ]
+    return [(ent.text, ent.label_, f"{ent._.probability:.2f}") for ent in doc.ents]
 
 
 def get_size(path: Path) -> float:
