@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from spacy.language import Language
 from spacy.pipeline.textcat import TextCategorizer
@@ -90,3 +91,10 @@ class RNNTextCategorizer(RNNTextCatMixin, TextCategorizer):
         """
         found = self.find_labels(get_examples, labels, 2)
         super().initialize(get_examples, nlp=nlp, labels=found, positive_label=positive_label)
+
+    def _examples_to_truth(self, examples: Iterable[Example]) -> Any:
+        # To spaCy's, a text without categories is one that has none of them, and so is impossible.
+        examples = list(examples)
+        truths, not_missing = super()._examples_to_truth(examples)
+        not_missing[[not eg.reference.cats for eg in examples]] = 0.0
+        return truths, not_missing

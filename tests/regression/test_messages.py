@@ -89,3 +89,13 @@ def test_weights_of_another_size(tmp_path):
         other = make(["NNS", "NNS"])
     with pytest.raises(ValueError, match=expected):
         other.from_disk(tmp_path)
+
+
+def test_texts_without_categories_teach_a_classifier_nothing():
+    nlp = spacy.blank("en")
+    textcat = nlp.add_pipe("rnn_textcat")
+    examples = [make_example(nlp.vocab, cats=cats) for cats in ({"A": 1.0, "B": 0.0}, {})]
+    nlp.initialize(lambda: examples)
+    scores = textcat.model.predict([eg.predicted for eg in examples])
+    loss, gradient = textcat.get_loss(examples, scores)
+    assert loss > 0 and gradient[0].any() and not gradient[1].any()
