@@ -51,7 +51,6 @@ class EntityObjective:
     output: str = "crf"
     incorrect_spans_key: str | None = None
 
-    @one_torch_thread()
     def compute_loss(
         self, ops: Ops, examples: Sequence[Example], scores: CRFScores
     ) -> tuple[float, CRFScores]:
@@ -68,12 +67,13 @@ class EntityObjective:
         docs = [eg.predicted for eg in examples]
         members = scores.members or [scores]
         if any(map(len, docs)):
-            truth = self._read(docs, examples)
             losses, gradients = [], []
-            for i, member in enumerate(members):
-                loss, gradient = self._compute_loss(ops, docs, truth, member, warn=i == 0)
-                losses.append(loss)
-                gradients.append(gradient)
+            with one_torch_thread():
+                truth = self._read(docs, examples)
+                for i, member in enumerate(members):
+                    loss, gradient = self._compute_loss(ops, docs, truth, member, warn=i == 0)
+                    losses.append(loss)
+                    gradients.append(gradient)
         else:
             losses, gradients = [0.0 for _ in members], list(map(get_zeros, members))
         return sum(losses) / len(losses), join_gradients(scores, gradients)
