@@ -1,0 +1,45 @@
+"""Read docstrings in spaCy's manner, which no extension of Sphinx knows: turn their lines into
+Sphinx's fields.
+"""
+
+import re
+
+# `name (Type): meaning`, or `RETURNS (Type): meaning`. Further lines are indented.
+_FIELD = re.compile(r"(?P<name>\w+(?:, \w+)*) \((?P<type>.+?)\): (?P<text>\S.*)")
+_KINDS = {"RETURNS": "returns", "YIELDS": "yields", "RAISES": "raises"}
+
+
+def to_fields(lines: list[str]) -> list[str]:
+    """Turn the fields of a docstring into Sphinx's.
+
+    lines (List[str]): The docstring.
+    RETURNS (List[str]): The docstring with a list of fields at the end of the text.
+    """
+    text: list[str] = []
+    fields: list[str] = []
+    for line in lines:
+        field = _FIELD.match(line)
+        if field:
+            fields += _make_field(field)
+        elif fields and line.startswith(" "):
+            fields[-1] += f" {line.strip()}"
+        else:
+            text.append(line)
+    return [*text, "", *fields, ""]
+
+
+def process_docstring(
+    app: object, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """What Sphinx calls for each docstring, to change it in place."""
+    lines[:] = to_fields(lines)
+
+
+def _make_field(field: re.Match[str]) -> list[str]:
+    name, type_, text = field["name"], field["type"], field["text"]
+    kind = _KINDS.get(name)
+    if kind == "raises":
+        return [f":raises {type_}: {text}"]
+    if kind:
+        return [f":{kind}: *{type_}* \u2013 {text}"]
+    return [f":type {name}: {type_}", f":param {name}: {text}"]
