@@ -73,6 +73,8 @@ def run_spacy(words: list[str]) -> None:
         if "--lm_pretraining.weights" not in args:
             component = "rnn_lm" if args[2] == "configs/lm.cfg" else "bilm"
             add_settings(args, f"components.{component}.model", SMALL_MODEL)
+    elif args[0] == "find-threshold":
+        args += ["--n_trials", "2"]
     elif args[0] == "package":
         args += ["--build", "none"]
         Path(args[2]).mkdir()

@@ -55,7 +55,9 @@ def template(tmp_path_factory):
     (path / "dev.txt").write_text("\n".join(TEXTS))
     tasks = path / "DATA" / "NA_tasks"
     tasks.mkdir(parents=True)
-    (tasks / "simple.txt").write_text("simple\tThe old man\tsat\tsing\tcorrect\n")
+    (tasks / "simple.txt").write_text(
+        "The old man sat\tsingular\tcorrect\t1\nThe old man sing\tsingular\twrong\t1\n"
+    )
     (path / "configs").symlink_to(ROOT / "configs")
     return path
 
