@@ -43,7 +43,7 @@ def template(tmp_path_factory):
         doc.cats = {"ANIMAL": float("dogs" in words), "PERSON": float("Lena" in words)}
         docs.append(doc)
     # Fewer would be too few for `spacy debug data`, or for spaCy's parser.
-    for name, copies in (("train", 60), ("treebank", 30), ("dev", 1)):
+    for name, copies in (("train", 60), ("treebank", 30), ("dev", 1), ("test", 1)):
         DocBin(docs=docs * copies).to_disk(path / f"{name}.spacy")
     (path / "treebank.conllu").write_text("\n".join(conllu) + "\n")
     (path / "entities.iob").write_text("\n".join(iob) + "\n")
