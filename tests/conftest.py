@@ -127,6 +127,12 @@ def assert_gradient(param, get_loss):
     assert param.grad[place].item() == pytest.approx(numeric, rel=0.05)
 
 
+@pytest.fixture(autouse=True)
+def enough_cpus(monkeypatch):
+    """Tests that set torch's threads get as many, however few CPUs the machine has."""
+    monkeypatch.setattr("spacy_rnn.modules.workers.count_cpus", lambda: 4)
+
+
 @pytest.fixture
 def nlp():
     return make_nlp(steps=3)

@@ -3,7 +3,7 @@
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import agreement, evaluate_lm, generate, info, pretrain
+from . import add_bilm, agreement, evaluate_lm, generate, info, pretrain
 
 # Settings of a config are overridden by options of its own names.
 _OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -12,6 +12,7 @@ app = typer.Typer(name="rnn", help="Recurrent networks (spacy-rnn).", no_args_is
 app.callback()(lambda: None)
 app.command("info")(info.info_cli)
 app.command("pretrain", context_settings=_OVERRIDES)(pretrain.pretrain_cli)
+app.command("add-bilm")(add_bilm.add_bilm_cli)
 app.command("evaluate-lm")(evaluate_lm.evaluate_lm_cli)
 app.command("generate")(generate.generate_cli)
 app.command("agreement")(agreement.agreement_cli)

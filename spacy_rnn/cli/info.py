@@ -1,3 +1,4 @@
+import os
 import platform
 
 import spacy
@@ -7,6 +8,7 @@ from wasabi import msg
 
 from ..about import __version__
 from ..modules.compiled import HAS_BFLOAT16, INSTRUCTIONS
+from ..modules.workers import count_threads
 
 
 def info_cli() -> None:
@@ -22,8 +24,16 @@ def info_cli() -> None:
             "Python": platform.python_version(),
             "Platform": platform.platform(),
             "Compiled kernels": ", ".join(kernels),
-            "Threads": torch.get_num_threads(),
+            "Threads": count_threads(),
             "GPU": gpu,
         },
         title="Info about spacy-rnn",
     )
+    if INSTRUCTIONS is None:
+        is_off = os.environ.get("SPACY_RNN_KERNELS") == "none"
+        msg.warn(
+            "No compiled kernels: on a CPU, prediction takes up to twice as long",
+            "Unset the environment variable SPACY_RNN_KERNELS."
+            if is_off
+            else "Install GCC or Clang, then install spacy-rnn again from its source.",
+        )

@@ -1,6 +1,9 @@
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 import typer
@@ -17,6 +20,7 @@ from wasabi import msg
 from ..training.find_model import find_language_model, load_pipeline
 from ..training.lm_settings import LMSettings
 from ..training.pretrain import Pretraining
+from ..training.pretrained_config import adopt_settings, find_components
 from ..training.processes import Processes
 from ..training.progress import Progress
 
@@ -28,7 +32,9 @@ def pretrain_cli(
     config_path: Path = typer.Argument(
         ..., help="Path to config file", exists=True, dir_okay=False, allow_dash=False
     ),
-    output: Path = typer.Argument(..., help="Directory for checkpoints, log and pipelines"),
+    output: Path = typer.Argument(
+        ..., help="Directory for checkpoints, log and pipelines", file_okay=False
+    ),
     resume: bool = typer.Option(False, "--resume", "-r", help="Go on from the last checkpoint"),
     code_path: Path | None = typer.Option(
         None, "--code", "-c", help="Python file with code to import (registered functions)"
@@ -47,16 +53,25 @@ def pretrain_cli(
     with show_validation_error(config_path):
         config = load_config(config_path, overrides=overrides, interpolate=False)
     try:
-        pretrain(config, output, resume=resume, use_gpu=use_gpu)
+        pretrain(config, output, overrides=overrides, resume=resume, use_gpu=use_gpu)
     except (ValueError, OSError) as err:
         msg.fail("Pretraining stopped", str(err), exits=1)
 
 
-def pretrain(config: Config, output: Path, *, resume: bool = False, use_gpu: int = -1) -> None:
+def pretrain(
+    config: Config,
+    output: Path,
+    *,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    resume: bool = False,
+    use_gpu: int = -1,
+) -> None:
     """Pretrain a language model.
 
     config (Config): The config.
     output (Path): The directory for what comes out.
+    overrides (Dict[str, Any]): Which settings of the config the command line names, by dotted
+        names. Where it goes on with pretrained weights, these may not contradict them.
     resume (bool): Whether to go on from the last checkpoint.
     use_gpu (int): The number of the GPU; -1 is the CPU. Of several processes each takes the one of
         its own number.
@@ -68,11 +83,13 @@ def pretrain(config: Config, output: Path, *, resume: bool = False, use_gpu: int
     if use_gpu >= 0 and allocator:
         set_gpu_allocator(allocator)
     setup_gpu(use_gpu)
-    section = config.interpolate().get(SECTION)
+    config = config.interpolate()
+    section = config.get(SECTION)
     if not section:
         raise ValueError(f"The config has no section [{SECTION}].")
     settings = LMSettings.from_config(dict(section))
-    output.mkdir(parents=True, exist_ok=True)
+    if settings.weights:
+        _adopt_settings(config, settings, overrides)
     nlp = load_pipeline(config)
     component = find_language_model(nlp, settings.component)
     device = torch.device("cpu" if use_gpu < 0 else f"cuda:{use_gpu}")
@@ -83,3 +100,13 @@ def pretrain(config: Config, output: Path, *, resume: bool = False, use_gpu: int
         run.run(resume=resume)
     finally:
         processes.close()
+
+
+def _adopt_settings(config: Config, settings: LMSettings, overrides: Mapping[str, Any]) -> None:
+    names = [settings.component] if settings.component else find_components(config)
+    # Several models, or none, are an error that comes later.
+    if len(names) != 1 or names[0] not in config["components"]:
+        return
+    changes = adopt_settings(config, names[0], Path(str(settings.weights)), overrides)
+    for setting, (before, after) in changes.items():
+        msg.info(f"{setting} = {after!r}, as the weights were made with, not {before!r}")

@@ -63,6 +63,7 @@ class Link:
 
     def __init__(self, upstream: str):
         self.upstream = upstream
+        self.extension = "bilm"
         self.gradients: Gradients | None = None
         # Docs that sizes are inferred from, which have not been through the pipeline.
         self.samples: InT = []
@@ -70,12 +71,14 @@ class Link:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "gradients": None, "samples": []}
 
-    def connect(self, listener: Model, model: Model) -> None:
+    def connect(self, listener: Model, model: Model, extension: str) -> None:
         """Take over the sizes of the language model.
 
         listener (Model): The layer that this is the link of.
         model (Model): The language model.
+        extension (str): The Doc's extension attribute that will have its layers.
         """
+        self.extension = extension
         listener.set_dim("nO", model.get_dim("nO"), force=True)
         listener.attrs["n_layers"] = get_shim(model).settings["depth"] + 1
 
@@ -128,7 +131,8 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
 
 
 def _get_layers(model: Model[InT, OutT], link: Link, doc: Doc) -> Any:
-    layers = doc._.bilm if Doc.has_extension("bilm") else None
+    user_data: dict[Any, Any] = doc.user_data
+    layers = user_data.get(("._.", link.extension, None, None))
     if layers is not None and layers.shape[1] == len(doc):
         link.samples = []
         return model.ops.asarray(layers)
@@ -136,7 +140,7 @@ def _get_layers(model: Model[InT, OutT], link: Link, doc: Doc) -> Any:
         return model.ops.alloc((model.attrs["n_layers"], len(doc), model.get_dim("nO")))
     raise ValueError(
         f"A layer that listens to the component {link.upstream!r} found no layers of a language "
-        f"model for the Doc {doc.text[:60]!r}: doc._.bilm is "
+        f"model for the Doc {doc.text[:60]!r}: doc._.{link.extension} is "
         f"{'not set' if layers is None else 'for another number of tokens'}. Put the component "
         '"bilm" before this one, and if it is in [training] frozen_components, also into '
         "annotating_components."

@@ -11,6 +11,7 @@ from thinc.types import Floats2d
 from thinc.util import partial
 
 from ..modules.subword import mix_hash
+from ..modules.workers import one_torch_thread
 from .ragged import flatten, split, to_torch, to_xp
 from .rehearsal import is_rehearsing
 from .torch_shim import TorchShim, get_shim
@@ -57,6 +58,7 @@ def forward(
     inputs = [to_torch(array, shim.device) for array in arrays]
     loss, backprop_objective = shim.begin_update(Yf, *inputs)
 
+    @one_torch_thread()
     def backprop(dYs: OutT) -> InT:
         d_objective = backprop_objective(torch.full_like(loss, weight))
         assert d_objective is not None

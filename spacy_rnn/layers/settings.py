@@ -49,3 +49,21 @@ def check_share(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
         raise ValueError(f"Setting {name} = {value!r} must be a number from 0 to 1.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise a ValueError unless the value is true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"Setting {name} = {value!r} must be true or false.")
+
+
+def check_text(name: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a string."""
+    if not isinstance(value, str):
+        raise ValueError(f"Setting {name} = {value!r} must be a string.")
+
+
+def check_key(name: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a string that is not empty, or None."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ValueError(f"Setting {name} = {value!r} must be a string that is not empty, or null.")

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..modules.kernels import has_bfloat16
 from ..modules.versions import mark_changed
+from ..modules.workers import one_torch_thread, settle_after_fork
 from .settings import check_limit
 from .storage import StoredModule
 
@@ -104,9 +105,11 @@ class TorchShim(Shim):
         RETURNS (Tensor): What it returns, in float32.
         """
         assert self._model is not None
+        settle_after_fork()
         with torch.inference_mode(), self.autocast():
             return self._model(*args, **kwargs).float()
 
+    @one_torch_thread()
     def begin_update(  # type: ignore[override]
         self, X: torch.Tensor | None, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor | None]]:
@@ -118,12 +121,14 @@ class TorchShim(Shim):
             the gradient of that, adds to the parameters' gradients and returns that of X.
         """
         assert self._model is not None
+        settle_after_fork()
         with torch.inference_mode(False), torch.enable_grad(), self.autocast():
             if X is not None:
                 X = (X.clone() if X.is_inference() else X.detach()).requires_grad_()
                 args = (X, *args)
             Y = self._model(*args, **kwargs).float()
 
+        @one_torch_thread()
         def backprop(dY: torch.Tensor) -> torch.Tensor | None:
             # Scaled by hand, as the loss is not torch's. What comes out for the parameters
             # stays scaled until the update, when the sum over all batches is unscaled at once.
@@ -136,6 +141,7 @@ class TorchShim(Shim):
 
         return Y.detach(), backprop
 
+    @one_torch_thread()
     def finish_update(self, optimizer: Optimizer) -> None:
         """Update the parameters with their gradients, and clear those.
 

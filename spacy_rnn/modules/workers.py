@@ -1,19 +1,60 @@
 """A pool of threads for work that runs better as several one-threaded tasks than as one task
 on several threads: recurrent kernels on a CPU, whose time steps are too short to be divided.
+
+Torch's own threads wait for each other by spinning, at the end of every operation. Where another
+process has one of the cores, each such wait takes a slice of its time, and a step of training has
+hundreds of them. So our layers keep torch on one thread, and what is worth dividing goes to this
+pool, whose threads sleep while they wait.
 """
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+
+from .cpus import count_cpus
 
 T = TypeVar("T")
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
+# The number of torch's threads outside `one_torch_thread`, for a thread that is in it.
+_outside = threading.local()
+_is_forked = False
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Run torch's operations on the calling thread alone. Other threads keep their number of
+    threads, and this one gets its own back. Only a thread that uses torch for the first time in
+    its life meanwhile starts with one, as torch has no other way to set it.
+    """
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        yield
+        return
+    _outside.n_threads = n_threads
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+        _outside.n_threads = None
+
+
+def count_threads() -> int:
+    """Count the threads that work of the calling thread may be divided among: as many as torch's,
+    but no more than there are CPUs for this process. Workers divide nothing, and neither do
+    processes that were forked: their siblings have the other CPUs.
+
+    RETURNS (int): The number of threads, at least 1.
+    """
+    n_threads = getattr(_outside, "n_threads", None) or torch.get_num_threads()
+    return 1 if _is_forked or n_threads == 1 else min(n_threads, count_cpus())
 
 
 def run_tasks(tasks: Sequence[Callable[[], T]], *, in_threads: bool = True) -> list[T]:
@@ -23,19 +64,10 @@ def run_tasks(tasks: Sequence[Callable[[], T]], *, in_threads: bool = True) -> l
     in_threads (bool): Whether they are worth waking threads for. If not, they run one by one.
     RETURNS (List[T]): What the tasks returned, in their order.
     """
-    n_threads = torch.get_num_threads()
+    n_threads = count_threads()
     if n_threads == 1 or len(tasks) == 1 or not in_threads:
         return [_run_inference(task) for task in tasks]
-    pool = _get_pool(n_threads)
-    return list(pool.map(_run_inference, tasks))
-
-
-def count_workers() -> int:
-    """RETURNS (int): How many threads run tasks beside this one: none where torch has only one
-    thread, as in the tasks themselves.
-    """
-    n_threads = torch.get_num_threads()
-    return n_threads if n_threads > 1 else 0
+    return list(_get_pool(n_threads).map(_run_inference, tasks))
 
 
 def start_task(task: Callable[[], T]) -> "Future[T]":
@@ -44,7 +76,7 @@ def start_task(task: Callable[[], T]) -> "Future[T]":
     task (Callable[[], T]): What to run.
     RETURNS (Future[T]): What it will return.
     """
-    return _get_pool(torch.get_num_threads()).submit(_run_inference, task)
+    return _get_pool(count_threads()).submit(_run_inference, task)
 
 
 def _run_inference(task: Callable[[], T]) -> T:
@@ -63,6 +95,7 @@ def _get_pool(n_threads: int) -> ThreadPoolExecutor:
 def _start_pool(n_threads: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="spacy-rnn")
     started = threading.Barrier(n_threads + 1)
+    before = torch.get_num_threads()
 
     def start() -> None:
         # A thread takes over the number that was set last when torch first asks it for its own.
@@ -74,17 +107,24 @@ def _start_pool(n_threads: int) -> ThreadPoolExecutor:
         pool.submit(start)
     started.wait()
     # That number is now one: later threads shall find what was there before.
-    torch.set_num_threads(n_threads)
+    torch.set_num_threads(before)
     return pool
 
 
+def settle_after_fork() -> None:
+    """Keep torch on one thread where the process was forked: the threads it knows of did not come
+    along, and it would wait for them forever. Does nothing in other processes, and nothing in a
+    child that never runs our layers.
+    """
+    if _is_forked and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
 def _after_fork_in_child() -> None:
-    # Threads do not survive a fork, neither ours nor those of torch's own pool, which would be
-    # waited for until the end of time.
-    global _pools_lock
+    global _pools_lock, _is_forked
     _pools_lock = threading.Lock()
     _pools.clear()
-    torch.set_num_threads(1)
+    _is_forked = True
 
 
 if hasattr(os, "register_at_fork"):

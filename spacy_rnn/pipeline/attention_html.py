@@ -1,9 +1,9 @@
 """Texts with the words highlighted that a text classifier's attention looked at."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from html import escape
 
-import numpy
 from spacy.tokens import Doc
 
 # The colour of the highest weight of a text
@@ -46,13 +46,8 @@ def render_attention(
 
 
 def _render(doc: Doc, key: str, labels: set[str] | None) -> str:
-    if key not in doc.user_data:
-        raise ValueError(
-            f"There are no weights in doc.user_data[{key!r}] of {doc.text[:60]!r}: set "
-            f'nlp.get_pipe("rnn_textcat").cfg["attention_key"] = {key!r} and process the text.'
-        )
-    weights = numpy.asarray(doc.user_data[key]).mean(axis=1)
-    largest = max(weights.max(initial=0.0), 1e-12)
+    weights = _get_weights(doc, key)
+    largest = max([*weights, 1e-12])
     words = []
     for token, weight in zip(doc, weights, strict=True):
         style = f"background: rgba({_RGB}, {weight / largest:.2f}); border-radius: 0.2em"
@@ -62,3 +57,29 @@ def _render(doc: Doc, key: str, labels: set[str] | None) -> str:
     best = sorted(cats, key=lambda item: -item[1])[:3]
     caption = ", ".join(f"{escape(label)} {probability:.2f}" for label, probability in best)
     return f"<figure>{''.join(words)}<figcaption>{caption}</figcaption></figure>"
+
+
+def _get_weights(doc: Doc, key: str) -> list[float]:
+    """RETURNS (List[float]): The weight of each token. One that others were merged to has the sum
+    of theirs, and one that was split off has that of what it was part of.
+    """
+    stored = sorted(
+        (place[2], weight)
+        for place, weight in doc.user_data.items()
+        if isinstance(place, tuple) and place[:2] == ("._.", key) and place[2] is not None
+    )
+    if not stored and len(doc):
+        raise ValueError(
+            f"There are no weights for {key!r} in the Doc {doc.text[:60]!r}: set "
+            f'nlp.get_pipe("rnn_textcat").attention_key = {key!r} and process the text. For a Doc '
+            "made of another one, copy that one's user_data."
+        )
+    starts = [start for start, _ in stored]
+    weights = []
+    for token in doc:
+        first = bisect_left(starts, token.idx)
+        end = bisect_left(starts, token.idx + len(token))
+        if first == end and first:
+            first -= 1
+        weights.append(sum(weight for _, weight in stored[first:end]))
+    return weights

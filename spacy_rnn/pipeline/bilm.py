@@ -14,6 +14,7 @@ from ..layers.bilm import get_weights
 from ..layers.bilm_listener import Gradients, get_link
 from ..layers.layer_cache import LayerCache
 from ..layers.lm_weights import load_weights
+from .extensions import Extension, Stored
 from .mixin import RNNPipeMixin
 
 DEFAULT_CONFIG = """
@@ -43,18 +44,29 @@ EXTENSION = "bilm"
         "model": Config().from_str(DEFAULT_CONFIG)["model"],
         "frozen": True,
         "cache_mb": 0,
+        "extension_prefix": "",
     },
 )
-def make_bilm(nlp: Language, name: str, model: Model, frozen: bool, cache_mb: int) -> "BiLM":
+def make_bilm(
+    nlp: Language, name: str, model: Model, frozen: bool, cache_mb: int, extension_prefix: str
+) -> "BiLM":
     """Construct a BiLM.
 
     model (Model[List[Doc], List[Floats3d]]): A language model, as spacy-rnn.BiLM.v1 makes it.
     frozen (bool): Whether its weights stay as they are while other components are trained.
     cache_mb (int): In training, how much memory may be used to keep what texts were encoded to for
         the next epoch, where the weights stay as they are. In megabytes.
+    extension_prefix (str): Goes before the name of the extension attribute `doc._.bilm`.
     RETURNS (BiLM): The component.
     """
-    return BiLM(nlp.vocab, model, name, frozen=frozen, cache_mb=cache_mb)
+    return BiLM(
+        nlp.vocab,
+        model,
+        name,
+        frozen=frozen,
+        cache_mb=cache_mb,
+        extension_prefix=extension_prefix,
+    )
 
 
 class BiLM(RNNPipeMixin, TrainablePipe):
@@ -68,6 +80,7 @@ class BiLM(RNNPipeMixin, TrainablePipe):
     name (str): The component's name.
     frozen (bool): Whether the weights stay as they are.
     cache_mb (int): Memory for what texts were encoded to, in training, in megabytes.
+    extension_prefix (str): Goes before the name of the extension attribute.
     """
 
     # What is predicted takes kilobytes for each token.
@@ -81,16 +94,25 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         *,
         frozen: bool = True,
         cache_mb: int = 0,
+        extension_prefix: str = "",
     ):
         self.vocab = vocab
         self.model = model
         self.name = name
         self.frozen = frozen
         self.cache_mb = cache_mb
-        self.cfg: dict[str, Any] = {}
+        self.cfg = {}
         self.listener_map: dict[str, list[Model]] = {}
         self._gradients: Gradients | None = None
         self._cache = LayerCache(cache_mb)
+        self.extension_prefix = extension_prefix
+        self.register_extensions()
+
+    @property
+    def extensions(self) -> list[Extension]:
+        """RETURNS (List[Extension]): The layers of a Doc."""
+        name = f"{self.extension_prefix}{EXTENSION}"
+        return [Extension(Doc, name, Stored(name))]
 
     @property
     def listeners(self) -> list[Model]:
@@ -145,7 +167,7 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         for node in model.walk():
             link = get_link(node)
             if link is not None and link.upstream in ("*", self.name):
-                link.connect(node, self.model)
+                link.connect(node, self.model, self.extensions[0].name)
                 self.add_listener(node, component.name)
 
     def initialize(
@@ -173,10 +195,10 @@ class BiLM(RNNPipeMixin, TrainablePipe):
                 stacklevel=2,
             )
 
-    def predict(self, docs: Sequence[Doc]) -> list[Any]:
+    def predict(self, docs: Iterable[Doc]) -> list[Any]:
         """Encode Docs, without changing them.
 
-        docs (Sequence[Doc]): The Docs.
+        docs (Iterable[Doc]): The Docs.
         RETURNS (List[Floats3d]): The layers of each. (layers, tokens, width)
         """
         return self.model.predict(list(docs))
@@ -187,8 +209,9 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         docs (Sequence[Doc]): The Docs.
         scores (List[Floats3d]): What `predict` returned.
         """
+        (extension,) = self.extensions
         for doc, layers in zip(docs, scores, strict=True):
-            doc._.set(EXTENSION, layers)
+            extension.store(doc, layers)
 
     def update(
         self,
@@ -252,8 +275,3 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         if self._gradients is not None and not self._gradients.is_empty:
             self._gradients.backprop()
             self._gradients = None
-
-
-# When the module is imported, as a component may come out of a pickle.
-if not Doc.has_extension(EXTENSION):
-    Doc.set_extension(EXTENSION, default=None)

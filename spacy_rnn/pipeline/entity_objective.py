@@ -14,6 +14,7 @@ from ..layers.crf import CRFScores, from_tensors, get_zeros, to_tensors
 from ..layers.crf_ensemble import join_gradients
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
+from ..modules.workers import one_torch_thread
 from .entity_tags import get_agreeing, get_allowed, get_wrong_spans
 
 
@@ -50,6 +51,7 @@ class EntityObjective:
     output: str = "crf"
     incorrect_spans_key: str | None = None
 
+    @one_torch_thread()
     def compute_loss(
         self, ops: Ops, examples: Sequence[Example], scores: CRFScores
     ) -> tuple[float, CRFScores]:
@@ -120,10 +122,7 @@ class EntityObjective:
 
     def _read(self, docs: list[Doc], examples: Sequence[Example]) -> Truth:
         allowed = get_allowed(docs, self.scheme, self.labels)
-        agreeing, is_known = get_agreeing(examples, self.scheme, self.labels)
-        # Where annotation does what prediction may not, such as to cross the start of a
-        # sentence that was found by an imperfect parser, the annotation is right.
-        allowed[is_known] |= agreeing[is_known]
+        agreeing = get_agreeing(examples, self.scheme, self.labels)
         key = self.incorrect_spans_key
         wrong = get_wrong_spans(examples, key, self.labels) if key else []
         return Truth(allowed, agreeing, wrong)

@@ -49,17 +49,17 @@ def get_allowed(docs: Sequence[Doc], scheme: TaggingScheme, labels: Sequence[str
 
 def get_agreeing(
     examples: Sequence[Example], scheme: TaggingScheme, labels: Sequence[str]
-) -> tuple[numpy.ndarray, numpy.ndarray]:
+) -> numpy.ndarray:
     """Find the tags that agree with the annotation.
 
     examples (Sequence[Example]): The batch.
     scheme (TaggingScheme): The tags.
     labels (Sequence[str]): The labels.
-    RETURNS (Tuple[ndarray, ndarray]): Whether each tag of each predicted token agrees (N, tags),
-        all of them where nothing is known; and whether there is one that does alone (N,).
+    RETURNS (ndarray): Whether each tag of each predicted token agrees, all of them where nothing
+        is known. (N, tags)
     RAISES (ValueError): If an entity has another label.
     """
-    names = [name for eg in examples for name in get_aligned_ner(eg)]
+    names = [name for eg in examples for name in get_learnable_ner(eg)]
     agreeing = numpy.ones((len(names), scheme.n_tags), dtype=bool)
     tags = numpy.full(len(names), -1)
     numbers = {"O": OUTSIDE}
@@ -75,7 +75,61 @@ def get_agreeing(
     is_known = tags >= 0
     agreeing[is_known] = False
     agreeing[is_known, tags[is_known]] = True
-    return agreeing, is_known
+    return agreeing
+
+
+def get_learnable_ner(eg: Example) -> list[str | None]:
+    """Get the tags that are annotated, as far as prediction may find them: white space at either
+    end of an entity is cut off, and an entity that crosses the start of a sentence is unknown.
+
+    eg (Example): The example.
+    RETURNS (List[Optional[str]]): The BILUO tag of each predicted token, None where it is missing.
+    """
+    names = get_aligned_ner(eg)
+    known = eg.predicted.to_array([IS_SPACE, SENT_START]).reshape(-1, 2)
+    is_space, is_start = known[:, 0] == 1, known[:, 1] == 1
+    if not is_space.any() and not is_start[1:].any():
+        return names
+    for start, end, label in _get_entities(names):
+        words = start + numpy.flatnonzero(~is_space[start:end])
+        names[start:end] = ["O"] * (end - start)
+        if not len(words):
+            continue
+        first, last = int(words[0]), int(words[-1])
+        n_words = last + 1 - first
+        if is_start[first + 1 : last + 1].any():
+            names[first : last + 1] = [None] * n_words
+        else:
+            names[first : last + 1] = _get_names(label, n_words)
+    return names
+
+
+def find_white_space(examples: Sequence[Example]) -> Span | None:
+    """RETURNS (Optional[Span]): The first annotated entity that begins or ends with white space."""
+    for eg in examples:
+        if eg.reference.to_array([IS_SPACE]).any():
+            for ent in eg.reference.ents:
+                if ent[0].is_space or ent[-1].is_space:
+                    return ent
+    return None
+
+
+def _get_entities(names: Sequence[str | None]) -> list[tuple[int, int, str]]:
+    """RETURNS (List[Tuple[int, int, str]]): Start, end (exclusive) and label of each entity."""
+    entities, start = [], 0
+    for i, name in enumerate(names):
+        part, label = split_bilu_label(name) if name and "-" in name[1:] else ("", "")
+        if part in ("B", "U"):
+            start = i
+        if part in ("L", "U"):
+            entities.append((start, i + 1, label))
+    return entities
+
+
+def _get_names(label: str, length: int) -> list[str]:
+    if length == 1:
+        return [f"U-{label}"]
+    return [f"B-{label}", *[f"I-{label}"] * (length - 2), f"L-{label}"]
 
 
 def get_aligned_ner(eg: Example) -> list[str | None]:
@@ -91,12 +145,7 @@ def get_aligned_ner(eg: Example) -> list[str | None]:
     names: list[str | None]
     names = ["O" if iob == _IOB_OUTSIDE else None for iob in gold[:, 2].tolist()]
     for ent in eg.reference.ents:
-        label = ent.label_
-        if len(ent) == 1:
-            names[ent.start] = f"U-{label}"
-        else:
-            inside = [f"I-{label}"] * (len(ent) - 2)
-            names[ent.start : ent.end] = [f"B-{label}", *inside, f"L-{label}"]
+        names[ent.start : ent.end] = _get_names(ent.label_, len(ent))
     return names
 
 

@@ -1,16 +1,21 @@
 """What all our components have in common, on top of the spaCy class each of them is."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import minibatch
+from thinc.api import Optimizer
 
 from ..layers.rehearsal import rehearsal
-from ..modules.workers import count_workers
+from ..modules.workers import count_threads
+from .extensions import Extension
 from .read_ahead import Prediction, may_share, predict_ahead, read_windows
+from .settings import CheckedSettings
 
 # Tokens that a component reads ahead, so that sentences of similar length can be computed
 # together: more fills the encoder's buckets better, but costs memory.
@@ -31,12 +36,102 @@ class RNNPipeMixin:
     predicts_ahead (bool): Whether windows may be computed in other threads while the next ones are
         read. That keeps some of them in memory at once, with what is predicted for them, and a
         component that is changed while it streams would see the change some windows later.
+    extension_setting (str): The setting that chooses other names for extension attributes.
     max_window (Optional[int]): At most so many tokens are read for each of those windows, where
         what is predicted takes much memory.
     """
 
     predicts_ahead = True
     max_window: int | None = None
+    extension_setting = "extension_prefix"
+
+    name: str
+    cfg: dict[str, Any]
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)  # type: ignore[misc]
+        self.register_extensions()
+
+    @property
+    def extensions(self) -> list[Extension]:
+        """RETURNS (List[Extension]): The extension attributes that the component sets."""
+        return []
+
+    def register_extensions(self) -> None:
+        """Register the extension attributes, when the component is made or restored."""
+        for extension in self.extensions:
+            extension.register(self.name, self.extension_setting)
+
+    def check_settings(self) -> None:
+        """Check `cfg`, and from now on whatever is set there."""
+        self.cfg = CheckedSettings(self.name, type(self), self.cfg)
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch as spaCy's class does.
+
+        examples (Iterable[Example]): The batch.
+        drop (float): The dropout rate.
+        sgd (Optional[Optimizer]): The optimizer.
+        losses (Optional[Dict[str, float]]): Where to add the loss to.
+        RETURNS (Dict[str, float]): The updated `losses`.
+        """
+        listener = self._get_listener()
+        if listener is not None and listener._outputs is not None:
+            self._check_width(listener, [Y.shape[1] for Y in listener._outputs])
+        return super().update(examples, drop=drop, sgd=sgd, losses=losses)  # type: ignore[misc]
+
+    def predict(self, docs: Iterable[Doc]) -> Any:
+        """Predict a batch as spaCy's class does.
+
+        docs (Iterable[Doc]): The Docs.
+        RETURNS: What spaCy's class returns.
+        """
+        docs = list(docs)
+        self.require_tok2vec(docs)
+        return super().predict(docs)  # type: ignore[misc]
+
+    def require_tok2vec(self, docs: Sequence[Doc]) -> None:
+        """Raise a ValueError if the model listens to a `tok2vec` that did not process the Docs, to
+        which spaCy's listener would give zeros, or whose vectors have another width.
+
+        docs (Sequence[Doc]): The Docs.
+        """
+        listener = self._get_listener()
+        if listener is None:
+            return
+        for doc in docs:
+            if len(doc) != len(doc.tensor):
+                raise ValueError(
+                    f"Component {self.name!r} listens to a tok2vec component (upstream "
+                    f"{listener.upstream_name!r}) that has not processed the Doc "
+                    f"{doc.text[:60]!r}. Put that component before this one. If this one has a "
+                    "source, take its tok2vec from there too, or give it a copy of its own by "
+                    "nlp.replace_listeners. In training, a tok2vec belongs into "
+                    "[training] annotating_components if one that listens to it does."
+                )
+        self._check_width(listener, [doc.tensor.shape[1] for doc in docs if len(doc)])
+
+    def _get_listener(self) -> Tok2VecListener | None:
+        layers = self.model.walk()  # type: ignore[attr-defined]
+        return next((layer for layer in layers if isinstance(layer, Tok2VecListener)), None)
+
+    def _check_width(self, listener: Tok2VecListener, widths: Iterable[int]) -> None:
+        width = listener.get_dim("nO")
+        for found in widths:
+            if found != width:
+                raise ValueError(
+                    f"Component {self.name!r} listens to a tok2vec component (upstream "
+                    f"{listener.upstream_name!r}) for vectors of width {width}, and gets them "
+                    f"{found} wide: set width = {found} of its spacy.Tok2VecListener.v1, or "
+                    "width = ${components.tok2vec.model.encode.width}."
+                )
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Apply the component to a stream of Docs, in order.
@@ -53,31 +148,31 @@ class RNNPipeMixin:
         YIELDS (Doc): The processed Docs.
         """
         error_handler = self.get_error_handler()  # type: ignore[attr-defined]
-        predict = self.predict  # type: ignore[attr-defined]
+        predict = self.predict
         for window, get_prediction in self._predict_windows(stream, batch_size):
             try:
                 self.set_annotations(window, get_prediction())  # type: ignore[attr-defined]
             except Exception as err:
                 if len(window) <= batch_size:
-                    error_handler(self.name, self, window, err)  # type: ignore[attr-defined]
+                    error_handler(self.name, self, window, err)
                     continue
                 for docs in minibatch(window, batch_size):
                     try:
                         self.set_annotations(docs, predict(docs))  # type: ignore[attr-defined]
                     except Exception as batch_err:
-                        error_handler(self.name, self, docs, batch_err)  # type: ignore[attr-defined]
+                        error_handler(self.name, self, docs, batch_err)
                     else:
                         yield from docs
             else:
                 yield from window
 
     def _predict_windows(self, stream: Iterable[Doc], batch_size: int) -> Iterator[Prediction]:
-        predict = self.predict  # type: ignore[attr-defined]
+        predict = self.predict
         model = self.model  # type: ignore[attr-defined]
         if batch_size == 1:
             return predict_ahead(predict, read_windows(stream, 1), 0)
-        n_ahead = count_workers()
-        if not self.predicts_ahead or n_ahead > MAX_AHEAD or not may_share(model):
+        n_ahead = count_threads()
+        if not self.predicts_ahead or not 1 < n_ahead <= MAX_AHEAD or not may_share(model):
             n_ahead = 0
         budget = TOKEN_BUDGET
         if n_ahead and self.max_window is not None:
@@ -126,7 +221,7 @@ class RNNPipeMixin:
                 continue
             if not (path / name).is_file():
                 raise ValueError(
-                    f"Can't load component {self.name!r}: there is no file "  # type: ignore[attr-defined]
+                    f"Can't load component {self.name!r}: there is no file "
                     f"'{path / name}'. Is the directory a pipeline's, saved whole?"
                 )
             try:
@@ -137,4 +232,15 @@ class RNNPipeMixin:
 
 
 def _loading_failed(component: Any, source: str, err: Exception) -> str:
-    return f"Can't load component {component.name!r} {source}: {err or type(err).__name__}"
+    message = f"Can't load component {component.name!r} {source}: {err or type(err).__name__}"
+    # Thinc's, whose layers are made by the config before they are filled.
+    change = re.match(
+        r"Attempt to change dimension '(\w+)' for model '(.+)' from (\d+) to", str(err)
+    )
+    if change is None:
+        return message
+    dimension, layer, size = change.groups()
+    return (
+        f"{message}. The file is of a model of other sizes: here {dimension} of layer {layer!r} is "
+        f"{size}. Build the pipeline from the config.cfg that was saved with the file."
+    )

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,28 @@ from thinc.api import Config, Model, Optimizer
 from ..layers.lm import Scorer, get_vocabulary
 from ..layers.lm_weights import load_weights
 from .bilm import DEFAULT_CONFIG
+from .extensions import Extension, Stored
 from .mixin import RNNPipeMixin
 
 DEFAULT_MODEL = {**Config().from_str(DEFAULT_CONFIG)["model"], "directions": "forward"}
-EXTENSION = "surprisals"
 
 
 @Language.factory(
     "rnn_lm",
     assigns=["doc._.surprisals", "doc._.perplexity", "token._.surprisal", "span._.surprisal"],
-    default_config={"model": DEFAULT_MODEL},
+    default_config={"model": DEFAULT_MODEL, "extension_prefix": ""},
 )
-def make_rnn_lm(nlp: Language, name: str, model: Model) -> "RNNLanguageModel":
+def make_rnn_lm(
+    nlp: Language, name: str, model: Model, extension_prefix: str
+) -> "RNNLanguageModel":
     """Construct an RNNLanguageModel.
 
     model (Model[List[Doc], List[Floats3d]]): A language model, as spacy-rnn.BiLM.v1 makes it.
+    extension_prefix (str): Goes before the names of the extension attributes: with "lm_" they are
+        `token._.lm_surprisal`, `span._.lm_surprisal` and `doc._.lm_perplexity`.
     RETURNS (RNNLanguageModel): The component.
     """
-    return RNNLanguageModel(nlp.vocab, model, name)
+    return RNNLanguageModel(nlp.vocab, model, name, extension_prefix=extension_prefix)
 
 
 class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
@@ -45,16 +50,34 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
     vocab (Vocab): The shared vocabulary.
     model (Model[List[Doc], List[Floats3d]]): The language model.
     name (str): The component's name.
+    extension_prefix (str): Goes before the names of the extension attributes.
     """
 
     # What is predicted takes kilobytes for each token, and the threads are busy with one window.
     predicts_ahead = False
 
-    def __init__(self, vocab: Vocab, model: Model, name: str = "rnn_lm"):
+    def __init__(
+        self, vocab: Vocab, model: Model, name: str = "rnn_lm", *, extension_prefix: str = ""
+    ):
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.cfg: dict[str, Any] = {}
+        self.extension_prefix = extension_prefix
+        self.cfg = {}
+        self.register_extensions()
+
+    @property
+    def extensions(self) -> list[Extension]:
+        """RETURNS (List[Extension]): The surprisals of all tokens, and what is read from them."""
+        prefix = self.extension_prefix
+        stored = f"{prefix}surprisals"
+        surprisal, perplexity = SurprisalGetter(stored), PerplexityGetter(stored)
+        return [
+            Extension(Doc, stored, Stored(stored)),
+            Extension(Doc, f"{prefix}perplexity", perplexity),
+            Extension(Token, f"{prefix}surprisal", surprisal),
+            Extension(Span, f"{prefix}surprisal", surprisal),
+        ]
 
     @property
     def vocabulary(self) -> list[str]:
@@ -86,10 +109,10 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         self.model.initialize()
         load_weights(self.model, Path(weights), with_output=True)
 
-    def predict(self, docs: Sequence[Doc]) -> list[numpy.ndarray]:
+    def predict(self, docs: Iterable[Doc]) -> list[numpy.ndarray]:
         """Find the surprisals of Docs, without changing them.
 
-        docs (Sequence[Doc]): The Docs.
+        docs (Iterable[Doc]): The Docs.
         RETURNS (List[ndarray]): In bits, in single precision. Each (tokens,)
         RAISES (ValueError): If the model was not pretrained.
         """
@@ -97,6 +120,7 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
             raise ValueError(
                 f"Component {self.name!r} can't predict words: train it with `spacy rnn pretrain`."
             )
+        docs = list(docs)
         scorer = Scorer(self.model, self.vocab)
         words = [[token.text for token in doc if not token.is_space] for doc in docs]
         results = []
@@ -112,8 +136,9 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         docs (Sequence[Doc]): The Docs.
         scores (List[ndarray]): What `predict` returned.
         """
+        stored = self.extensions[0]
         for doc, surprisals in zip(docs, scores, strict=True):
-            doc._.set(EXTENSION, surprisals)
+            stored.store(doc, surprisals)
 
     def update(
         self,
@@ -148,43 +173,43 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         raise NotImplementedError(f"Component {self.name!r} has no labels.")
 
 
-def get_surprisals(doc: Doc) -> Any:
-    """RETURNS (Optional[ndarray]): A Doc's surprisals, None if it has none, or if its tokens are
-    no longer those that were read.
+@dataclass(frozen=True)
+class SurprisalGetter:
+    """Gets the surprisal of a token, or of all tokens of a span together, in bits; None if its Doc
+    has none, or if its tokens are no longer those that were read.
+
+    stored (str): The name of the Doc's extension attribute that has those of all tokens.
     """
-    surprisals = doc._.get(EXTENSION)
+
+    stored: str
+
+    def __call__(self, obj: Token | Span) -> float | None:
+        surprisals = _get_surprisals(obj.doc, self.stored)
+        if surprisals is None:
+            return None
+        if isinstance(obj, Token):
+            return float(surprisals[obj.i])
+        return float(surprisals[obj.start : obj.end].sum())
+
+
+@dataclass(frozen=True)
+class PerplexityGetter:
+    """Gets 2 to the power of the mean surprisal of a Doc's words; None if it has no words or no
+    surprisals.
+
+    stored (str): As in `SurprisalGetter`.
+    """
+
+    stored: str
+
+    def __call__(self, doc: Doc) -> float | None:
+        surprisals = _get_surprisals(doc, self.stored)
+        n_words = sum(not token.is_space for token in doc)
+        if surprisals is None or not n_words:
+            return None
+        return float(2.0 ** (surprisals.sum(dtype="d") / n_words))
+
+
+def _get_surprisals(doc: Doc, name: str) -> Any:
+    surprisals = Stored(name)(doc)
     return surprisals if surprisals is not None and len(surprisals) == len(doc) else None
-
-
-def get_token_surprisal(token: Token) -> float | None:
-    """RETURNS (Optional[float]): A token's surprisal in bits, None if its Doc has none."""
-    surprisals = get_surprisals(token.doc)
-    return None if surprisals is None else float(surprisals[token.i])
-
-
-def get_span_surprisal(span: Span) -> float | None:
-    """RETURNS (Optional[float]): The surprisal of all tokens of a span together, in bits."""
-    surprisals = get_surprisals(span.doc)
-    return None if surprisals is None else float(surprisals[span.start : span.end].sum())
-
-
-def get_perplexity(doc: Doc) -> float | None:
-    """RETURNS (Optional[float]): 2 to the power of the mean surprisal of a Doc's words, None if it
-    has no words or no surprisals.
-    """
-    surprisals = get_surprisals(doc)
-    n_words = sum(not token.is_space for token in doc)
-    if surprisals is None or not n_words:
-        return None
-    return float(2.0 ** (surprisals.sum(dtype="d") / n_words))
-
-
-# When the module is imported, as a component may come out of a pickle.
-for _holder, _name, _options in (
-    (Doc, EXTENSION, {"default": None}),
-    (Doc, "perplexity", {"getter": get_perplexity}),
-    (Token, "surprisal", {"getter": get_token_surprisal}),
-    (Span, "surprisal", {"getter": get_span_surprisal}),
-):
-    if not _holder.has_extension(_name):
-        _holder.set_extension(_name, **_options)

@@ -1,4 +1,6 @@
+import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,13 +15,16 @@ from thinc.api import Config, Model
 
 from ..layers.crf import CRFScores, extend_output, to_tensors
 from ..layers.crf_ensemble import get_members
-from ..layers.settings import check_choice, check_positive, check_share
+from ..layers.settings import check_choice, check_key, check_positive, check_share
 from ..modules.span_crf import SpanCRF
 from ..modules.tagging_scheme import TaggingScheme
 from .entity_objective import EntityObjective
-from .entity_tags import get_allowed, get_blocked
+from .entity_tags import find_white_space, get_allowed, get_blocked
+from .extensions import Extension, Stored
+from .labels import find_labels
 from .mixin import RNNPipeMixin
 from .rehearsed_crf import RehearsedCRF
+from .settings import Setting
 
 DEFAULT_CONFIG = """
 [model]
@@ -51,14 +56,15 @@ MIN_PROBABILITY = 0.01
 
 @Language.factory(
     "rnn_ner",
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "doc.spans"],
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type", "span._.probability", "doc.spans"],
     default_config={
         "model": Config().from_str(DEFAULT_CONFIG)["model"],
-        "spans_key": "rnn_ner",
+        "spans_key": None,
         "threshold": 0.0,
         "decoding": "viterbi",
         "temperature": 1.0,
         "incorrect_spans_key": None,
+        "extension_prefix": "",
         "scorer": {"@scorers": "spacy.ner_scorer.v1"},
     },
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
@@ -67,18 +73,20 @@ def make_rnn_ner(
     nlp: Language,
     name: str,
     model: Model,
-    spans_key: str,
+    spans_key: str | None,
     threshold: float,
     decoding: str,
     temperature: float,
     incorrect_spans_key: str | None,
+    extension_prefix: str,
     scorer: Callable | None,
 ) -> "RNNEntityRecognizer":
     """Construct an RNNEntityRecognizer.
 
     model (Model[List[Doc], CRFScores]): A model that scores tags, such as spacy-rnn.CRF.v1.
-    spans_key (str): Where in `doc.spans` all of `doc.ents` are stored with their probabilities: 1
-        for those that were there already, whatever their label.
+    spans_key (Optional[str]): Where in `doc.spans` to store all of `doc.ents` too, with their
+        probabilities in `attrs["scores"]`. spaCy does not move such a group when tokens are merged
+        or split afterwards. None stores none.
     threshold (float): Entities that are less probable are dropped.
     decoding (str): "viterbi" finds the entities of the most probable reading of a Doc;
         "posterior" all that are at least as probable as the threshold, and no less than 0.01,
@@ -88,6 +96,7 @@ def make_rnn_ner(
         Calibration of Modern Neural Networks"): above 1 they are more moderate.
     incorrect_spans_key (Optional[str]): Where in the `spans` of training data there are spans that
         are known to be no entities.
+    extension_prefix (str): Goes before the name of the extension attribute `span._.probability`.
     scorer (Optional[Callable]): The scoring method.
     RETURNS (RNNEntityRecognizer): The component.
     """
@@ -100,6 +109,7 @@ def make_rnn_ner(
         decoding=decoding,
         temperature=temperature,
         incorrect_spans_key=incorrect_spans_key,
+        extension_prefix=extension_prefix,
         scorer=scorer,
     )
 
@@ -111,8 +121,15 @@ def ner_score(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
 
 class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
     """Recognise named entities with a recurrent network and a conditional random field, and say
-    how probable each of them is.
+    how probable each of them is: `ent._.probability`, a float, for each entity of a Doc; 1.0 for
+    those that were there already.
     """
+
+    spans_key = Setting(check_key, None)
+    threshold = Setting(check_share, 0.0)
+    decoding = Setting(partial(check_choice, choices=DECODINGS), "viterbi")
+    temperature = Setting(check_positive, 1.0)
+    incorrect_spans_key = Setting(check_key, None)
 
     def __init__(
         self,
@@ -120,18 +137,21 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         model: Model,
         name: str = "rnn_ner",
         *,
-        spans_key: str = "rnn_ner",
+        spans_key: str | None = None,
         threshold: float = 0.0,
         decoding: str = "viterbi",
         temperature: float = 1.0,
         incorrect_spans_key: str | None = None,
+        extension_prefix: str = "",
         scorer: Callable | None = ner_score,
     ):
         self.vocab = vocab
         self.model = model
         self.name = name
         self.scorer = scorer
+        self.extension_prefix = extension_prefix
         self._rehearsal_model = None
+        self._warned: set[str] = set()
         self.cfg: dict[str, Any] = {
             "labels": [],
             "spans_key": spans_key,
@@ -140,7 +160,14 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
             "temperature": temperature,
             "incorrect_spans_key": incorrect_spans_key,
         }
-        self._check_settings()
+        self.check_settings()
+        self.register_extensions()
+
+    @property
+    def extensions(self) -> list[Extension]:
+        """RETURNS (List[Extension]): The probability of entities."""
+        name = f"{self.extension_prefix}probability"
+        return [Extension(Span, name, Stored(name))]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -189,15 +216,8 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         labels (Optional[List[str]]): The labels, which are not looked for then.
         """
         validate_get_examples(get_examples, "RNNEntityRecognizer.initialize")
-        if labels is None:
-            labels = sorted({ent.label_ for eg in get_examples() for ent in eg.reference.ents})
-        elif isinstance(labels, str | dict):
-            raise ValueError(
-                f"The labels of component {self.name!r} must be a list of strings, and not "
-                f"{labels!r:.60}. Label files of spaCy's ner are of another kind: make a new one "
-                "with `spacy init labels`."
-            )
-        for label in labels:
+        found = find_labels(self.name, get_examples, labels, _read_labels, "entities")
+        for label in sorted(found) if labels is None else found:
             self.add_label(label)
         if not self.labels:
             raise ValueError(
@@ -217,14 +237,14 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
             number of the label and the probability of each entity.
         """
         docs = list(docs)
-        self._check_settings()
+        self.require_tok2vec(docs)
         if not any(map(len, docs)):
             return [[] for _ in docs]
-        temperature = self.cfg["temperature"]
+        temperature = self.temperature
         with torch.inference_mode():
             crf, allowed = self._score(docs)
-            if self.cfg["decoding"] == "posterior":
-                threshold = max(self.cfg["threshold"], MIN_PROBABILITY)
+            if self.decoding == "posterior":
+                threshold = self._get_posterior_threshold()
                 return crf.find_probable_spans(allowed, threshold, temperature)
             found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed)]
             flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
@@ -236,12 +256,13 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         return entities
 
     def set_annotations(self, docs: Iterable[Doc], entities: list[Entities]) -> None:
-        """Set entities, and store all of `doc.ents` with their probabilities in `doc.spans`.
+        """Set entities, and store the probability of each.
 
         docs (Iterable[Doc]): The Docs.
         entities (List[List[Tuple[int, int, int, float]]]): What `predict` returned.
         """
-        labels, threshold, key = self.labels, self.cfg["threshold"], self.cfg["spans_key"]
+        labels, threshold, key = self.labels, self.threshold, self.spans_key
+        (probability,) = self.extensions
         for doc, found in zip(docs, entities, strict=True):
             found = [entity for entity in found if entity[3] >= threshold]
             spans = [Span(doc, start, end, labels[label]) for start, end, label, _ in found]
@@ -250,8 +271,13 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
             probs = {(start, end): prob for start, end, _, prob in found}
             ents = doc.ents
             scores = [probs.get((ent.start, ent.end), 1.0) for ent in ents]
-            attrs = {"scores": numpy.asarray(scores, dtype="float32")}
-            doc.spans[key] = SpanGroup(doc, name=key, spans=ents, attrs=attrs)
+            for ent, score in zip(ents, scores, strict=True):
+                # Another recogniser may have said how probable its entities are.
+                if (ent.start, ent.end) in probs or probability.getter(ent) is None:
+                    probability.store(ent, score)
+            if key is not None:
+                attrs = {"scores": numpy.asarray(scores, dtype="float32")}
+                doc.spans[key] = SpanGroup(doc, name=key, spans=ents, attrs=attrs)
 
     def predict_k_best(self, docs: Iterable[Doc], k: int) -> list[list[tuple[float, list[Span]]]]:
         """Find the k most probable readings of each Doc. Nothing is set on the Docs.
@@ -262,12 +288,12 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
             entities of each reading, best first; fewer than k where there are not as many.
         """
         docs = list(docs)
-        self._check_settings()
+        self.require_tok2vec(docs)
         if not any(map(len, docs)):
             return [[(1.0, [])] for _ in docs]
         with torch.inference_mode():
             crf, allowed = self._score(docs)
-            readings = crf.find_k_best(allowed, k, self.cfg["temperature"])
+            readings = crf.find_k_best(allowed, k, self.temperature)
         return [
             [
                 (prob, [Span(doc, *span[:2], self.labels[span[2]]) for span in spans])
@@ -286,20 +312,37 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         """
         examples = list(examples)
         validate_examples(examples, "RNNEntityRecognizer.get_loss")
+        self._warn_of_white_space(examples)
         objective = EntityObjective(
             self.name,
             self.scheme,
             self.labels,
             output=self.model.attrs["output"],
-            incorrect_spans_key=self.cfg["incorrect_spans_key"],
+            incorrect_spans_key=self.incorrect_spans_key,
         )
         return objective.compute_loss(self.model.ops, examples, scores)
 
-    def _check_settings(self) -> None:
-        """Raise a ValueError if one of the settings that users may change has no meaning."""
-        check_share("threshold", self.cfg["threshold"])
-        check_choice("decoding", self.cfg["decoding"], DECODINGS)
-        check_positive("temperature", self.cfg["temperature"])
+    def _warn_of_white_space(self, examples: list[Example]) -> None:
+        ent = None if "white space" in self._warned else find_white_space(examples)
+        if ent is not None:
+            self._warned.add("white space")
+            warnings.warn(
+                f"Component {self.name!r} learns entities without the white space at their ends, "
+                f"such as {ent.text!r} ({ent.label_}) in {ent.doc.text[:60]!r}. It will not be "
+                "predicted, either.",
+                stacklevel=3,
+            )
+
+    def _get_posterior_threshold(self) -> float:
+        if self.threshold < MIN_PROBABILITY and "threshold" not in self._warned:
+            self._warned.add("threshold")
+            warnings.warn(
+                f"Component {self.name!r} has decoding = 'posterior' and threshold = "
+                f"{self.threshold}: entities less probable than {MIN_PROBABILITY} are not looked "
+                "for. Set a threshold, such as 0.3, by `spacy find-threshold` on dev.",
+                stacklevel=2,
+            )
+        return max(self.threshold, MIN_PROBABILITY)
 
     def _score(self, docs: list[Doc]) -> tuple[SpanCRF, torch.Tensor]:
         scheme = self.scheme
@@ -311,6 +354,10 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         crf = SpanCRF(scheme, **scores, lengths=[len(doc) for doc in docs])
         allowed = get_allowed(docs, scheme, self.labels)
         return crf, torch.from_numpy(allowed).to(scores["emissions"].device)
+
+
+def _read_labels(eg: Example) -> list[str]:
+    return [ent.label_ for ent in eg.reference.ents if not ent.text.isspace()]
 
 
 def _replace_output(member: Model, output: Model) -> None:

@@ -1,5 +1,6 @@
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy
@@ -7,11 +8,14 @@ from spacy.attrs import ORTH, TAG
 from spacy.language import Language
 from spacy.pipeline.tagger import Tagger
 from spacy.tokens import Doc
-from spacy.training import Example
+from spacy.training import Example, validate_get_examples
 from thinc.api import Config, Model, Ops
 
 from ..layers.ragged import split
+from ..layers.settings import check_flag, check_share, check_text
+from .labels import find_labels
 from .mixin import RNNPipeMixin
+from .settings import Setting
 
 DEFAULT_CONFIG = """
 [model]
@@ -74,7 +78,48 @@ def make_rnn_tagger(
 
 
 class RNNTagger(RNNPipeMixin, Tagger):
-    """spaCy's tagger with a recurrent network: the same settings, labels, losses and scores."""
+    """spaCy's tagger with a recurrent network: the same settings, labels, losses and scores.
+
+    args, kwargs (Any): The arguments of spaCy's class.
+    """
+
+    overwrite = Setting(check_flag, False)
+    neg_prefix = Setting(check_text, "!")
+    label_smoothing = Setting(check_share, 0.0)
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.check_settings()
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: list[str] | None = None,
+    ) -> None:
+        """Find the tags in data, and make the model's weights.
+
+        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[List[str]]): The tags, which are not looked for then.
+        RAISES (ValueError): If there are none, or if those given are not those in the data.
+        """
+        validate_get_examples(get_examples, "RNNTagger.initialize")
+        found = find_labels(self.name, get_examples, labels, _read_tags, "token.tag_")
+        if not found and not self.labels:
+            raise ValueError(
+                f"Component {self.name!r} has no labels: no token of the training data has a "
+                "token.tag_, and none were added with add_label or given in "
+                "[initialize.components]."
+            )
+        super().initialize(get_examples, nlp=nlp, labels=sorted(found) if labels is None else found)
+        if len(self.labels) == 1:
+            warnings.warn(
+                f"Component {self.name!r} has one tag only, {self.labels[0]!r}: there is nothing "
+                "to learn. Has the training data tags? `spacy convert -c ner` writes '-' for all.",
+                stacklevel=2,
+            )
 
     def get_loss(self, examples: list[Example], scores: Any) -> tuple[float, Any]:
         """Find the loss and its gradient for a batch and its predicted scores: what spaCy's
@@ -122,6 +167,11 @@ class RNNTagger(RNNPipeMixin, Tagger):
             # A tag with neg_prefix, or an unknown one.
             return None
         return numpy.asarray(found, dtype="i")
+
+
+def _read_tags(eg: Example) -> list[str]:
+    strings = eg.reference.vocab.strings
+    return [strings[tag] for tag in {*eg.reference.to_array(TAG).tolist()} if tag]
 
 
 def _get_flat_loss(ops: Ops, scores: Any, truths: numpy.ndarray) -> tuple[float, Any]:

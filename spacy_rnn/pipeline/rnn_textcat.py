@@ -1,8 +1,9 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from spacy.language import Language
 from spacy.pipeline.textcat import TextCategorizer
 from spacy.tokens import Doc
+from spacy.training import Example
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
@@ -70,3 +71,22 @@ def make_rnn_textcat(
 
 class RNNTextCategorizer(RNNTextCatMixin, TextCategorizer):
     """spaCy's `textcat` with a recurrent network: one label a text."""
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Iterable[str] | None = None,
+        positive_label: str | None = None,
+    ) -> None:
+        """Find the labels in data, and make the model's weights.
+
+        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[Iterable[str]]): The labels, which are not looked for then.
+        positive_label (Optional[str]): Of two labels, the one whose F-score is reported.
+        RAISES (ValueError): If there are fewer than two, or if those given are not in the data.
+        """
+        found = self.find_labels(get_examples, labels, 2)
+        super().initialize(get_examples, nlp=nlp, labels=found, positive_label=positive_label)

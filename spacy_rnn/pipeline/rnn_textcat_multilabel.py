@@ -1,8 +1,9 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from spacy.language import Language
 from spacy.pipeline.textcat_multilabel import MultiLabel_TextCategorizer
 from spacy.tokens import Doc
+from spacy.training import Example
 from thinc.api import Config, Model
 from thinc.types import Floats2d
 
@@ -47,3 +48,20 @@ def make_rnn_textcat_multilabel(
 
 class RNNMultiLabelTextCategorizer(RNNTextCatMixin, MultiLabel_TextCategorizer):
     """spaCy's `textcat_multilabel` with a recurrent network: any number of labels a text."""
+
+    def initialize(  # type: ignore[override]
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Iterable[str] | None = None,
+    ) -> None:
+        """Find the labels in data, and make the model's weights.
+
+        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[Iterable[str]]): The labels, which are not looked for then.
+        RAISES (ValueError): If there are none, or if those given are not in the data.
+        """
+        found = self.find_labels(get_examples, labels, 1)
+        super().initialize(get_examples, nlp=nlp, labels=found)

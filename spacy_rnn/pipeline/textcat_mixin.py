@@ -1,14 +1,18 @@
 """What our text classifiers have in common, on top of the spaCy class each of them is."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from spacy.pipeline.tok2vec import Tok2VecListener
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Token
+from spacy.training import Example, validate_get_examples
 from thinc.types import Floats2d
 
 from ..layers.pool import get_attention
+from ..layers.settings import check_key, check_share
+from .extensions import Extension, StoredSum
+from .labels import find_labels
 from .mixin import RNNPipeMixin
+from .settings import Setting
 
 # What spaCy's default_score_weights are for both kinds.
 SCORE_WEIGHTS = {
@@ -25,23 +29,63 @@ SCORE_WEIGHTS = {
 }
 
 
+def _read_cats(eg: Example) -> list[str]:
+    return list(eg.reference.cats)
+
+
 class RNNTextCatMixin(RNNPipeMixin):
     """Give a text classifier the same categories for an empty Doc whatever batch it is in, and
     access to what its attention looked at. Goes before spaCy's class in the list of bases.
 
     args, kwargs (Any): The arguments of spaCy's class.
-    attention_key (Optional[str]): Where in `doc.user_data` to store the weights of the attention.
-        None does not.
+    attention_key (Optional[str]): Where in `doc.user_data` to store the weights of the attention,
+        and the name of the extension attribute of each token that has the mean of its heads. None
+        stores none.
     """
 
+    threshold = Setting(check_share, 0.0)
+    attention_key = Setting(check_key, None)
+    extension_setting = "attention_key"
+
     model: Any
-    cfg: dict[str, Any]
 
     def __init__(self, *args: Any, attention_key: str | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.cfg["attention_key"] = attention_key
+        self.check_settings()
         if attention_key is not None:
             self.require_attention()
+
+    def find_labels(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        labels: Iterable[str] | None,
+        n_least: int,
+    ) -> list[str]:
+        """Find the labels in data, or check those that are given.
+
+        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
+        labels (Optional[Iterable[str]]): The labels, if they are given.
+        n_least (int): How many there must be, with those that the component has.
+        RETURNS (List[str]): The labels.
+        RAISES (ValueError): If there are fewer, or if those given are not those in the data.
+        """
+        validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
+        found = find_labels(self.name, get_examples, labels, _read_cats, "doc.cats")
+        known = {*found, *self.labels}  # type: ignore[attr-defined]
+        if len(known) < n_least:
+            raise ValueError(
+                f"Component {self.name!r} needs {n_least} or more labels, and has "
+                f"{len(known)}{': ' * bool(known)}{', '.join(sorted(known))}. They are those in "
+                "the doc.cats of the training data, or those given in [initialize.components]."
+            )
+        return found
+
+    @property
+    def extensions(self) -> list[Extension]:
+        """RETURNS (List[Extension]): The weights of tokens, where they are asked for."""
+        key = self.attention_key
+        return [] if key is None else [Extension(Token, key, StoredSum(key))]
 
     def predict(self, docs: Iterable[Doc]) -> Any:
         """Get the probabilities of a batch, without changing the Docs.
@@ -51,7 +95,7 @@ class RNNTextCatMixin(RNNPipeMixin):
             without tokens. (Docs, labels)
         """
         docs = list(docs)
-        scores = super().predict(docs)  # type: ignore[misc]
+        scores = super().predict(docs)
         scores[[i for i, doc in enumerate(docs) if not len(doc)]] = 0.0
         return scores
 
@@ -67,10 +111,16 @@ class RNNTextCatMixin(RNNPipeMixin):
         labels = self.labels  # type: ignore[attr-defined]
         for doc, row in zip(docs, self.model.ops.to_numpy(scores).tolist(), strict=True):
             doc.cats.update(zip(labels, row, strict=True))
-        key = self.cfg["attention_key"]
-        if key is not None:
-            for doc, weights in zip(docs, self.get_attention(docs), strict=True):
-                doc.user_data[key] = weights
+        key = self.attention_key
+        if key is None:
+            return
+        # The key may have been set after the component was made.
+        self.register_extensions()
+        (attention,) = self.extensions
+        for doc, weights in zip(docs, self.get_attention(docs), strict=True):
+            doc.user_data[key] = weights
+            for token, weight in zip(doc, weights.mean(axis=1).tolist(), strict=True):
+                attention.store(token, weight)
 
     def get_attention(self, docs: Iterable[Doc]) -> list[Floats2d]:
         """Get the weights that the attention gives to tokens. Takes about as long as `predict`.
@@ -83,12 +133,7 @@ class RNNTextCatMixin(RNNPipeMixin):
         """
         self.require_attention()
         docs, tok2vec = list(docs), self.model.get_ref("tok2vec")
-        listens = any(isinstance(layer, Tok2VecListener) for layer in tok2vec.walk())
-        if listens and any(len(doc) != len(doc.tensor) for doc in docs):
-            raise ValueError(
-                f"Component {self.name!r} listens to a tok2vec, which has not processed the Docs: "  # type: ignore[attr-defined]
-                "get the weights of Docs from nlp.pipe."
-            )
+        self.require_tok2vec(docs)
         layer, ops = self.model.get_ref("pooling"), self.model.ops
         return [ops.to_numpy(weights) for weights in get_attention(layer, tok2vec.predict(docs))]
 
@@ -98,6 +143,6 @@ class RNNTextCatMixin(RNNPipeMixin):
         layers = [self.model.get_ref("pooling")] if has_pooling else []
         if not any("attention" in layer.shims[0].settings["kinds"] for layer in layers):
             raise ValueError(
-                f"Component {self.name!r} has no attention: add 'attention' to the "  # type: ignore[attr-defined]
+                f"Component {self.name!r} has no attention: add 'attention' to the "
                 "setting pooling of spacy-rnn.RNNTextCat.v1, and train it."
             )

@@ -15,12 +15,14 @@ _LAYER = "bilm"
 
 
 def load_pipeline(config: Config) -> Language:
-    """Make the pipeline of a config for pretraining, without the data that training needs.
+    """Make the pipeline of a config for pretraining, without the data that training needs. Its own
+    config has no variables, which would lead nowhere once a component is renamed or copied.
 
     config (Config): The config.
     RETURNS (Language): The pipeline, not initialised.
     """
     sections = ("nlp", "components", "paths", "system", "variables")
+    config = config.interpolate()
     return load_model_from_config(
         Config({name: config[name] for name in sections if name in config}), auto_fill=True
     )

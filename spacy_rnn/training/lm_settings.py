@@ -17,7 +17,8 @@ class LMSettings:
     component (Optional[str]): The component to train; None is the only one that has a language
         model.
     weights (Optional[str]): A pipeline that was pretrained before, to go on with its weights on
-        these texts. Its vocabulary stays. It has to be there until the run is over.
+        these texts. Its vocabulary, the settings of its model, its language and its tokenizer
+        replace those of the config. It must not be removed before the run is over.
     vocabulary_size (int): How many words can be predicted, unless there are weights.
     n_rows (int): How many texts are read side by side.
     n_steps (int): How many words are read on each between two updates, which is how far gradients

@@ -58,7 +58,7 @@ def read_texts(files: Sequence[Path]) -> Iterator[Text]:
             with _OPENERS.get(file.suffix, open)(file, "rb") as lines:
                 for line in lines:
                     line_number += 1
-                    text = _parse(line, file)
+                    text = _parse(line, file, is_first=line_number == 1)
                     if text:
                         n_texts += 1
                         yield text
@@ -71,8 +71,9 @@ def read_texts(files: Sequence[Path]) -> Iterator[Text]:
             raise ValueError(f"Can't read texts from '{file}': it has none.")
 
 
-def _parse(line: bytes, file: Path) -> Text:
-    content = line.decode("utf8").strip()
+def _parse(line: bytes, file: Path, *, is_first: bool) -> Text:
+    # Only at the start of a file is U+FEFF a byte order mark.
+    content = line.decode("utf-8-sig" if is_first else "utf8").strip()
     if _get_format(file) != ".jsonl" or not content:
         return content
     record = json.loads(content)

@@ -4,7 +4,7 @@ import threading
 import pytest
 import torch
 
-from spacy_rnn.modules.workers import run_tasks
+from spacy_rnn.modules.workers import run_tasks, settle_after_fork
 
 
 def test_tasks_run_on_one_thread_each_without_gradients():
@@ -35,6 +35,7 @@ def test_results_keep_the_order_of_tasks_and_errors_surface():
 
 
 def _run_in_child(queue):
+    settle_after_fork()
     X = torch.randn(300, 300)
     queue.put((torch.get_num_threads(), float((X @ X).sum()) == 0.0, run_tasks([lambda: 1] * 3)))
 

@@ -80,7 +80,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
         yield modules
     finally:
         sys.path[:] = path
-        for name in {*MODULES, "chart", "add_bilm"} & (set(sys.modules) - before):
+        for name in {*MODULES, "chart"} & (set(sys.modules) - before):
             del sys.modules[name]
 
 
@@ -321,6 +321,16 @@ def test_benchmark_skips_what_is_stored(
     scripts.results.save_accuracy(old, tmp_path)
     found = scripts.results.find_accuracy(new, is_ours, tmp_path)
     assert found == (old if is_found else None)
+
+
+def test_benchmark_leaves_out_the_calibration_of_no_entities(scripts: SimpleNamespace) -> None:
+    found = make_accuracy(scripts, calibration={"ece": 0.1, "n": 10, "bins": BINS})
+    nothing = make_accuracy(
+        scripts, seed=1, calibration={"ece": None, "n": 0, "bins": BINS[:1] * 2}
+    )
+    summary = scripts.report.summarize_accuracy([found, nothing])
+    assert summary["calibration"]["ece"] == [0.1]
+    assert scripts.report.summarize_accuracy([nothing])["calibration"] is None
 
 
 def test_benchmark_keeps_language_models_apart(scripts: SimpleNamespace, tmp_path: Path) -> None:

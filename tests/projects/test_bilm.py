@@ -7,6 +7,7 @@ import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.util import load_config, load_model_from_config
 
+from spacy_rnn.training.add_bilm import add_bilm
 from spacy_rnn.training.text_files import read_texts
 
 from ..conftest import ROOT, load_script
@@ -17,11 +18,9 @@ SCRIPTS = ROOT / "projects" / "bilm" / "scripts"
 @pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("name", ["tagger", "ner", "textcat", "pipeline"])
 def test_a_language_model_is_added_to_every_embedding_layer(name, alone):
-    script = load_script(SCRIPTS / "add_bilm.py")
     config = load_config(ROOT / "configs" / f"{name}.cfg", interpolate=False)
     n_embeds = config.to_str().count("spacy-rnn.LexemeEmbed.v1")
-    bilm = load_config(script.BILM_CONFIG, interpolate=False)
-    added = script.add_bilm(config, bilm, width=32, alone=alone)
+    added = add_bilm(config, ROOT / "configs" / "bilm.cfg", width=32, alone=alone)
     assert added["nlp"]["pipeline"] == ["bilm", *config["nlp"]["pipeline"]]
     nlp = load_model_from_config(added, auto_fill=True)
     text = added.to_str()

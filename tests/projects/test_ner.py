@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy
 import pytest
 import spacy
-from spacy.tokens import DocBin
+import srsly
+from spacy.tokens import Doc, DocBin
 
 from ..conftest import ROOT, load_script
 
@@ -67,3 +68,20 @@ def test_calibration_error() -> None:
     assert result["ece"] == pytest.approx(0.75 * (0.96667 - 0.66667) + 0.25 * 0.45, abs=1e-4)
     assert result["bins"][9] == {"n": 3, "mean": 0.967, "right": 0.667}
     assert result["bins"][0] == {"n": 0, "mean": 0.0, "right": 0.0}
+
+
+def test_a_model_that_finds_nothing_is_no_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nlp = spacy.blank("en")
+    ner = nlp.add_pipe("rnn_ner", config={"threshold": 1.0})
+    ner.add_label("PER")  # type: ignore[attr-defined]
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "model")
+    doc = Doc(nlp.vocab, words=["Ada", "saw"], ents=["B-PER", "O"])
+    DocBin(docs=[doc]).to_disk(tmp_path / "test.spacy")
+    output = tmp_path / "metrics" / "calibration.json"
+    calibration.calibration_cli(tmp_path / "model", tmp_path / "test.spacy", output)
+    result = srsly.read_json(output)
+    assert (result["n"], result["ece"], len(result["bins"])) == (0, None, 10)
+    assert "predicts no entities" in " ".join(capsys.readouterr().out.split())

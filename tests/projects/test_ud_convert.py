@@ -54,6 +54,11 @@ def script() -> ModuleType:
     return load_script(PROJECT / "scripts" / "convert.py")
 
 
+@pytest.fixture(scope="module")
+def checker() -> ModuleType:
+    return load_script(PROJECT / "scripts" / "check.py")
+
+
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf8", newline="")
     return path
@@ -170,28 +175,44 @@ def test_ud_convert_failure_keeps_old_output(script: ModuleType, tmp_path: Path)
     assert target.read_text(encoding="utf8") == "old"
 
 
-def test_ud_convert_checks_the_task(script: ModuleType, tmp_path: Path) -> None:
+def test_ud_check_finds_missing_annotation(
+    script: ModuleType, checker: ModuleType, tmp_path: Path
+) -> None:
     lines = [line.split("\t") for line in CONLLU.split("\n")]
     for line in lines:
         if len(line) == 10:
             line[4] = "_"
     source = write(tmp_path / "in.conllu", "\n".join("\t".join(line) for line in lines))
-    script.convert(source, tmp_path / "out.spacy", "es", write_config(tmp_path, "morphologizer"))
+    corpus = tmp_path / "out.spacy"
+    script.convert(source, corpus, "es")
+    for factory in ("morphologizer", "parser", "trainable_lemmatizer", "rnn_ner"):
+        checker.check(write_config(tmp_path, factory), corpus)
     for factory in ("tagger", "rnn_tagger"):
-        with pytest.raises(script.ConlluError, match=r"no XPOS .*morphologizer\.cfg"):
-            script.convert(source, tmp_path / "x.spacy", "es", write_config(tmp_path, factory))
-    assert not (tmp_path / "x.spacy").exists()
-    with pytest.raises(script.ConlluError, match=r"none\.cfg does not exist"):
-        script.convert(source, tmp_path / "x.spacy", "es", tmp_path / "none.cfg")
+        with pytest.raises(checker.CheckError, match=r"no XPOS .*morphologizer\.cfg"):
+            checker.check(write_config(tmp_path, factory), corpus)
+    with pytest.raises(checker.CheckError, match=r"none\.cfg does not exist"):
+        checker.check(tmp_path / "none.cfg", corpus)
 
 
-def test_ud_convert_knows_the_projects_configs(script: ModuleType) -> None:
-    required = script.required_layers(PROJECT / "configs" / "morphologizer.cfg")
-    assert required == {"morphologizer": ("pos", "morph")}
+def test_ud_check_wants_one_of_a_components_columns(
+    script: ModuleType, checker: ModuleType, tmp_path: Path
+) -> None:
+    row = "1\tw\t_\t_\tN\t_\t_\t_\t_\t_\n\n"
+    script.convert(write(tmp_path / "in.conllu", row), tmp_path / "out.spacy", "xx")
+    for factory, columns in [
+        ("morphologizer", "UPOS and FEATS"),
+        ("parser", "DEPREL"),
+        ("trainable_lemmatizer", "LEMMA"),
+    ]:
+        with pytest.raises(checker.CheckError, match=f"no {columns} "):
+            checker.check(write_config(tmp_path, factory), tmp_path / "out.spacy")
+
+
+def test_ud_check_knows_the_projects_configs(checker: ModuleType) -> None:
+    columns = checker.get_columns(PROJECT / "configs" / "morphologizer.cfg")
+    assert columns == {"morphologizer": ("UPOS", "FEATS")}
     default = PROJECT / srsly.read_yaml(PROJECT / "project.yml")["vars"]["config"]
-    if not default.exists():
-        pytest.skip(f"no {default}")
-    assert ("tag",) in script.required_layers(default).values()
+    assert ("XPOS",) in checker.get_columns(default).values()
 
 
 def test_ud_convert_command_line(tmp_path: Path) -> None:

@@ -334,10 +334,6 @@ def test_weights_that_do_not_fit_are_refused(texts, tmp_path):
     first = tmp_path / "first"
     pretrain(make_config(texts, max_steps=2), first)
     weights = str(first / "model-last")
-    other = make_config(texts, weights=weights)
-    other["components"]["bilm"]["model"]["residual"] = False
-    with pytest.raises(ValueError, match=r"model-last.*residual"):
-        pretrain(other, tmp_path / "other")
     nlp = spacy.blank("en")
     nlp.add_pipe("bilm", config={"model": make_config(texts)["components"]["bilm"]["model"]})
     nlp.initialize(lambda: [])

@@ -1,6 +1,5 @@
 """The training configs of systems, and their pipelines with random weights."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ from spacy.language import Language
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
 from systems import SYSTEMS, get_bilm
-from tasks import BILM_PROJECT, SPACY
+from tasks import SPACY
 from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.lm_weights import hash_weights
-
-sys.path.append(str(BILM_PROJECT / "scripts"))
-from add_bilm import add_bilm
+from spacy_rnn.training.add_bilm import add_bilm
 
 # Memory for the language model's layers in training
 CACHE_MB = 2000
@@ -47,8 +44,7 @@ def get_config(name: str, corpus: str = "") -> Config:
 
 
 def _add_bilm(config: Config, path: Path, arguments: dict[str, Any]) -> Config:
-    config = add_bilm(config, load_config(path / "config.cfg", interpolate=False), **arguments)
-    config["paths"]["bilm"] = str(path)
+    config = add_bilm(config, path, **arguments)
     bilm = config["components"]["bilm"]
     bilm["cache_mb"] = CACHE_MB
     bilm["model"]["mixed_precision"] = True

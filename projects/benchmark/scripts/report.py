@@ -129,7 +129,12 @@ def summarize_accuracy(results: list[Accuracy]) -> dict[str, Any]:
         "dirty": any(result.dirty for result in results),
         "minutes": round(statistics.mean(result.seconds for result in results) / 60, 1),
         "calibration": average_calibration(
-            [result.calibration for result in results if result.calibration]
+            [
+                result.calibration
+                for result in results
+                # Without a predicted entity, there is no error.
+                if result.calibration and result.calibration["ece"] is not None
+            ]
         ),
     }
     # The number of the seed is that of the fold, if there are folds.

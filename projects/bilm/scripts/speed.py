@@ -11,7 +11,6 @@ from typing import Annotated
 import srsly
 import torch
 import typer
-from add_bilm import BILM_CONFIG
 from spacy.util import load_config
 from wasabi import msg
 
@@ -22,6 +21,7 @@ from spacy_rnn.training.pretrain import Pretraining
 from spacy_rnn.training.processes import Processes
 from spacy_rnn.training.progress import Progress
 
+BILM_CONFIG = Path(__file__).resolve().parents[3] / "configs" / "bilm.cfg"
 # Sides of the matrices whose product is taken for the peak
 ROWS, SIDE = 4096, 1024
 

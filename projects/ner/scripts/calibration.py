@@ -25,11 +25,12 @@ def calibration_cli(
     """Compute the expected calibration error of a pipeline's entities, and a table of bins."""
     nlp = spacy.load(model)
     probs, right = collect(nlp, list(DocBin().from_disk(corpus).get_docs(nlp.vocab)), spans_key)
-    if not len(probs):
-        msg.fail(f"{model} predicts no entities in {corpus}", exits=1)
     result = calibrate(probs, right)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf8")
+    if not len(probs):
+        msg.warn(f"{model} predicts no entities in {corpus}: there is nothing to calibrate")
+        return
     rows = [
         (f"{i / N_BINS:.1f}-{(i + 1) / N_BINS:.1f}", b["n"], b["mean"], b["right"])
         for i, b in enumerate(result["bins"])
@@ -67,18 +68,19 @@ def calibrate(probs: numpy.ndarray, right: numpy.ndarray) -> dict[str, Any]:
     probs (ndarray): The probabilities. (n,)
     right (ndarray): Whether each entity is right. (n,)
     RETURNS (dict[str, Any]): The error ("ece"), and for each of the "bins" its number ("n"),
-        "mean" probability and share of "right" ones.
+        "mean" probability and share of "right" ones. Without entities the error is None.
     """
     numbers = numpy.minimum((probs * N_BINS).astype(int), N_BINS - 1)
     bins = []
-    error = 0.0
+    gaps = []
     for i in range(N_BINS):
         inside = numbers == i
         n = int(inside.sum())
         mean, share = (float(v[inside].mean()) if n else 0.0 for v in (probs, right))
         bins.append({"n": n, "mean": round(mean, 3), "right": round(share, 3)})
-        error += n / len(probs) * abs(mean - share)
-    return {"ece": round(error, 4), "n": len(probs), "bins": bins}
+        gaps.append(n * abs(mean - share))
+    error = round(sum(gaps) / len(probs), 4) if len(probs) else None
+    return {"ece": error, "n": len(probs), "bins": bins}
 
 
 if __name__ == "__main__":

@@ -14,20 +14,11 @@ import spacy
 import typer
 from spacy.parts_of_speech import IDS as UPOS
 from spacy.tokens import Doc, DocBin
-from spacy.util import load_config
 from spacy.vocab import Vocab
 from wasabi import msg
 
 # The annotation a Doc can hold, and the CoNLL-U column each comes from
 COLUMNS = {"tag": "XPOS", "pos": "UPOS", "morph": "FEATS", "lemma": "LEMMA", "dep": "DEPREL"}
-# What a trainable component learns from: at least one of these must be in the file
-NEEDS = {
-    "tagger": ("tag",),
-    "rnn_tagger": ("tag",),
-    "morphologizer": ("pos", "morph"),
-    "parser": ("dep",),
-    "trainable_lemmatizer": ("lemma",),
-}
 FETCH = "Fetch it again: `spacy project assets .` skips files that exist, so delete it first."
 
 app = typer.Typer(add_completion=False)
@@ -42,35 +33,27 @@ def convert_cli(
     input_path: Annotated[Path, typer.Argument(help="CoNLL-U file of a treebank")],
     output_path: Annotated[Path, typer.Argument(help="The .spacy file to write")],
     lang: Annotated[str, typer.Option(help="Language code, e.g. en")] = "en",
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Training config: fail if the file lacks what its components learn"),
-    ] = None,
 ) -> None:
     """Convert a CoNLL-U file to a .spacy file, one Doc a sentence, gold tokens."""
     try:
-        counts = convert(input_path, output_path, lang, config)
+        counts = convert(input_path, output_path, lang)
     except ConlluError as err:
         msg.fail(f"Can't convert {input_path}", str(err), exits=1)
     layers = ", ".join(f"{column} {counts[layer]}" for layer, column in COLUMNS.items())
     msg.good(f"{output_path}: {counts['sentences']} sentences, {counts['words']} words", layers)
 
 
-def convert(
-    input_path: Path, output_path: Path, lang: str = "en", config: Path | None = None
-) -> Counter[str]:
+def convert(input_path: Path, output_path: Path, lang: str = "en") -> Counter[str]:
     """Convert a CoNLL-U file. The output is complete or absent: it is written under another name
     and renamed.
 
     input_path (Path): The CoNLL-U file.
     output_path (Path): The .spacy file to write. Its directory is made if there is none.
     lang (str): Language code of the vocabulary.
-    config (Path | None): Training config whose components' annotation the file must have.
     RETURNS (Counter[str]): The number of "sentences" and "words", and of words that have each of
         the annotations in COLUMNS.
-    RAISES (ConlluError): The input is absent, empty, broken or lacks what the config trains on.
+    RAISES (ConlluError): The input is absent, empty or broken.
     """
-    required = required_layers(config) if config is not None else {}
     try:
         vocab = spacy.blank(lang).vocab
     except ImportError as err:
@@ -85,16 +68,6 @@ def convert(
         counts.update(count_layers(doc))
     if not counts["sentences"]:
         raise ConlluError(f"{input_path} holds no sentence. {FETCH}")
-    for name, layers in required.items():
-        if not any(counts[layer] for layer in layers):
-            columns = " and ".join(COLUMNS[layer] for layer in layers)
-            hint = ""
-            if layers == ("tag",):
-                hint = ", or train on UPOS and FEATS: `--vars.config configs/morphologizer.cfg`"
-            raise ConlluError(
-                f"{input_path} has no {columns} ('_' throughout), which the component '{name}' of "
-                f"{config} learns. Choose another treebank or config{hint}."
-            )
     output_path.parent.mkdir(parents=True, exist_ok=True)
     partial = output_path.with_name(output_path.name + ".tmp")
     try:
@@ -103,25 +76,6 @@ def convert(
     finally:
         partial.unlink(missing_ok=True)
     return counts
-
-
-def required_layers(config_path: Path) -> dict[str, tuple[str, ...]]:
-    """Find what the components of a training config learn from.
-
-    config_path (Path): The training config.
-    RETURNS (dict[str, tuple[str, ...]]): For each component that learns from a column, annotations
-        of which at least one is needed.
-    RAISES (ConlluError): The config is absent or broken.
-    """
-    if not config_path.is_file():
-        raise ConlluError(f"The config {config_path} does not exist: check `--vars.config`.")
-    try:
-        config = load_config(config_path, interpolate=False)
-    except ValueError as err:
-        raise ConlluError(f"The config {config_path} can't be read: {err}") from err
-    components = config.get("components", {})
-    factories = {name: settings.get("factory") for name, settings in components.items()}
-    return {name: NEEDS[factory] for name, factory in factories.items() if factory in NEEDS}
 
 
 def read_sentences(path: Path) -> Iterator[list[tuple[int, list[str]]]]:

@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-import torch
 
-from ..workers import run_tasks
+from ..workers import count_threads, run_tasks
 from ._rnn import Sequences
 
 # Runs one direction over sequences; the second argument is whether it reads them from their ends.
@@ -43,7 +42,7 @@ def count_parts(n_tokens: int, n_weights: int) -> int:
     """RETURNS (int): Into how many parts to divide so many tokens, with so many multiplications
     each.
     """
-    n_threads = torch.get_num_threads()
+    n_threads = count_threads()
     if n_threads == 1 or n_tokens * n_weights < MIN_WORK:
         return 1
     return n_threads * PARTS_PER_THREAD

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..linear_cross_entropy import split_rows
-from ..workers import run_tasks
+from ..workers import count_threads, run_tasks
 from . import _rnn
 from .sequences import count_parts
 
@@ -128,6 +128,6 @@ def _get_scores(
 
 def _divide(X: torch.Tensor, weight: torch.Tensor) -> list[slice]:
     """RETURNS (List[slice]): The rows for each thread, or all of them if they are not worth one."""
-    n_parts = min(count_parts(len(X), weight.numel()), torch.get_num_threads())
+    n_parts = min(count_parts(len(X), weight.numel()), count_threads())
     size = -(-len(X) // n_parts) or 1
     return [slice(start, min(start + size, len(X))) for start in range(0, len(X), size)]

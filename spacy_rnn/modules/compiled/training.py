@@ -91,6 +91,9 @@ class _Direction:
             d_gates=d_gates,
         )
 
+    # Tasks run in inference mode, whose tensors no optimizer may write to.
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def get_gradients(
         self, d_gates: np.ndarray, X: torch.Tensor, before: torch.Tensor, weight_ih: torch.Tensor
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -180,9 +183,11 @@ class _Layer(torch.autograd.Function):
         run_directions(runs, *ctx.parts)
         dX: torch.Tensor | None = None
         d_weights: list[torch.Tensor] = []
+        tasks = []
         for i, direction in enumerate(ctx.directions):
             before = get_states_before(Y[:, i * hidden : (i + 1) * hidden], ctx.lengths, i == 1)
-            d_input, found = direction.get_gradients(d_gates[i], X, before, weights_ih[i])
+            tasks.append(partial(direction.get_gradients, d_gates[i], X, before, weights_ih[i]))
+        for d_input, found in run_tasks(tasks, in_threads=ctx.parts[1]):
             dX = d_input if dX is None else dX.add_(d_input)
             d_weights += found
         return None, None, None, dX, *d_weights
@@ -235,10 +240,11 @@ class _Rectangle(torch.autograd.Function):
         ]
         _run_rows(runs, ctx.states, *ctx.parts)
         before = torch.cat([first, Y[:, : Y.shape[1] - first.shape[1]]], dim=1)
-        found = [
-            direction.get_gradients(d_gates[i], X[i], before[i], weight_ih[i])
+        tasks = [
+            partial(direction.get_gradients, d_gates[i], X[i], before[i], weight_ih[i])
             for i, direction in enumerate(ctx.directions)
         ]
+        found = run_tasks(tasks, in_threads=ctx.parts[1])
         dX = torch.stack([d_input for d_input, _ in found])
         d_weights = zip(*(d_weights for _, d_weights in found), strict=True)
         return None, None, None, None, dX, *map(torch.stack, d_weights)
