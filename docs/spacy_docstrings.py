@@ -6,6 +6,8 @@ import re
 
 # `name (Type): meaning`, or `RETURNS (Type): meaning`. Further lines are indented.
 _FIELD = re.compile(r"(?P<name>\w+(?:, \w+)*) \((?P<type>.+?)\): (?P<text>\S.*)")
+# What Sphinx would take for markup.
+_MARKUP = re.compile(r"(?<=\w)_(?!\w)|[*|]")
 _KINDS = {"RETURNS": "returns", "YIELDS": "yields", "RAISES": "raises"}
 
 
@@ -17,7 +19,7 @@ def to_fields(lines: list[str]) -> list[str]:
     """
     text: list[str] = []
     fields: list[str] = []
-    for line in lines:
+    for line in map(_escape, lines):
         field = _FIELD.match(line)
         if field:
             fields += _make_field(field)
@@ -33,6 +35,13 @@ def process_docstring(
 ) -> None:
     """What Sphinx calls for each docstring, to change it in place."""
     lines[:] = to_fields(lines)
+
+
+def _escape(line: str) -> str:
+    # Every second part is code, in backticks.
+    parts = line.split("`")
+    parts[::2] = [_MARKUP.sub(r"\\\g<0>", part) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def _make_field(field: re.Match[str]) -> list[str]:

@@ -34,5 +34,10 @@ def test_fields():
     ]
 
 
+def test_only_code_has_markup():
+    line = "With lm_ and *args, `doc._.x_` and `*args` stay."
+    assert to_fields([line])[0] == r"With lm\_ and \*args, `doc._.x_` and `*args` stay."
+
+
 def test_a_docstring_without_fields_stays():
     assert to_fields(["Do nothing: it is done."])[0] == "Do nothing: it is done."
