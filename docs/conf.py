@@ -29,9 +29,10 @@ html_theme = "furo"
 html_title = f"spacy-rnn {release}"
 html_copy_source = False
 myst_heading_anchors = 3
-# A word in single backticks in a docstring is code, and quotes stay as they are.
+# A word in single backticks in a docstring is code.
 default_role = "code"
-smartquotes = False
+# Quotes stay as they are: many belong to code.
+smartquotes_action = "D"
 # Docstrings say the types, as spaCy's do.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

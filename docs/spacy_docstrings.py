@@ -45,7 +45,8 @@ def _escape(line: str) -> str:
 
 
 def _make_field(field: re.Match[str]) -> list[str]:
-    name, type_, text = field["name"], field["type"], field["text"]
+    # Sphinx takes what is before a space for a type.
+    name, type_, text = field["name"].replace(", ", ","), field["type"], field["text"]
     kind = _KINDS.get(name)
     if kind == "raises":
         return [f":raises {type_}: {text}"]

@@ -27,8 +27,8 @@ def test_fields():
     assert fields.splitlines() == [
         ":type docs: Iterable[Doc]",
         ":param docs: The Docs, on two lines.",
-        ":type low, high: Optional[int]",
-        ":param low, high: Limits.",
+        ":type low,high: Optional[int]",
+        ":param low,high: Limits.",
         ":returns: *List[List[Tuple[int, int]]]* \u2013 For each Doc its entities.",
         ":raises ValueError: If there are none.",
     ]
