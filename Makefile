@@ -8,7 +8,7 @@ SOURCES := $(filter-out %/_rnn.c,$(wildcard spacy_rnn/modules/compiled/*.[ch])) 
 # Where real data lies, for the tests that use it; they are skipped without.
 export SPACY_RNN_DATA ?=
 
-.PHONY: quickstart test test-slow lint bench clean
+.PHONY: quickstart test test-slow lint docs bench clean
 
 quickstart: $(VENV)/.installed
 	cd projects/quickstart && ../../$(BIN)/python -m spacy project run all --force
@@ -23,6 +23,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -c docs . build/docs
+	@echo "Built build/docs/docs/index.html"
 
 bench: $(VENV)/.installed-bench
 	cd projects/benchmark && ../../$(BIN)/python -m spacy project run all
@@ -39,6 +43,10 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml constraints.txt $(SOURCES)
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed

@@ -21,10 +21,10 @@ def make_adam(
 ) -> "AveragingOptimizer":
     """Make Thinc's Adam, that keeps an average of the weights of a larger part of all steps.
 
-    learn_rate, L2, beta1, beta2, eps, L2_is_weight_decay, grad_clip: As for `Adam.v1`: numbers, or
-        schedules.
+    learn_rate, L2, beta1, beta2, eps, grad_clip (Any): As for `Adam.v1`: numbers or schedules.
+    L2_is_weight_decay (bool): As for `Adam.v1`.
     average_decay (float): How little old weights count in the average: 0 for the plain mean of
-        all steps, 1 for about the last half of them. Of Thinc's own it is 8, for a ninth.
+        all steps, 1 for about the last half of them. Thinc's own average has 8, for a ninth.
     RETURNS (AveragingOptimizer): The optimizer.
     """
     return AveragingOptimizer(
@@ -44,9 +44,9 @@ class AveragingOptimizer(Optimizer):
     Descent for Non-smooth Optimization"). With decay d, the weights of step t count for (d + 1) /
     (t + d) of the average.
 
-    learn_rate: As for Thinc's optimizer.
+    learn_rate (Any): As for Thinc's optimizer.
     average_decay (float): As in `make_adam`.
-    settings: As for Thinc's optimizer.
+    settings (Any): As for Thinc's optimizer.
     """
 
     def __init__(self, learn_rate: Any, *, average_decay: float = 1.0, **settings: Any):
