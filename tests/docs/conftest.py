@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import spacy
+import torch
 from spacy.tokens import Doc, DocBin
 
 from ..conftest import ROOT
@@ -68,4 +69,7 @@ def workplace(template, tmp_path, monkeypatch):
     path = tmp_path / "workplace"
     shutil.copytree(template, path, symlinks=True)
     monkeypatch.chdir(path)
-    return path
+    n_threads = torch.get_num_threads()
+    yield path
+    # A page may set it.
+    torch.set_num_threads(n_threads)
