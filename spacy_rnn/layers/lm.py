@@ -15,7 +15,6 @@ from ..modules.directed import DirectedStack, Readings
 from ..modules.language_model import BOUNDARY_ID, LanguageModel, Vocabulary
 from ..modules.lm_softmax import AdaptiveSoftmax, TiedSoftmax
 from ..modules.sampling import sample_words
-from ..modules.workers import settle_after_fork
 from .bilm import get_embed, get_output
 from .torch_shim import get_shim
 from .word_features import get_features
@@ -82,7 +81,6 @@ class Scorer:
     """
 
     def __init__(self, model: Model, vocab: Vocab):
-        settle_after_fork()
         self.model = model
         self.vocab = vocab
         self.lm = get_language_model(model, vocab)

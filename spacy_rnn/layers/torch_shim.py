@@ -22,6 +22,8 @@ ParamKey = tuple[int, str]
 
 def get_shim(model: Model) -> "TorchShim":
     """RETURNS (TorchShim): The shim of one of our layers."""
+    # Every layer asks for its shim before it asks torch for anything.
+    settle_after_fork()
     return cast(TorchShim, model.shims[0])
 
 
@@ -105,7 +107,6 @@ class TorchShim(Shim):
         RETURNS (Tensor): What it returns, in float32.
         """
         assert self._model is not None
-        settle_after_fork()
         with torch.inference_mode(), self.autocast():
             return self._model(*args, **kwargs).float()
 
@@ -121,7 +122,6 @@ class TorchShim(Shim):
             the gradient of that, adds to the parameters' gradients and returns that of X.
         """
         assert self._model is not None
-        settle_after_fork()
         with torch.inference_mode(False), torch.enable_grad(), self.autocast():
             if X is not None:
                 X = (X.clone() if X.is_inference() else X.detach()).requires_grad_()
