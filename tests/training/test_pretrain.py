@@ -222,7 +222,7 @@ def test_a_tied_softmax_and_a_character_cnn_are_trained(texts, tmp_path):
     assert spacy.load(tmp_path / "output/model-last")("The dog")._.bilm.shape == (3, 2, 32)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_log_of_a_stopped_run_is_that_of_a_whole_one(texts, tmp_path, processes):
     config = tmp_path / "config.cfg"
     make_config(texts, eval_frequency=5).to_disk(config)
