@@ -1,5 +1,5 @@
-"""Each command that README.md or a project's README shows would run. Those of the pages in docs/ are
-run by tests/docs.
+"""Each command that README.md or a project's README shows would run. tests/docs runs those of the
+pages in docs/.
 """
 
 from pathlib import Path
