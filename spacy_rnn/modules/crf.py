@@ -20,7 +20,7 @@ from .transitions import Transitions
 # Worse than the best by this much, a tag or a transition is as good as impossible: larger
 # differences are cut down to it, so that products of probabilities do not underflow.
 MAX_GAP = 200.0
-# With more products than this in a time step, those of matrices are faster than one by one.
+# With more multiplications than this in a time step, matrix products are faster than our kernels.
 MAX_CHAINED = 500_000
 
 
@@ -153,7 +153,7 @@ class Chain:
     ) -> torch.Tensor:
         """Get what a token's tag multiplies a forward sum of the token before by.
 
-        factors (Tensor): Those of the transitions. (M,)
+        factors (Tensor): The factors of the transitions. (M,)
         positions (Tensor): The packed positions of the tokens. (M,)
         tags (Tensor): Their tags. (M,)
         RETURNS (Tensor): The factors: times `backward_sums`, sums are the probabilities of those

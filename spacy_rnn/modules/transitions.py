@@ -35,7 +35,7 @@ class Transitions:
 
         matrix (Tensor): A number for each row followed by each column. (n, n)
         places (Places): Where to find them.
-        RETURNS (Transitions): Those of the legal transitions.
+        RETURNS (Transitions): The numbers of the legal transitions.
         """
         return cls(*_Selection.apply(matrix, places))
 
@@ -74,10 +74,11 @@ class Transitions:
         return self.inner[is_last.long(), (before >= n).long(), labels]
 
     def multiply(self, before: torch.Tensor, after: torch.Tensor) -> None:
-        """Multiply numbers of tags by the sum of those of the tags before, times the transitions.
+        """Take a step of the forward pass: multiply each tag's number by the sum, over
+        the tags before it, of their numbers times the transitions.
 
         before (Tensor): The numbers of the tags before. (n, T)
-        after (Tensor): Those of the tags after, overwritten. (n, T)
+        after (Tensor): The numbers of the tags after, overwritten. (n, T)
         """
         outer, inner = split_before(before, self.n_labels)
         to_outer, to_inner = split_after(after, self.n_labels)
@@ -85,7 +86,8 @@ class Transitions:
         to_inner *= (inner.unsqueeze(1) * self.inner).sum(2)
 
     def multiply_back(self, after: torch.Tensor, before: torch.Tensor) -> None:
-        """Add up the numbers of the tags after, times the transitions.
+        """Take a step of the backward pass: add up the numbers of the tags after, times the
+        transitions.
 
         after (Tensor): The numbers of the tags after. (n, T)
         before (Tensor): Where to put the sums for the tags before. (n, T)
@@ -111,7 +113,7 @@ class Transitions:
         """Add the best way to each tag to its score.
 
         before (Tensor): The scores of the tags before. (n, T)
-        after (Tensor): Those of the tags after, overwritten. (n, T)
+        after (Tensor): The scores of the tags after, overwritten. (n, T)
         """
         n_rows = max(1, MAX_SUMS // self.outer.numel())
         for previous, current in zip(before.split(n_rows), after.split(n_rows), strict=True):

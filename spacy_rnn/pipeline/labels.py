@@ -21,7 +21,7 @@ def find_labels(
 
     component (str): The component's name, for error messages.
     get_examples (Callable[[], Iterable[Example]]): Returns the training data.
-    labels (Optional[Iterable[str]]): The labels, such as those of a labels file. None looks for
+    labels (Optional[Iterable[str]]): The labels, from a labels file for example. None looks for
         them in the data.
     read (Callable[[Example], Iterable[str]]): Reads the labels of an example.
     source (str): Where those are, for error messages.

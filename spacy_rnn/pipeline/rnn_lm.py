@@ -178,7 +178,7 @@ class SurprisalGetter:
     """Gets the surprisal of a token, or of all tokens of a span together, in bits; None if its Doc
     has none, or if its tokens are no longer those that were read.
 
-    stored (str): The name of the Doc's extension attribute that has those of all tokens.
+    stored (str): The Doc's extension attribute that has the surprisals of all tokens.
     """
 
     stored: str

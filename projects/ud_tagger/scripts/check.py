@@ -68,7 +68,7 @@ def get_columns(config_path: Path) -> dict[str, tuple[str, ...]]:
     """Find what the components of a config learn from.
 
     config_path (Path): The training config.
-    RETURNS (dict[str, tuple[str, ...]]): For each component, the columns of which it needs one.
+    RETURNS (dict[str, tuple[str, ...]]): For each component, columns; it needs one of them.
     RAISES (CheckError): The config is absent or broken.
     """
     if not config_path.is_file():
