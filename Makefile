@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # What is compiled, and has to be again where it changed.
-SOURCES := $(filter-out %/_rnn.c,$(wildcard spacy_rnn/modules/compiled/*.[ch])) \
-	spacy_rnn/modules/compiled/_rnn.pyx
+SOURCES := $(filter-out %/_kernels.c,$(wildcard spacy_rnn/kernels/*.[ch])) \
+	spacy_rnn/kernels/_kernels.pyx
 # Where real data lies, for the tests that use it; they are skipped without.
 export SPACY_RNN_DATA ?=
 
@@ -33,7 +33,7 @@ bench: $(VENV)/.installed-bench
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f spacy_rnn/modules/compiled/_rnn.c spacy_rnn/modules/compiled/*.so
+	rm -f spacy_rnn/kernels/_kernels.c spacy_rnn/kernels/*.so
 	rm -rf projects/*/corpus projects/*/training projects/*/metrics
 
 $(VENV)/.installed: setup.cfg setup.py pyproject.toml constraints.txt $(SOURCES)

@@ -2,16 +2,16 @@
 
 from setuptools import Extension, setup
 
-FOLDER = "spacy_rnn/modules/compiled"
+FOLDER = "spacy_rnn/kernels"
 
 # Without a compiler that knows the vector extensions of GCC and Clang, the package installs as
 # well, and runs on torch's kernels.
 setup(
     ext_modules=[
         Extension(
-            "spacy_rnn.modules.compiled._rnn",
-            [f"{FOLDER}/_rnn.pyx", f"{FOLDER}/rnn.c"],
-            depends=[f"{FOLDER}/rnn.h", f"{FOLDER}/softmax.h", f"{FOLDER}/steps.h"],
+            "spacy_rnn.kernels._kernels",
+            [f"{FOLDER}/_kernels.pyx", f"{FOLDER}/kernels.c"],
+            depends=[f"{FOLDER}/kernels.h", f"{FOLDER}/softmax.h", f"{FOLDER}/recurrent.h"],
             extra_compile_args=["-O3", "-Wno-psabi"],
             optional=True,
         )

@@ -7,7 +7,7 @@ import torch
 from thinc.api import Adam, fix_random_seed, get_array_module, require_cpu, require_gpu, to_numpy
 
 from spacy_rnn.architectures.encoder import build_rnn_encoder
-from spacy_rnn.modules.cells import CELLS
+from spacy_rnn.modules.rnn.cells import CELLS
 
 from .conftest import make_examples, make_nlp
 from .pipeline import test_rnn_ner as ner
@@ -173,7 +173,7 @@ def test_language_models_agree():
 
 @pytest.mark.parametrize("mixed_precision", [False, True])
 def test_pretraining_on_a_gpu(tmp_path, mixed_precision):
-    from .training import test_pretrain as pretraining
+    from .pretraining import test_loop as pretraining
 
     texts = tmp_path / "texts.txt"
     texts.write_text("\n".join(pretraining.SENTENCES * 12))

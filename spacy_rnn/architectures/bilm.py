@@ -3,15 +3,15 @@ from spacy.util import registry
 from thinc.api import Model, chain, with_array
 from thinc.types import Floats2d, Floats3d
 
+from ..checks import check_choice, check_count, check_counts, check_rate
 from ..layers.bilm import bilm as run_bilm
 from ..layers.bilm_listener import bilm_listener
 from ..layers.linear import linear
 from ..layers.scalar_mix import scalar_mix
-from ..layers.settings import check_choice, check_count, check_counts, check_rate
 from ..layers.torch_shim import TorchShim, get_shim
-from ..modules.cells import CELLS
-from ..modules.directed import DirectedStack
-from ..modules.lm_softmax import AdaptiveSoftmax, TiedSoftmax
+from ..modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
+from ..modules.rnn.cells import CELLS
+from ..modules.rnn.lm_stack import DirectedStack
 from .embed import EMBEDDABLE
 
 DEFAULT_CUTOFFS = [2000, 10000]

@@ -3,10 +3,10 @@ from spacy.util import registry
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ..checks import check_count, check_counts
 from ..layers.char_cnn import char_cnn_embed
-from ..layers.settings import check_count, check_counts
 from ..layers.torch_shim import TorchShim
-from ..modules.char_cnn import CharCNN
+from ..modules.embed.char_cnn import CharCNN
 
 DEFAULT_FILTERS = [[1, 32], [2, 32], [3, 64], [4, 128], [5, 128]]
 

@@ -3,11 +3,11 @@ from spacy.util import registry
 from thinc.api import Model, chain
 from thinc.types import Floats2d
 
+from ..checks import check_choice, check_count
 from ..layers.bilm_listener import get_link
 from ..layers.crf import CRFScores, crf_output
 from ..layers.crf_ensemble import crf_ensemble
-from ..layers.settings import check_choice, check_count
-from ..modules.tagging_scheme import SCHEMES
+from ..modules.crf.tagging_scheme import SCHEMES
 
 OUTPUTS = ["crf", "softmax"]
 

@@ -3,10 +3,10 @@ from spacy.util import registry
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ..checks import check_choice, check_count, check_counts, check_rate
 from ..layers.embed import lexeme_embed
-from ..layers.settings import check_choice, check_count, check_counts, check_rate
 from ..layers.torch_shim import TorchShim
-from ..modules.lexeme import LexemeEmbedding, sum_widths
+from ..modules.embed.lexeme import LexemeEmbedding, sum_widths
 
 # Attributes whose values are hashes or flags of the word's form.
 EMBEDDABLE = {

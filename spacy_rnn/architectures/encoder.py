@@ -2,12 +2,12 @@ from spacy.util import registry
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ..checks import check_choice, check_count, check_rate
 from ..layers.encode import recurrent_encoder
-from ..layers.settings import check_choice, check_count, check_rate
 from ..layers.torch_shim import TorchShim
-from ..modules.cells import CELLS
-from ..modules.long_sequences import Limits
-from ..modules.recurrent import RecurrentStack
+from ..modules.rnn.cells import CELLS
+from ..modules.rnn.encoder_stack import RecurrentStack
+from ..modules.rnn.long_sequences import Limits
 
 
 @registry.architectures("spacy-rnn.RNNEncoder.v1")

@@ -4,10 +4,10 @@ from spacy.util import registry
 from thinc.api import Model
 from thinc.types import Floats2d
 
+from ..checks import check_count, check_limit
 from ..layers.lm_objective import with_lm_objective
-from ..layers.settings import check_count, check_limit
 from ..layers.torch_shim import TorchShim
-from ..modules.lm_objective import LMObjective
+from ..modules.lm.objective import LMObjective
 
 # What the encoder has to be, for no direction to have seen the word that it predicts.
 _REQUIRED = {"bidirectional": True, "depth": 1, "layer_norm": False}

@@ -6,10 +6,10 @@ from thinc.layers.resizable import resize_linear_weighted, resize_model
 from thinc.types import Floats2d
 from thinc.util import partial
 
+from ..checks import check_choice, check_count
 from ..layers.crop import crop
 from ..layers.ensemble import ensemble
 from ..layers.pool import pool
-from ..layers.settings import check_choice, check_count
 from ..layers.skip_empty import skip_empty
 from ..layers.torch_shim import TorchShim, get_shim
 from ..modules.pooling import POOLINGS, Pooling

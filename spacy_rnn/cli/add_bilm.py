@@ -6,7 +6,7 @@ from spacy.cli.init_config import save_config
 from spacy.util import load_config
 from wasabi import msg
 
-from ..training.add_bilm import add_bilm
+from ..pretraining.add_bilm import add_bilm
 
 
 def add_bilm_cli(

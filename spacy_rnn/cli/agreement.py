@@ -4,8 +4,8 @@ import srsly
 import typer
 from wasabi import msg
 
-from ..training.agreement import Accuracy, add_up, draw_accuracies, measure, read_items
-from ..training.find_model import load_scorer
+from ..pretraining.find_model import load_scorer
+from ..probing.agreement import Accuracy, add_up, draw_accuracies, measure, read_items
 
 
 def agreement_cli(

@@ -4,10 +4,10 @@ import srsly
 import typer
 from wasabi import msg
 
-from ..training.evaluate_lm import evaluate_language_model
-from ..training.find_model import load_scorer
-from ..training.text_files import find_files, read_texts
-from ..training.tokenize_texts import tokenize
+from ..pretraining.find_model import load_scorer
+from ..pretraining.text_files import find_files, read_texts
+from ..pretraining.tokenize import tokenize
+from ..probing.evaluate_lm import evaluate_language_model
 
 
 def evaluate_lm_cli(

@@ -2,8 +2,8 @@ import typer
 from spacy.tokens import Doc
 from wasabi import msg
 
-from ..layers.settings import check_count, check_limit, check_share
-from ..training.find_model import load_scorer
+from ..checks import check_count, check_limit, check_share
+from ..pretraining.find_model import load_scorer
 
 
 def generate_cli(

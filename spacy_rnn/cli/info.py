@@ -7,7 +7,7 @@ import torch
 from wasabi import msg
 
 from ..about import __version__
-from ..modules.compiled import HAS_BFLOAT16, INSTRUCTIONS
+from ..kernels import HAS_BFLOAT16, INSTRUCTIONS
 from ..modules.workers import count_threads
 
 

@@ -17,12 +17,12 @@ from spacy.util import load_config
 from thinc.api import Config, set_gpu_allocator
 from wasabi import msg
 
-from ..training.find_model import find_language_model, load_pipeline
-from ..training.lm_settings import LMSettings
-from ..training.pretrain import Pretraining
-from ..training.pretrained_config import adopt_settings, find_components
-from ..training.processes import Processes
-from ..training.progress import Progress
+from ..pretraining.find_model import find_language_model, load_pipeline
+from ..pretraining.loop import Pretraining
+from ..pretraining.pretrained_config import adopt_settings, find_components
+from ..pretraining.processes import Processes
+from ..pretraining.progress import Progress
+from ..pretraining.settings import LMSettings
 
 SECTION = "lm_pretraining"
 

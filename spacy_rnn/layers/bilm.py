@@ -12,7 +12,7 @@ from thinc.api import Model
 from thinc.types import Floats3d
 from thinc.util import partial
 
-from ..modules.directed import DirectedStack
+from ..modules.rnn.lm_stack import DirectedStack
 from .ragged import flatten, no_backprop, split, to_torch, to_xp
 from .torch_shim import TorchShim, get_shim
 

@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..modules.char_cnn import CHAR_ROWS
+from ..modules.embed.char_cnn import CHAR_ROWS
 from .ragged import flatten, no_backprop, split, to_torch, to_xp
 from .torch_shim import TorchShim, get_shim
 

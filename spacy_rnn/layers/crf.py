@@ -9,7 +9,7 @@ from thinc.api import Model, Ops
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d
 
-from ..modules.compiled import can_project
+from ..kernels import can_project
 from .ragged import flatten, get_device, join, no_backprop, split, to_torch, to_xp
 
 InT = list[Floats2d]
@@ -68,7 +68,7 @@ def forward(
     if not is_train and can_project(Xf):
         # BLIS is several times as slow on processors that it does not know, and torch's product
         # depends on the batch.
-        from ..modules.compiled.prediction import predict_linear
+        from ..modules.rnn.compiled_prediction import predict_linear
 
         Y = split(predict_linear(*cast(Any, (W, b, Xf))), lengths)
         return CRFScores(Y, transitions, start, end), no_backprop

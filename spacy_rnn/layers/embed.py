@@ -12,7 +12,7 @@ from thinc.types import Floats2d
 from thinc.util import partial
 from torch import nn
 
-from ..modules.lexeme import LexemeEmbedding
+from ..modules.embed.lexeme import LexemeEmbedding
 from .lexemes import Lexemes, Tokens, extract_features
 from .ragged import flatten, no_backprop, split, to_torch, to_xp
 from .rehearsal import is_rehearsing

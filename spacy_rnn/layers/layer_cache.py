@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from spacy.tokens import Doc
 
-from ..modules.versions import Version, get_version
+from ..modules.cache import Version, get_version
 
 
 class LayerCache:

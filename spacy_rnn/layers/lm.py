@@ -11,10 +11,10 @@ import torch
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from ..modules.directed import DirectedStack, Readings
-from ..modules.language_model import BOUNDARY_ID, LanguageModel, Vocabulary
-from ..modules.lm_softmax import AdaptiveSoftmax, TiedSoftmax
-from ..modules.sampling import sample_words
+from ..modules.lm.language_model import BOUNDARY_ID, LanguageModel, Vocabulary
+from ..modules.lm.sampling import sample_words
+from ..modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
+from ..modules.rnn.lm_stack import DirectedStack, Readings
 from .bilm import get_embed, get_output
 from .torch_shim import get_shim
 from .word_features import get_features

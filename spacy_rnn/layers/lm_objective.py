@@ -10,7 +10,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 from thinc.util import partial
 
-from ..modules.subword import mix_hash
+from ..modules.embed.subword import mix_hash
 from ..modules.workers import one_torch_thread
 from .ragged import flatten, split, to_torch, to_xp
 from .rehearsal import is_rehearsing

@@ -6,7 +6,7 @@ from itertools import repeat
 
 import torch
 
-from ..modules.versions import Version, get_version
+from ..modules.cache import Version, get_version
 
 # As many as a long text has; with the 376 numbers of the default embedding, 30 MB.
 MAX_ROWS = 20_000

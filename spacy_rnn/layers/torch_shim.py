@@ -11,10 +11,10 @@ from thinc.types import FloatsXd
 from thinc.util import get_torch_default_device
 from torch import nn
 
-from ..modules.kernels import has_bfloat16
-from ..modules.versions import mark_changed
+from ..checks import check_limit
+from ..modules.cache import mark_changed
+from ..modules.rnn.kernels import has_bfloat16
 from ..modules.workers import one_torch_thread, settle_after_fork
-from .settings import check_limit
 from .storage import StoredModule
 
 ParamKey = tuple[int, str]

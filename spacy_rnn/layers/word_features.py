@@ -7,7 +7,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from ..modules.lexeme import LexemeEmbedding
+from ..modules.embed.lexeme import LexemeEmbedding
 from .char_cnn import get_char_features
 from .embed import get_inputs
 from .lexemes import Tokens

@@ -12,8 +12,8 @@ from thinc.api import Ops
 
 from ..layers.crf import CRFScores, from_tensors, get_zeros, to_tensors
 from ..layers.crf_ensemble import join_gradients
-from ..modules.span_crf import SpanCRF
-from ..modules.tagging_scheme import TaggingScheme
+from ..modules.crf.span_crf import SpanCRF
+from ..modules.crf.tagging_scheme import TaggingScheme
 from ..modules.workers import one_torch_thread
 from .entity_tags import get_agreeing, get_allowed, get_wrong_spans
 

@@ -7,7 +7,7 @@ from spacy.attrs import ENT_IOB, ENT_TYPE, IS_SPACE, ORTH, SENT_START
 from spacy.tokens import Doc, Span
 from spacy.training import Example, split_bilu_label
 
-from ..modules.tagging_scheme import BEGIN, INSIDE, LAST, UNIT, TaggingScheme
+from ..modules.crf.tagging_scheme import BEGIN, INSIDE, LAST, UNIT, TaggingScheme
 
 _PARTS = {"B": BEGIN, "I": INSIDE, "L": LAST, "U": UNIT}
 _IOB_INSIDE, _IOB_OUTSIDE, _IOB_BEGIN = 1, 2, 3

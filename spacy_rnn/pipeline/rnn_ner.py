@@ -13,11 +13,11 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
+from ..checks import check_choice, check_key, check_positive, check_share
 from ..layers.crf import CRFScores, extend_output, to_tensors
 from ..layers.crf_ensemble import get_members
-from ..layers.settings import check_choice, check_key, check_positive, check_share
-from ..modules.span_crf import SpanCRF
-from ..modules.tagging_scheme import TaggingScheme
+from ..modules.crf.span_crf import SpanCRF
+from ..modules.crf.tagging_scheme import TaggingScheme
 from .entity_objective import EntityObjective
 from .entity_tags import find_white_space, get_allowed, get_blocked
 from .extensions import Extension, Stored

@@ -11,8 +11,8 @@ from spacy.tokens import Doc
 from spacy.training import Example, validate_get_examples
 from thinc.api import Config, Model, Ops
 
+from ..checks import check_flag, check_share, check_text
 from ..layers.ragged import split
-from ..layers.settings import check_flag, check_share, check_text
 from .labels import find_labels
 from .mixin import RNNPipeMixin
 from .settings import Setting

@@ -7,8 +7,8 @@ from spacy.tokens import Doc, Token
 from spacy.training import Example, validate_get_examples
 from thinc.types import Floats2d
 
+from ..checks import check_key, check_share
 from ..layers.pool import get_attention
-from ..layers.settings import check_key, check_share
 from .extensions import Extension, StoredSum
 from .labels import find_labels
 from .mixin import RNNPipeMixin

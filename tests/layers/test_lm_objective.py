@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from spacy_rnn.architectures.embed import build_lexeme_embed
 from spacy_rnn.architectures.encoder import build_rnn_encoder
 from spacy_rnn.architectures.lm_tok2vec import build_lm_tok2vec
-from spacy_rnn.modules.subword import mix_hash
+from spacy_rnn.modules.embed.subword import mix_hash
 
 from ..conftest import assert_gradient
 

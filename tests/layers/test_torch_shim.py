@@ -13,7 +13,7 @@ from torch import nn
 
 from spacy_rnn.architectures.encoder import build_rnn_encoder
 from spacy_rnn.layers.torch_shim import TorchShim
-from spacy_rnn.modules.cells import CELLS
+from spacy_rnn.modules.rnn.cells import CELLS
 
 
 def make_encoder(nI=4, width=6, **kwargs):

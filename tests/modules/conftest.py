@@ -1,6 +1,6 @@
 import pytest
 
-from spacy_rnn.modules.compiled import INSTRUCTIONS
+from spacy_rnn.kernels import INSTRUCTIONS
 
 
 @pytest.fixture(scope="module", params=["compiled", "torch"])
@@ -10,5 +10,5 @@ def kernels(request):
         pytest.skip("the kernels were not built, or are turned off")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "torch":
-            patch.setattr("spacy_rnn.modules.compiled.INSTRUCTIONS", None)
+            patch.setattr("spacy_rnn.kernels.INSTRUCTIONS", None)
         yield request.param

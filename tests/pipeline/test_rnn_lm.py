@@ -11,10 +11,10 @@ from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.lm import Scorer, set_vocabulary
 from spacy_rnn.layers.torch_shim import get_shim
-from spacy_rnn.modules.cells import CELLS
-from spacy_rnn.modules.kernels import has_bfloat16
-from spacy_rnn.training.agreement import Item, measure, read_items
-from spacy_rnn.training.evaluate_lm import evaluate_language_model
+from spacy_rnn.modules.rnn.cells import CELLS
+from spacy_rnn.modules.rnn.kernels import has_bfloat16
+from spacy_rnn.probing.agreement import Item, measure, read_items
+from spacy_rnn.probing.evaluate_lm import evaluate_language_model
 
 CONFIG = """
 [nlp]

@@ -12,7 +12,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from thinc.api import SGD, Adam, Config, fix_random_seed
 
-from spacy_rnn.modules.tagging_scheme import UNIT
+from spacy_rnn.modules.crf.tagging_scheme import UNIT
 
 from ..conftest import SMALL_TAGGER
 

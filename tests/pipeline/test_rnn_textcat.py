@@ -19,8 +19,8 @@ from thinc.api import Adam, Config, Model, fix_random_seed
 
 from spacy_rnn.architectures.encoder import build_rnn_encoder
 from spacy_rnn.architectures.textcat import build_rnn_text_classifier
+from spacy_rnn.kernels import INSTRUCTIONS
 from spacy_rnn.layers.ensemble import ensemble
-from spacy_rnn.modules.compiled import INSTRUCTIONS
 from spacy_rnn.pipeline.attention_html import render_attention
 
 from ..conftest import SMALL_TAGGER
@@ -391,7 +391,7 @@ def test_a_huge_doc_is_the_same_in_pieces(cell):
         stored = stored or nlp.to_bytes()
         nlp.from_bytes(stored)
         doc = Doc(nlp.vocab, words=TEXTS[0][0].split() * 6001)
-        with count_calls("spacy_rnn.modules.recurrent.run_pieces") as calls:
+        with count_calls("spacy_rnn.modules.rnn.encoder_stack.run_pieces") as calls:
             scores.append(read([nlp(doc)]))
         assert bool(calls) == (max_tokens == 501 and needs_pieces)
     numpy.testing.assert_allclose(*scores, atol=1e-5)
@@ -436,7 +436,7 @@ def test_training_in_pieces_learns():
     examples = make_examples(nlp, "rnn_textcat")
     nlp.initialize(lambda: examples)
     optimizer = Adam(0.02)
-    with count_calls("spacy_rnn.modules.recurrent.run_truncated") as calls:
+    with count_calls("spacy_rnn.modules.rnn.encoder_stack.run_truncated") as calls:
         for _ in range(60):
             nlp.update(examples, sgd=optimizer)
     # In each of the two layers

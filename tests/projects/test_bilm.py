@@ -7,8 +7,8 @@ import spacy
 from spacy.tokens import Doc, DocBin
 from spacy.util import load_config, load_model_from_config
 
-from spacy_rnn.training.add_bilm import add_bilm
-from spacy_rnn.training.text_files import read_texts
+from spacy_rnn.pretraining.add_bilm import add_bilm
+from spacy_rnn.pretraining.text_files import read_texts
 
 from ..conftest import ROOT, load_script
 

@@ -14,8 +14,8 @@ from spacy.training import Example
 from thinc.api import fix_random_seed
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spacy_rnn.modules.span_crf import SpanCRF
-from spacy_rnn.modules.tagging_scheme import BEGIN, INSIDE, LAST, UNIT, TaggingScheme
+from spacy_rnn.modules.crf.span_crf import SpanCRF
+from spacy_rnn.modules.crf.tagging_scheme import BEGIN, INSIDE, LAST, UNIT, TaggingScheme
 from spacy_rnn.pipeline import rnn_ner
 
 

@@ -15,10 +15,10 @@ from spacy.util import load_config
 from typer.testing import CliRunner
 
 import spacy_rnn.cli
-import spacy_rnn.training.pretrain_only  # noqa: F401  (spaCy loads it through its entry point)
+import spacy_rnn.pretraining.pretrain_only  # noqa: F401  (spaCy loads it through its entry point)
 from spacy_rnn.cli.pretrain import pretrain
-from spacy_rnn.training.find_model import load_pipeline
-from spacy_rnn.training.text_files import read_texts
+from spacy_rnn.pretraining.find_model import load_pipeline
+from spacy_rnn.pretraining.text_files import read_texts
 
 from ..conftest import ROOT
 

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import fix_random_seed
 
-from spacy_rnn.modules.tagging_scheme import TaggingScheme
+from spacy_rnn.modules.crf.tagging_scheme import TaggingScheme
 from spacy_rnn.pipeline.entity_tags import get_agreeing, get_allowed, get_learnable_ner
 
 DATA = [

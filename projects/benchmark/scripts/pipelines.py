@@ -13,7 +13,7 @@ from tasks import SPACY
 from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.lm_weights import hash_weights
-from spacy_rnn.training.add_bilm import add_bilm
+from spacy_rnn.pretraining.add_bilm import add_bilm
 
 # Memory for the language model's layers in training
 CACHE_MB = 2000

@@ -18,10 +18,10 @@ import srsly
 import typer
 from wasabi import msg
 
-from spacy_rnn.training.atomic import replace_path
-from spacy_rnn.training.evaluate_lm import LMScore
-from spacy_rnn.training.text_files import find_files, read_texts
-from spacy_rnn.training.tokenize_texts import tokenize
+from spacy_rnn.pretraining.atomic import replace_path
+from spacy_rnn.pretraining.text_files import find_files, read_texts
+from spacy_rnn.pretraining.tokenize import tokenize
+from spacy_rnn.probing.evaluate_lm import LMScore
 
 # A word of its own for KenLM, whose <unk> stands for what it never saw.
 RARE = "<rare>"

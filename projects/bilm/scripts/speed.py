@@ -14,12 +14,12 @@ import typer
 from spacy.util import load_config
 from wasabi import msg
 
-from spacy_rnn.training.find_model import find_language_model, load_pipeline
-from spacy_rnn.training.lm_batches import LMBatch
-from spacy_rnn.training.lm_settings import LMSettings
-from spacy_rnn.training.pretrain import Pretraining
-from spacy_rnn.training.processes import Processes
-from spacy_rnn.training.progress import Progress
+from spacy_rnn.pretraining.batches import LMBatch
+from spacy_rnn.pretraining.find_model import find_language_model, load_pipeline
+from spacy_rnn.pretraining.loop import Pretraining
+from spacy_rnn.pretraining.processes import Processes
+from spacy_rnn.pretraining.progress import Progress
+from spacy_rnn.pretraining.settings import LMSettings
 
 BILM_CONFIG = Path(__file__).resolve().parents[3] / "configs" / "bilm.cfg"
 # Sides of the matrices whose product is taken for the peak

@@ -9,7 +9,7 @@ import srsly
 import typer
 from spacy.tokens import DocBin
 
-from spacy_rnn.training.atomic import replace_path
+from spacy_rnn.pretraining.atomic import replace_path
 
 
 def main(

@@ -1,0 +1,1 @@
+"""Questions to a trained language model: perplexity, number agreement."""

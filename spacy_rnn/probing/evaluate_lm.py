@@ -1,0 +1,89 @@
+"""How well language models predict text."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy
+
+from ..layers.lm import Scorer
+from ..modules.lm.language_model import UNKNOWN_ID
+
+# Texts that are scored together.
+BATCH_TEXTS = 64
+
+
+@dataclass
+class LMScore:
+    """What predicting texts came to. Logarithms are natural; the words to predict are those of the
+    texts, each of which begins anew, and their ends.
+
+    n_texts (int): The number of texts.
+    n_words (int): The number of words in them, without the ends.
+    n_unknown (int): How many of those are not in the vocabulary.
+    total (float): The logarithms of the probabilities of all words and ends, added up. Words that
+        are not in the vocabulary have the probability of all of those together.
+    unknown (float): The part of that which comes from words that are not in the vocabulary.
+    """
+
+    n_texts: int = 0
+    n_words: int = 0
+    n_unknown: int = 0
+    total: float = 0.0
+    unknown: float = 0.0
+
+    @property
+    def perplexity(self) -> float:
+        """RETURNS (float): The perplexity of words and ends, not NaN only if there are texts."""
+        n = self.n_words + self.n_texts
+        return math.exp(-self.total / n) if n else math.nan
+
+    @property
+    def known_perplexity(self) -> float:
+        """RETURNS (float): The same without the words that are not in the vocabulary."""
+        n = self.n_words + self.n_texts - self.n_unknown
+        return math.exp((self.unknown - self.total) / n) if n else math.nan
+
+    @property
+    def unknown_rate(self) -> float:
+        """RETURNS (float): The share of words that are not in the vocabulary."""
+        return self.n_unknown / self.n_words if self.n_words else 0.0
+
+    def to_dict(self) -> dict[str, float]:
+        """RETURNS (Dict[str, float]): The figures to report, for JSON."""
+        return {
+            "perplexity": self.perplexity,
+            "known_perplexity": self.known_perplexity,
+            "texts": self.n_texts,
+            "words": self.n_words,
+            "unknown_words": self.n_unknown,
+            "unknown_rate": self.unknown_rate,
+        }
+
+
+def evaluate_language_model(
+    scorer: Scorer, texts: Iterable[Sequence[str]], direction: int = 0
+) -> LMScore:
+    """Find out how well a model predicts texts.
+
+    scorer (Scorer): The model.
+    texts (Iterable[Sequence[str]]): The words of each text.
+    direction (int): 0 reads from the left, 1 from the right.
+    RETURNS (LMScore): The result.
+    """
+    score = LMScore()
+    for batch in _make_batches(texts):
+        for words, logs in zip(batch, scorer.get_log_probs(batch, direction), strict=True):
+            is_unknown = numpy.asarray(scorer.vocabulary.get_ids(words)) == UNKNOWN_ID
+            score.n_texts += 1
+            score.n_words += len(words)
+            score.n_unknown += int(is_unknown.sum())
+            score.total += float(logs.sum(dtype="d"))
+            score.unknown += float(logs[:-1][is_unknown].sum(dtype="d"))
+    return score
+
+
+def _make_batches(texts: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    texts = (words for words in texts if words)
+    return iter(lambda: list(islice(texts, BATCH_TEXTS)), [])

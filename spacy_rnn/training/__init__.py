@@ -1,1 +1,0 @@
-"""What training needs besides: language models learn from raw text."""
