@@ -1,5 +1,7 @@
 """Compiled kernels. All else is in setup.cfg."""
 
+from glob import glob
+
 from setuptools import Extension, setup
 
 FOLDER = "spacy_rnn/kernels"
@@ -11,7 +13,7 @@ setup(
         Extension(
             "spacy_rnn.kernels._kernels",
             [f"{FOLDER}/_kernels.pyx", f"{FOLDER}/kernels.c"],
-            depends=[f"{FOLDER}/kernels.h", f"{FOLDER}/softmax.h", f"{FOLDER}/recurrent.h"],
+            depends=sorted(glob(f"{FOLDER}/*.h")),
             extra_compile_args=["-O3", "-Wno-psabi"],
             optional=True,
         )

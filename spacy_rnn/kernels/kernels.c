@@ -62,7 +62,7 @@ static int has_step(const rnn_chains *chains, ptrdiff_t row, ptrdiff_t step) {
 #define TARGET __attribute__((target("avx512f,avx2,fma")))
 #define LANES 16
 #define ROWS 6
-#include "recurrent.h"
+#include "instruction_set.h"
 
 #if HAS_HALF
 #define NAME(x) x##_avx512bf16
@@ -71,7 +71,7 @@ static int has_step(const rnn_chains *chains, ptrdiff_t row, ptrdiff_t step) {
 #define LANES 16
 #define ROWS 6
 #define HALF
-#include "recurrent.h"
+#include "instruction_set.h"
 #endif
 
 #define NAME(x) x##_avx2
@@ -79,7 +79,7 @@ static int has_step(const rnn_chains *chains, ptrdiff_t row, ptrdiff_t step) {
 #define TARGET __attribute__((target("avx2,fma")))
 #define LANES 8
 #define ROWS 2
-#include "recurrent.h"
+#include "instruction_set.h"
 #endif
 
 #if defined(__aarch64__)
@@ -92,7 +92,7 @@ static int has_step(const rnn_chains *chains, ptrdiff_t row, ptrdiff_t step) {
 #define TARGET
 #define LANES 4
 #define ROWS BASE_ROWS
-#include "recurrent.h"
+#include "instruction_set.h"
 
 const rnn_kernels *rnn_get_kernels(const char *name) {
     const rnn_kernels *known[3];

@@ -1,5 +1,4 @@
-/* Of rows of scores, the logarithm of the softmax at one place each, and the way back. recurrent.h
- * includes this for each instruction set.
+/* Log-softmax at one label per row, forward and backward.
  *
  * Scores are float, or bfloat16, which is the upper half of one; `half` is a constant wherever
  * these are inlined. All arithmetic is in single precision. Each row is read twice, and on the way

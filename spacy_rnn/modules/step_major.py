@@ -32,6 +32,10 @@ MAX_BUCKET_CELLS = 2560
 UNIT_ROWS = 8
 
 
+# The first packed position of each time step, and the one after its last.
+Steps = list[tuple[int, int]]
+
+
 @dataclass(frozen=True)
 class StepMajor:
     """The order of torch's PackedSequence: the first tokens of all sequences, longest sequence
@@ -90,6 +94,13 @@ class StepMajor:
         """
         ends = list(accumulate(self.sizes))
         return list(zip([0, *ends[:-1]], ends, strict=True)) if ends else []
+
+
+def find_previous(steps: Steps) -> torch.Tensor:
+    """The packed positions of the tokens before those of the second and later steps."""
+    sizes = torch.tensor([end - start for start, end in steps])
+    offsets = sizes[:-1].repeat_interleave(sizes[1:])
+    return torch.arange(len(offsets)) + steps[0][1] - offsets
 
 
 def permute(X: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:

@@ -254,7 +254,7 @@ def test_surprisals_of_other_tokens_are_none():
 @pytest.mark.parametrize("has_instructions", [True, False])
 def test_half_precision_is_for_scores_too(monkeypatch, cell, has_instructions):
     if not has_instructions:
-        for module in ("modules.kernels", "layers.torch_shim"):
+        for module in ("modules.rnn.kernels", "layers.torch_shim"):
             monkeypatch.setattr(f"spacy_rnn.{module}.has_bfloat16", lambda: False)
     nlp = make_nlp(cell=cell)
     single = nlp("the old cat is here")._.surprisals

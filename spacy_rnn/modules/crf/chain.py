@@ -13,8 +13,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from ...kernels import can_chain
-from ..rnn.time_steps import Steps, find_previous
-from ..step_major import StepMajor
+from ..step_major import StepMajor, Steps, find_previous
 from .transitions import Transitions
 
 # Worse than the best by this much, a tag or a transition is as good as impossible: larger

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ...kernels._kernels import LANES, Chains
-from ..rnn.time_steps import Steps
+from ..step_major import Steps
 from .transitions import Transitions
 
 

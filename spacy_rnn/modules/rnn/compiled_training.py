@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from ...kernels._kernels import LANES, Sequences
+from ..step_major import Steps
 from ..workers import run_tasks
 from .recurrence import get_product_dtype
 from .sequences import count_parts, divide, run_directions
-from .time_steps import State, Steps
+from .time_steps import State
 from .weights import N_GATES, from_blocks, make_direction, to_rows, weights_for_way_back
 
 

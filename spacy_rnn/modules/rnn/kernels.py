@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from ..cache import get_version
+from ..step_major import Steps
 from .recurrence import get_product_dtype
-from .time_steps import State, Steps, is_rectangle
+from .time_steps import State, is_rectangle
 
 _PLAIN: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {
     "LSTM": torch.lstm,

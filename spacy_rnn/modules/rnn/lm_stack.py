@@ -12,14 +12,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from ...kernels import can_run
-from ..step_major import Bucket, StepMajor, make_buckets
+from ..step_major import Bucket, StepMajor, Steps, make_buckets
 from ..workers import run_tasks
 from .cells import make_layer
 from .dropout import locked_dropout
 from .kernels import get_kernel_dtype, has_rectangle_kernel, run_direction, run_rectangle
 from .long_sequences import RunSteps, run_fused_steps
 from .recurrence import get_product_dtype, run_steps, stack_weights
-from .time_steps import State, Steps, is_rectangle
+from .time_steps import State, is_rectangle
 
 
 @dataclass(frozen=True)

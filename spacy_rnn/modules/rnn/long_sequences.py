@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..step_major import StepMajor, cut_steps
+from ..step_major import StepMajor, Steps, cut_steps
 from ..workers import run_tasks
 from .kernels import run_direction
 from .recurrence import join_directions, run_steps, stack_weights
-from .time_steps import State, Steps
+from .time_steps import State
 
 # Runs time steps of all directions, as `run_steps` does.
 RunSteps = Callable[

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..step_major import StepMajor, permute
-from .time_steps import STEPS, GRUSteps, State, Steps, TimeSteps, shift
+from ..step_major import StepMajor, Steps, permute
+from .time_steps import STEPS, GRUSteps, State, TimeSteps, shift
 
 
 def run_layer(layer: nn.RNNBase, X: torch.Tensor, layout: StepMajor) -> torch.Tensor:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import torch
 
-# The first packed position of each time step, and the one after its last.
-Steps = list[tuple[int, int]]
+from ..step_major import Steps, find_previous
+
 # What a step needs of the one before: hidden states and, in an LSTM, cells, with a row for each
 # sequence. Each (directions, rows, hidden)
 State = tuple[torch.Tensor, ...]
@@ -23,13 +23,6 @@ Backward = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 # The gradient of what a function has returned, times its derivative: one pass over memory.
 _SIGMOID_BACKWARD = torch.ops.aten.sigmoid_backward.grad_input
 _TANH_BACKWARD = torch.ops.aten.tanh_backward.grad_input
-
-
-def find_previous(steps: Steps) -> torch.Tensor:
-    """The packed positions of the tokens before those of the second and later steps."""
-    sizes = torch.tensor([end - start for start, end in steps])
-    offsets = sizes[:-1].repeat_interleave(sizes[1:])
-    return torch.arange(len(offsets)) + steps[0][1] - offsets
 
 
 def is_rectangle(steps: Steps) -> bool:

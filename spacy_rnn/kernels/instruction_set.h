@@ -1,0 +1,43 @@
+/* The kernels of kernels.h for one instruction set. No include guard: kernels.c includes this once
+ * for each, with
+ *   NAME(x)  the name of x in this instruction set
+ *   TARGET   the attribute that allows its instructions
+ *   LANES    how many numbers a vector register holds
+ *   ROWS     how many rows a tile has: the registers hold 4 sums for each, and what is added
+ *   HALF     if the factors of products are rounded to bfloat16, two of them in each 32 bits; then
+ *            only recurrent layers are defined */
+
+#include "vectors.h"
+#include "recurrent.h"
+#ifndef HALF
+#include "chains.h"
+#include "softmax.h"
+#endif
+
+static const rnn_kernels NAME(kernels) = {
+    .name = INSTRUCTIONS,
+    .lanes = LANES,
+    .project = NAME(project),
+    .forward = NAME(forward),
+    .backward = NAME(backward),
+#ifndef HALF
+    .find_best = NAME(find_best),
+    .sum_forward = NAME(sum_forward),
+    .sum_backward = NAME(sum_backward),
+    .pick = NAME(pick),
+    .pick_back = NAME(pick_back),
+#endif
+};
+
+#undef NAME
+#undef INSTRUCTIONS
+#undef TARGET
+#undef LANES
+#undef ROWS
+#undef HALF
+#undef FACTORS
+#undef WORD
+#undef VEC
+#undef INTS
+#undef DVEC
+#undef INLINE
