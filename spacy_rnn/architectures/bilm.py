@@ -11,7 +11,7 @@ from ..layers.scalar_mix import scalar_mix
 from ..layers.torch_shim import TorchShim, get_shim
 from ..modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
 from ..modules.rnn.cells import CELLS
-from ..modules.rnn.lm_stack import DirectedStack
+from ..modules.rnn.lm_stack import LMStack
 from .embed import EMBEDDABLE
 
 DEFAULT_CUTOFFS = [2000, 10000]
@@ -87,7 +87,7 @@ def build_bilm(
     }
     shim = TorchShim(
         "bilm",
-        DirectedStack,
+        LMStack,
         settings,
         grad_clip_norm=grad_clip_norm,
         grad_clip_value=grad_clip_value,

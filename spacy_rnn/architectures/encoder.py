@@ -6,8 +6,8 @@ from ..checks import check_choice, check_count, check_rate
 from ..layers.encode import recurrent_encoder
 from ..layers.torch_shim import TorchShim
 from ..modules.rnn.cells import CELLS
-from ..modules.rnn.encoder_stack import RecurrentStack
-from ..modules.rnn.long_sequences import Limits
+from ..modules.rnn.encoder_stack import EncoderStack
+from ..modules.rnn.truncation import Limits
 
 
 @registry.architectures("spacy-rnn.RNNEncoder.v1")
@@ -72,7 +72,7 @@ def build_rnn_encoder(
         )
     shim = TorchShim(
         "rnn_encoder",
-        RecurrentStack,
+        EncoderStack,
         {
             "nO": width,
             "depth": depth,

@@ -6,41 +6,37 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Scores = NDArray[np.float32] | NDArray[np.uint16]
 
+Weights = NDArray[np.float32] | NDArray[np.uint32]
+
 INSTRUCTIONS: str
 HAS_BFLOAT16: bool
 LANES: int
+CELLS: dict[str, int]
 
 class Sequences:
     end: int
-    def __init__(self, starts: Ints, lengths: Ints, stride: int = 1) -> None: ...
+    def __init__(self, starts: Ints, lengths: Ints) -> None: ...
 
-class Projection:
+class Layer:
+    cell: str
+    nI: int
+    hidden: int
     units: int
     width: int
+    saved_width: int
+    grads_width: int
     def __init__(
         self,
-        n_gates: int,
+        cell: str,
         nI: int,
         hidden: int,
-        input_weights: Floats,
+        input_weights: Weights,
         bias: Floats,
-        half: bool = False,
+        recurrent_weights: Weights | None = None,
+        extra: Floats | None = None,
+        bf16: bool = False,
     ) -> None: ...
     def project(self, X: Floats, out: Floats) -> None: ...
-
-class Direction(Projection):
-    saved_width: int
-    def __init__(
-        self,
-        n_gates: int,
-        nI: int,
-        hidden: int,
-        input_weights: Floats,
-        bias: Floats,
-        recurrent_weights: Floats,
-        inner_bias: Floats,
-        half: bool = False,
-    ) -> None: ...
     def forward(
         self,
         sequences: Sequences,
@@ -51,7 +47,6 @@ class Direction(Projection):
         gates: Floats | None = None,
         index: Ints | None = None,
         saved: Floats | None = None,
-        cells: Floats | None = None,
         x_column: int = 0,
         state: Floats | None = None,
         residual: bool = False,
@@ -63,11 +58,12 @@ class Direction(Projection):
         dY: Floats,
         column: int,
         saved: Floats,
-        cells: Floats,
-        weights: Floats,
+        weights: Weights,
         d_gates: Floats,
         state: Floats | None = None,
     ) -> None: ...
+
+def pair_bf16(rows: Floats) -> NDArray[np.uint32]: ...
 
 class Chains:
     def __init__(self, starts: Ints, labels: int, outer: int) -> None: ...

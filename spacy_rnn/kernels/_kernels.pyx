@@ -4,7 +4,7 @@ compiled.
 """
 
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 import os
 
@@ -12,16 +12,23 @@ import numpy
 
 
 cdef extern from "kernels.h" nogil:
-    int LSTM
-    int GRU
     int LINEAR
-    int RNN_SAVED
+    int N_CELLS
+
+    ctypedef struct rnn_cell:
+        const char *name
+        int gates
+        int extra
+        int saved
+        int grads
+        int has_cell
+
+    const rnn_cell *rnn_cells
 
     ctypedef struct rnn_sequences:
         ptrdiff_t n
         const int64_t *starts
         const int64_t *lengths
-        ptrdiff_t stride
         int reverse
         const float *state
         ptrdiff_t state_stride
@@ -33,7 +40,24 @@ cdef extern from "kernels.h" nogil:
         const float *input_weights
         const float *bias
         const float *recurrent_weights
-        const float *inner_bias
+        const float *extra
+
+    ctypedef struct rnn_forward:
+        const float *X
+        ptrdiff_t x_stride
+        const float *gates
+        const int64_t *index
+        float *Y
+        ptrdiff_t y_stride
+        int residual
+        float *saved
+
+    ctypedef struct rnn_backward:
+        const float *dY
+        ptrdiff_t dy_stride
+        const float *saved
+        const float *weights
+        float *d_gates
 
     ctypedef struct rnn_chains:
         ptrdiff_t n_steps
@@ -55,12 +79,10 @@ cdef extern from "kernels.h" nogil:
             const rnn_layer *, const float *, ptrdiff_t, ptrdiff_t, float *
         ) noexcept nogil
         int (*forward)(
-            const rnn_layer *, const rnn_sequences *, const float *, ptrdiff_t, const float *,
-            const int64_t *, float *, ptrdiff_t, int, float *, float *
+            const rnn_layer *, const rnn_sequences *, const rnn_forward *
         ) noexcept nogil
         int (*backward)(
-            const rnn_layer *, const rnn_sequences *, const float *, ptrdiff_t, const float *,
-            const float *, const float *, float *
+            const rnn_layer *, const rnn_sequences *, const rnn_backward *
         ) noexcept nogil
         void (*find_best)(
             const rnn_chains *, const float *, const float *, const float *, float *, int64_t *
@@ -77,7 +99,8 @@ cdef extern from "kernels.h" nogil:
         ) noexcept nogil
 
     const rnn_kernels *rnn_get_kernels(const char *)
-    const rnn_kernels *rnn_get_half_kernels(const rnn_kernels *)
+    const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *)
+    void rnn_pair_bf16(const float *, ptrdiff_t, ptrdiff_t, ptrdiff_t, uint32_t *)
     ptrdiff_t rnn_find_distinct(const float *, ptrdiff_t, ptrdiff_t, int64_t *, int64_t *)
 
 
@@ -96,11 +119,13 @@ cdef const rnn_kernels *choose_kernels(str name) except NULL:
 
 cdef const rnn_kernels *kernels = choose_kernels(os.environ.get("SPACY_RNN_KERNELS", ""))
 
-cdef const rnn_kernels *half_kernels = rnn_get_half_kernels(kernels)
+cdef const rnn_kernels *bf16_kernels = rnn_get_bf16_kernels(kernels)
 
 INSTRUCTIONS = kernels.name.decode("ascii")
-HAS_BFLOAT16 = half_kernels != NULL
+HAS_BFLOAT16 = bf16_kernels != NULL
 LANES = kernels.lanes
+# The number of each cell, and of a linear layer.
+CELLS = {rnn_cells[i].name.decode("ascii"): i for i in range(N_CELLS)}
 
 
 cdef const float *pointer(const float[:, ::1] array) noexcept nogil:
@@ -108,23 +133,18 @@ cdef const float *pointer(const float[:, ::1] array) noexcept nogil:
 
 
 cdef class Sequences:
-    """Sequences of tokens.
+    """Sequences of tokens, one after another in an array.
 
     starts (ndarray): The first token of each sequence. int64, (n,)
     lengths (ndarray): How many tokens each has: falling, none of them zero. int64, (n,)
-    stride (int): How far it is from a token to the next one of its sequence.
     """
     cdef rnn_sequences sequences
     cdef const int64_t[::1] starts
     cdef const int64_t[::1] lengths
     cdef readonly ptrdiff_t end
 
-    def __init__(
-        self, const int64_t[::1] starts, const int64_t[::1] lengths, ptrdiff_t stride = 1
-    ):
+    def __cinit__(self, const int64_t[::1] starts, const int64_t[::1] lengths):
         cdef ptrdiff_t i
-        if stride < 1:
-            raise ValueError(f"No stride {stride}.")
         if starts.shape[0] != lengths.shape[0]:
             raise ValueError(f"{starts.shape[0]} starts, but {lengths.shape[0]} lengths.")
         self.starts, self.lengths = starts, lengths
@@ -133,10 +153,9 @@ cdef class Sequences:
         for i in range(self.sequences.n):
             if starts[i] < 0 or lengths[i] < 1 or (i and lengths[i] > lengths[i - 1]):
                 raise ValueError("Sequences must be in order of falling length.")
-            self.end = max(self.end, starts[i] + (lengths[i] - 1) * stride + 1)
+            self.end = max(self.end, starts[i] + lengths[i])
         if self.sequences.n:
             self.sequences.starts, self.sequences.lengths = &starts[0], &lengths[0]
-        self.sequences.stride, self.sequences.state = stride, NULL
 
     cdef rnn_sequences read(self, bint reverse, const float[:, ::1] state, ptrdiff_t units) except *:
         """Get them as a layer of so many units is to read them."""
@@ -153,56 +172,84 @@ cdef class Sequences:
         return these
 
 
-cdef class Projection:
-    """A linear layer, with weights laid out for the kernels.
+cdef class Layer:
+    """One direction of a recurrent layer, or a linear layer, with weights laid out for the kernels:
+    see `layout.py`.
 
-    n_gates (int): How many vectors a block of the output has.
+    cell (str): A key of `CELLS`.
     nI (int): The width of the input.
-    hidden (int): How many numbers of the output each of them is for; `blocks` x `LANES` is that or
-        more.
-    input_weights (ndarray): float32, (blocks, nI, n_gates, LANES)
-    bias (ndarray): float32, (blocks, n_gates, LANES)
-    half (bool): Whether to round the factors of products to bfloat16. Then the weights have two of
-        them in the place of each number, so that the second dimension is half as long.
+    hidden (int): The number of units.
+    input_weights (ndarray): float32, or pairs of bfloat16 as uint32: (tiles, nI, vectors, LANES)
+    bias (ndarray): What both biases add to the gates. float32, (tiles, vectors, LANES)
+    recurrent_weights (Optional[ndarray]): (tiles, hidden, vectors, LANES)
+    extra (Optional[ndarray]): The cell's extra parameters. float32, (blocks, extra, LANES)
+    bf16 (bool): Whether factors of products are rounded to bfloat16. Then the second dimension of
+        weights is half as long.
     """
     cdef const rnn_kernels *kernels
     cdef rnn_layer layer
-    cdef const float[:, :, :, ::1] input_weights
-    cdef const float[:, :, ::1] bias
+    cdef rnn_cell kind
+    # Keep alive what the pointers of the layer point to.
+    cdef object arrays
+    cdef readonly str cell
+    cdef readonly ptrdiff_t nI
+    cdef readonly ptrdiff_t hidden
     cdef readonly ptrdiff_t units
     cdef readonly ptrdiff_t width
+    cdef readonly ptrdiff_t saved_width
+    cdef readonly ptrdiff_t grads_width
 
-    def __init__(
+    def __cinit__(
         self,
-        int n_gates,
+        str cell,
         ptrdiff_t nI,
         ptrdiff_t hidden,
-        const float[:, :, :, ::1] input_weights,
-        const float[:, :, ::1] bias,
-        bint half = False,
+        input_weights,
+        bias,
+        recurrent_weights = None,
+        extra = None,
+        bint bf16 = False,
     ):
-        self.kernels = half_kernels if half else kernels
+        self.kernels = bf16_kernels if bf16 else kernels
         if self.kernels == NULL:
             raise ValueError("This processor has no instructions for bfloat16.")
-        if n_gates not in (LSTM, GRU, LINEAR) or hidden < 1 or nI < 1:
-            raise ValueError(f"No layer of {n_gates} gates, {hidden} units and input width {nI}.")
-        blocks = -(-hidden // LANES)
-        check_shapes(
-            [input_weights, bias],
-            [(blocks, -(-nI // (2 if half else 1)), n_gates, LANES), (blocks, n_gates, LANES)],
-        )
-        self.input_weights, self.bias = input_weights, bias
-        self.layer.cell, self.layer.nI, self.layer.hidden = n_gates, nI, hidden
-        self.layer.input_weights = &input_weights[0, 0, 0, 0]
-        self.layer.bias = &bias[0, 0, 0]
+        if cell not in CELLS or hidden < 1 or nI < 1:
+            raise ValueError(f"No layer of {cell!r}, {hidden} units and input width {nI}.")
+        self.cell, self.layer.cell = cell, CELLS[cell]
+        self.nI, self.hidden = nI, hidden
+        self.layer.nI, self.layer.hidden = nI, hidden
+        self.kind = rnn_cells[self.layer.cell]
+        blocks_of_tile = 4 if self.kind.gates == 1 else 1
+        tiles, vectors = -(-hidden // (blocks_of_tile * LANES)), self.kind.gates * blocks_of_tile
+        blocks, factors = tiles * blocks_of_tile, 2 if bf16 else 1
+        given = [input_weights, bias]
+        shapes = [(tiles, -(-nI // factors), vectors, LANES), (tiles, vectors, LANES)]
+        if self.layer.cell != LINEAR:
+            given.append(recurrent_weights)
+            shapes.append((tiles, -(-hidden // factors), vectors, LANES))
+        if self.kind.extra:
+            given.append(extra)
+            shapes.append((blocks, self.kind.extra, LANES))
+        self.arrays = [numpy.ascontiguousarray(array).view(numpy.float32) for array in given]
+        check_shapes(self.arrays, shapes)
+        pointers = [address(array.ravel()) for array in self.arrays]
+        self.layer.input_weights = <const float *><size_t>pointers[0]
+        self.layer.bias = <const float *><size_t>pointers[1]
+        if self.layer.cell != LINEAR:
+            self.layer.recurrent_weights = <const float *><size_t>pointers[2]
+        if self.kind.extra:
+            self.layer.extra = <const float *><size_t>pointers[3]
         self.units = blocks * LANES
-        self.width = self.units * n_gates
+        self.width = self.units * self.kind.gates
+        self.saved_width, self.grads_width = (
+            self.units * self.kind.saved, self.units * self.kind.grads
+        )
 
     def project(self, const float[:, ::1] X, float[:, ::1] out):
-        """Multiply the input by the weights, and add the bias, without holding Python's lock.
+        """Multiply the input by its weights, and add the bias, without holding the GIL.
 
         X (ndarray): The input. (n, nI)
-        out (ndarray): Where to put the output. (n, width)
+        out (ndarray): Takes the output. (n, width)
         """
         check(X, X.shape[0], self.layer.nI)
         check(out, X.shape[0], self.width)
@@ -214,43 +261,6 @@ cdef class Projection:
         if failed:
             raise MemoryError()
 
-
-cdef class Direction(Projection):
-    """One direction of a recurrent layer. Its projection is what the input adds to the gates.
-
-    n_gates, nI, hidden, input_weights, bias, half: As in `Projection`: 4 gates for an LSTM, 3 for a
-        GRU, the number of units, and what both biases add to the gates.
-    recurrent_weights (ndarray): float32, (blocks, hidden, n_gates, LANES)
-    inner_bias (ndarray): A GRU's, which its reset gate acts on. float32, (blocks, LANES)
-    """
-    cdef const float[:, :, :, ::1] recurrent_weights
-    cdef const float[:, ::1] inner_bias
-    cdef readonly ptrdiff_t saved_width
-
-    def __init__(
-        self,
-        int n_gates,
-        ptrdiff_t nI,
-        ptrdiff_t hidden,
-        const float[:, :, :, ::1] input_weights,
-        const float[:, :, ::1] bias,
-        const float[:, :, :, ::1] recurrent_weights,
-        const float[:, ::1] inner_bias,
-        bint half = False,
-    ):
-        Projection.__init__(self, n_gates, nI, hidden, input_weights, bias, half)
-        if n_gates == LINEAR:
-            raise ValueError("A recurrent layer has several gates.")
-        blocks = -(-hidden // LANES)
-        check_shapes(
-            [recurrent_weights, inner_bias],
-            [(blocks, -(-hidden // (2 if half else 1)), n_gates, LANES), (blocks, LANES)],
-        )
-        self.recurrent_weights, self.inner_bias = recurrent_weights, inner_bias
-        self.layer.recurrent_weights = &recurrent_weights[0, 0, 0, 0]
-        self.layer.inner_bias = &inner_bias[0, 0]
-        self.saved_width = self.units * RNN_SAVED
-
     def forward(
         self,
         Sequences sequences,
@@ -261,32 +271,31 @@ cdef class Direction(Projection):
         const float[:, ::1] gates = None,
         const int64_t[::1] index = None,
         float[:, ::1] saved = None,
-        float[:, ::1] cells = None,
         ptrdiff_t x_column = 0,
         const float[:, ::1] state = None,
         bint residual = False,
     ):
-        """Run the layer, without holding Python's lock.
+        """Run the layer, without holding the GIL.
 
         sequences (Sequences): The sequences; others among the N tokens are left alone.
         reverse (bool): Whether to read them from their ends.
-        Y (ndarray): Where to put the hidden states. (N, column + hidden or more)
+        Y (ndarray): Takes the hidden states. (N, column + hidden or more)
         column (int): The first column of those.
         X (ndarray): The input, which may be Y. (N, x_column + nI or more)
         gates (ndarray): In place of X, what `project` made of rows. (N, width), or with an index
             (rows, width)
         index (ndarray): The row of each token. int64, (N,)
-        saved (ndarray): Where to put what `backward` needs. (N, saved_width)
-        cells (ndarray): Where to put an LSTM's cells; of a GRU, which has none, it takes the hidden
-            states before. (N, units)
+        saved (ndarray): Takes what `backward` needs. (N, saved_width)
         x_column (int): The first column of the input.
         state (ndarray): The state before the first step of each sequence, or one for all: hidden
-            state and cells, zeros beyond the layer's units. None is zeros. (n or 1, 2 x units)
+            state and cell state, zeros beyond the layer's units. None is zeros. (n or 1, 2 x units)
         residual (bool): Whether to add X, which must be as wide, to the hidden states in Y.
         """
         cdef ptrdiff_t i, N = Y.shape[0]
         cdef int failed
+        cdef rnn_forward io
         cdef rnn_sequences these = sequences.read(reverse, state, self.units)
+        self._check_is_recurrent()
         if residual and (X is None or gates is not None or self.layer.nI != self.layer.hidden):
             raise ValueError("To add the input to the output, they must be of one width.")
         if column < 0 or x_column < 0:
@@ -304,23 +313,14 @@ cdef class Direction(Projection):
                     raise ValueError(f"No row {index[i]} among {gates.shape[0]}.")
         if saved is not None:
             check(saved, N, self.saved_width)
-            check(cells, N, self.units)
         if these.n == 0:
             return
+        io.X, io.x_stride = NULL if X is None else &X[0, x_column], 0 if X is None else X.shape[1]
+        io.gates, io.index = pointer(gates), NULL if index is None else &index[0]
+        io.Y, io.y_stride, io.residual = &Y[0, column], Y.shape[1], residual
+        io.saved = NULL if saved is None else &saved[0, 0]
         with nogil:
-            failed = self.kernels.forward(
-                &self.layer,
-                &these,
-                NULL if X is None else &X[0, x_column],
-                0 if X is None else X.shape[1],
-                pointer(gates),
-                NULL if index is None else <const int64_t *>&index[0],
-                &Y[0, column],
-                Y.shape[1],
-                residual,
-                <float *>pointer(saved),
-                <float *>pointer(cells),
-            )
+            failed = self.kernels.forward(&self.layer, &these, &io)
         if failed:
             raise MemoryError()
 
@@ -331,51 +331,59 @@ cdef class Direction(Projection):
         const float[:, ::1] dY,
         ptrdiff_t column,
         const float[:, ::1] saved,
-        const float[:, ::1] cells,
-        const float[:, :, :, ::1] weights,
+        weights,
         float[:, ::1] d_gates,
         const float[:, ::1] state = None,
     ):
-        """Run the layer backwards, without holding Python's lock.
+        """Run the layer backwards, without holding the GIL.
 
-        sequences (Sequences): The sequences, as in `forward`.
-        reverse (bool): As in `forward`.
+        sequences, reverse, state: As in `forward`.
         dY (ndarray): The gradient of the hidden states. (N, column + hidden or more)
         column (int): The first column of it.
         saved (ndarray): From `forward`. (N, saved_width)
-        cells (ndarray): From there too. (N, units)
-        weights (ndarray): The recurrent weights for the way back; in half precision two of them in
-            the place of each. (blocks / 4 rounded up, width, 4, LANES)
-        d_gates (ndarray): Where to put the gradient of the gates, a GRU's without the input of its
-            candidate, which comes after the others. (N, saved_width)
-        state (ndarray): As in `forward`.
+        weights (ndarray): The recurrent weights as `layout.lay_out_backward` makes them.
+        d_gates (ndarray): Takes the gradient of the gates, a GRU's without the input of its
+            candidate, which comes after the others. (N, grads_width)
         """
         cdef ptrdiff_t N = dY.shape[0]
         cdef int failed
+        cdef rnn_backward io
         cdef rnn_sequences these = sequences.read(reverse, state, self.units)
+        cdef const float[:, :, :, ::1] laid_out = weights.view(numpy.float32)
+        self._check_is_recurrent()
         check(dY, max(sequences.end, N), max(dY.shape[1], column + self.layer.hidden))
         check(saved, N, self.saved_width)
-        check(cells, N, self.units)
-        check(d_gates, N, self.saved_width)
-        groups, factors = -(-self.units // (4 * LANES)), 1 if self.kernels == kernels else 2
-        shape = (weights.shape[0], weights.shape[1], weights.shape[2], weights.shape[3])
-        if shape != (groups, self.width // factors, 4, LANES):
-            raise ValueError(f"Weights of shape {shape} for the way back.")
+        check(d_gates, N, self.grads_width)
+        factors = 1 if self.kernels == kernels else 2
+        check_shapes([laid_out], [(-(-self.units // (4 * LANES)), self.width // factors, 4, LANES)])
         if these.n == 0:
             return
+        io.dY, io.dy_stride, io.saved = &dY[0, column], dY.shape[1], &saved[0, 0]
+        io.weights, io.d_gates = &laid_out[0, 0, 0, 0], &d_gates[0, 0]
         with nogil:
-            failed = self.kernels.backward(
-                &self.layer,
-                &these,
-                &dY[0, column],
-                dY.shape[1],
-                pointer(saved),
-                pointer(cells),
-                &weights[0, 0, 0, 0],
-                &d_gates[0, 0],
-            )
+            failed = self.kernels.backward(&self.layer, &these, &io)
         if failed:
             raise MemoryError()
+
+    def _check_is_recurrent(self):
+        if self.layer.cell == LINEAR:
+            raise ValueError("A linear layer has no steps.")
+
+
+def pair_bf16(const float[:, :, ::1] rows):
+    """Round numbers to bfloat16, and pair those of one row after another.
+
+    rows (ndarray): float32, (blocks, size, width)
+    RETURNS (ndarray): The first of two rows in the lower half of the bits, zeros where a block has no
+        second one. uint32, (blocks, size / 2 rounded up, width)
+    """
+    cdef ptrdiff_t blocks = rows.shape[0], size = rows.shape[1], width = rows.shape[2]
+    pairs = numpy.empty((blocks, (size + 1) // 2, width), dtype=numpy.uint32)
+    cdef uint32_t[:, :, ::1] view = pairs
+    if pairs.size:
+        with nogil:
+            rnn_pair_bf16(&rows[0, 0, 0], blocks, size, width, &view[0, 0, 0])
+    return pairs
 
 
 cdef class Chains:
@@ -588,6 +596,10 @@ def find_distinct(const float[:, ::1] X):
     if found < 0:
         raise MemoryError()
     return index, first[:found]
+
+
+cdef size_t address(const float[:] flat) noexcept:
+    return <size_t>&flat[0]
 
 
 cdef int check_shapes(list weights, list expected) except -1:

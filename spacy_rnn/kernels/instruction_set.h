@@ -4,12 +4,13 @@
  *   TARGET   the attribute that allows its instructions
  *   LANES    how many numbers a vector register holds
  *   ROWS     how many rows a tile has: the registers hold 4 sums for each, and what is added
- *   HALF     if the factors of products are rounded to bfloat16, two of them in each 32 bits; then
+ *   BF16     if the factors of products are rounded to bfloat16, two of them in each 32 bits; then
  *            only recurrent layers are defined */
 
 #include "vectors.h"
+#include "cells.h"
 #include "recurrent.h"
-#ifndef HALF
+#ifndef BF16
 #include "chains.h"
 #include "softmax.h"
 #endif
@@ -20,7 +21,7 @@ static const rnn_kernels NAME(kernels) = {
     .project = NAME(project),
     .forward = NAME(forward),
     .backward = NAME(backward),
-#ifndef HALF
+#ifndef BF16
     .find_best = NAME(find_best),
     .sum_forward = NAME(sum_forward),
     .sum_backward = NAME(sum_backward),
@@ -34,7 +35,7 @@ static const rnn_kernels NAME(kernels) = {
 #undef TARGET
 #undef LANES
 #undef ROWS
-#undef HALF
+#undef BF16
 #undef FACTORS
 #undef WORD
 #undef VEC

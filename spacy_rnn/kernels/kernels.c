@@ -7,10 +7,10 @@
 
 /* Compilers that know the instructions for bfloat16 */
 #if defined(__x86_64__) && (defined(__clang__) ? __clang_major__ >= 9 : __GNUC__ >= 11)
-#define HAS_HALF 1
+#define HAS_BF16 1
 #include <immintrin.h>
 #else
-#define HAS_HALF 0
+#define HAS_BF16 0
 #endif
 
 /* How many tokens are projected to their gates at a time: few enough for these to stay in the
@@ -19,6 +19,10 @@
 /* How many sequences are computed together: enough to read the weights seldom, few enough for their
  * states to stay in the cache. At most CHUNK_TOKENS. */
 #define GROUP_ROWS 48
+
+/* Vectors of a tile, and the blocks of units that they are for. */
+#define VECTORS(gates) ((gates) == 3 ? 3 : 4)
+#define BLOCKS(gates) ((gates) == 1 ? 4 : 1)
 
 /* For loops over a constant number of registers. */
 #if defined(__clang__)
@@ -29,7 +33,7 @@
 
 static ptrdiff_t get_token(const rnn_sequences *sequences, ptrdiff_t row, ptrdiff_t step) {
     const ptrdiff_t i = sequences->reverse ? sequences->lengths[row] - 1 - step : step;
-    return sequences->starts[row] + i * sequences->stride;
+    return sequences->starts[row] + i;
 }
 
 /* How many sequences are longer than `step`, of the first n. */
@@ -64,13 +68,13 @@ static int has_step(const rnn_chains *chains, ptrdiff_t row, ptrdiff_t step) {
 #define ROWS 6
 #include "instruction_set.h"
 
-#if HAS_HALF
+#if HAS_BF16
 #define NAME(x) x##_avx512bf16
 #define INSTRUCTIONS "avx512bf16"
 #define TARGET __attribute__((target("avx512bf16,avx512vl,avx512f,avx2,fma")))
 #define LANES 16
 #define ROWS 6
-#define HALF
+#define BF16
 #include "instruction_set.h"
 #endif
 
@@ -113,14 +117,31 @@ const rnn_kernels *rnn_get_kernels(const char *name) {
     return NULL;
 }
 
-const rnn_kernels *rnn_get_half_kernels(const rnn_kernels *kernels) {
-#if HAS_HALF
+const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *kernels) {
+#if HAS_BF16
     if (kernels == &kernels_avx512 && __builtin_cpu_supports("avx512bf16") &&
         __builtin_cpu_supports("avx512vl"))
         return &kernels_avx512bf16;
 #endif
     (void)kernels;
     return NULL;
+}
+
+static uint32_t round_bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    /* To the nearest, of two to the even one. A NaN stays one. */
+    return x == x ? (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 : bits >> 16 | 0x40;
+}
+
+void rnn_pair_bf16(const float *from, ptrdiff_t blocks, ptrdiff_t size, ptrdiff_t width,
+                   uint32_t *to) {
+    for (ptrdiff_t block = 0; block < blocks; block++, from += size * width)
+        for (ptrdiff_t k = 0; k < size; k += 2, to += width)
+            for (ptrdiff_t i = 0; i < width; i++) {
+                const float *first = from + k * width + i;
+                to[i] = round_bf16(*first) | (k + 1 < size ? round_bf16(first[width]) << 16 : 0);
+            }
 }
 
 /* Hash a row, two numbers at a time, in four ways at once for the processor not to wait. */

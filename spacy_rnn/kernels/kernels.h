@@ -1,11 +1,13 @@
-/* Recurrent layers, linear chains and softmaxes on a CPU. What the kernels need is laid out for their
- * vector registers:
+/* Recurrent layers, linear chains and softmaxes on a CPU. Arrays are laid out for vector registers of
+ * `lanes` numbers:
  *
- * The units of a layer are divided into blocks of `lanes`, the last one filled up with zeros.
+ * The units of a layer are divided into blocks of `lanes`, and filled up with zeros to whole tiles. A
+ * tile is one block of a cell with several gates, or four blocks of one with a single gate: three or
+ * four vectors either way.
  * Gates of a token: (blocks, gates, lanes). States of a token: (blocks, lanes).
- * Weights of a product: (blocks of the result, size of the factor, gates, lanes). Kernels in half
- * precision have two of them in the place of one, as bfloat16: those of numbers 2 k and 2 k + 1 of the
- * factor, the first in the lower half of the 32 bits, and zeros to fill up an odd size.
+ * Weights of a product: (tiles, size of the factor, vectors, lanes). With bfloat16 each number of these
+ * is a pair of them: those of numbers 2 k and 2 k + 1 of the factor, the first in the lower half of the
+ * 32 bits, and zeros to fill up an odd size.
  *
  * In what follows, sequences are in order of falling length. */
 
@@ -15,17 +17,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RNN_SAVED 4 /* How many numbers a unit are kept for the way back, besides its cell */
+/* The recurrent cells, and a linear layer, which has only weights for its input. */
+enum { LINEAR, LSTM, LSTM_PEEPHOLE, LSTM_COUPLED, GRU, ELMAN, IRNN, N_CELLS };
 
-/* Each cell by the number of its gates. A linear layer has one, and only its input weights. */
-enum { LSTM = 4, GRU = 3, LINEAR = 1 };
+/* How many numbers there are of each unit. */
+typedef struct {
+    const char *name;
+    int gates; /* What weights are multiplied to: blocks of rows of a weight matrix */
+    int extra; /* Parameters beside weights and biases */
+    int saved; /* What `backward` needs; the cell state is the last of an LSTM's */
+    int grads; /* What `backward` returns */
+    int has_cell; /* Whether there is a cell state beside the hidden state */
+} rnn_cell;
+
+/* A GRU's extra parameter is the bias that its reset gate acts on, a peephole LSTM's are those of its
+ * input, forget and output gates. */
+static const rnn_cell rnn_cells[N_CELLS] = {
+    [LINEAR] = {"linear", 1, 0, 0, 0, 0},
+    [LSTM] = {"lstm", 4, 0, 5, 4, 1},
+    [LSTM_PEEPHOLE] = {"lstm_peephole", 4, 3, 5, 4, 1},
+    [LSTM_COUPLED] = {"lstm_coupled", 3, 0, 4, 3, 1},
+    [GRU] = {"gru", 3, 1, 5, 4, 0},
+    [ELMAN] = {"elman", 1, 0, 1, 1, 0},
+    [IRNN] = {"irnn", 1, 0, 1, 1, 0},
+};
 
 /* Sequences of tokens in an array. */
 typedef struct {
     ptrdiff_t n;
     const int64_t *starts;
     const int64_t *lengths;
-    ptrdiff_t stride; /* From a token to the next one: 1 where they lie one after another */
     int reverse; /* Whether to read from the last token to the first */
     /* The state before the first step: a hidden state and the cells, one after the other, for each
      * sequence state_stride apart. NULL is zeros. */
@@ -41,8 +62,33 @@ typedef struct {
     const float *input_weights;
     const float *bias;
     const float *recurrent_weights;
-    const float *inner_bias; /* A GRU's, which its reset gate acts on. (blocks, lanes) */
+    const float *extra; /* (blocks, extra, lanes) */
 } rnn_layer;
+
+/* What `forward` reads and writes. Rows of X and Y are a stride apart. */
+typedef struct {
+    const float *X; /* The input, NULL where there are gates */
+    ptrdiff_t x_stride;
+    const float *gates; /* In its place, what `project` made of it */
+    const int64_t *index; /* The row of `gates` for each token, or NULL for its own */
+    float *Y; /* Takes the hidden states */
+    ptrdiff_t y_stride;
+    int residual; /* Whether to add the input to these */
+    float *saved; /* Takes what `backward` needs of each token, (blocks, saved, lanes), or NULL */
+} rnn_forward;
+
+/* What `backward` reads and writes. */
+typedef struct {
+    const float *dY; /* The gradient of the hidden states */
+    ptrdiff_t dy_stride;
+    const float *saved;
+    /* For the product of the gradient of the gates, (blocks, gates, lanes), with the recurrent
+     * weights, 4 blocks of units at a time. (blocks / 4, size, 4, lanes) */
+    const float *weights;
+    /* Takes the gradient of what the hidden state adds to the gates, (blocks, gates, lanes). It is that
+     * of what the input adds too, but for a GRU's candidate, whose follows. (blocks, lanes) */
+    float *d_gates;
+} rnn_backward;
 
 /* Chains of tokens, each with a number for each BILUO tag of some labels, in the order of torch's
  * PackedSequence: the first tokens of all sequences, longest sequence first, and so on.
@@ -77,25 +123,11 @@ typedef struct {
     int (*project)(const rnn_layer *layer, const float *X, ptrdiff_t x_stride, ptrdiff_t n,
                    float *out);
 
-    /* Run a layer. Input is X, or else what `project` made of it: for each token the row `index`
-     * of `gates`, or its own where there is no index. The hidden states go to Y, y_stride apart,
-     * with `residual` after the input, X, was added to them.
-     * If they are given, `saved` and `cells` take what `backward` needs: of an LSTM its gates after
-     * their activation, and its cells; of a GRU its gates, the product that the reset gate acts on,
-     * and the hidden state before. Saved is (blocks, RNN_SAVED, lanes) for each token, in half
-     * precision too. Returns -1 where there is no memory. */
-    int (*forward)(const rnn_layer *layer, const rnn_sequences *sequences, const float *X,
-                   ptrdiff_t x_stride, const float *gates, const int64_t *index, float *Y,
-                   ptrdiff_t y_stride, int residual, float *saved, float *cells);
+    /* Run a layer over sequences. Returns -1 where there is no memory. */
+    int (*forward)(const rnn_layer *layer, const rnn_sequences *sequences, const rnn_forward *io);
 
-    /* Run a layer backwards: from the gradient of the hidden states, dy_stride apart, to that of
-     * the gates, before their activation: (blocks, gates, lanes), and for a GRU, in which these are
-     * the gates' recurrent parts, that of the candidate after it, (blocks, lanes). Either way that is
-     * RNN_SAVED numbers a unit. The weights are those of the product of the first of these with the
-     * recurrent weights, 4 blocks of units at a time: (blocks / 4, size, 4, lanes). */
-    int (*backward)(const rnn_layer *layer, const rnn_sequences *sequences, const float *dY,
-                    ptrdiff_t dy_stride, const float *saved, const float *cells,
-                    const float *weights, float *d_gates);
+    /* Run it backwards. Returns -1 where there is no memory. */
+    int (*backward)(const rnn_layer *layer, const rnn_sequences *sequences, const rnn_backward *io);
 
     /* Find the best sequences of tags (Viterbi 1967). `best` has the scores of each token's tags,
      * and is overwritten with those of the best way to them. `turned` is `outer` transposed. */
@@ -126,9 +158,13 @@ typedef struct {
  * if the processor has no such instructions, or none worth while. */
 const rnn_kernels *rnn_get_kernels(const char *name);
 
-/* Kernels like those, of which `project`, `forward` and `backward` round the factors of products to
- * bfloat16; there are no others. NULL if the processor has no instructions for it. */
-const rnn_kernels *rnn_get_half_kernels(const rnn_kernels *kernels);
+/* The same with factors of products rounded to bfloat16: `project`, `forward` and `backward` only.
+ * Returns NULL if the processor has no instructions for it. */
+const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *kernels);
+
+/* Round numbers, (blocks, size, width), to bfloat16, and pair those of rows 2 k and 2 k + 1 of each
+ * block. (blocks, size / 2 rounded up, width) */
+void rnn_pair_bf16(const float *from, ptrdiff_t blocks, ptrdiff_t size, ptrdiff_t width, uint32_t *to);
 
 /* Number the distinct rows of X: row i is the same as row first[index[i]]. Returns how many there
  * are, or -1 where there is no memory. */

@@ -13,7 +13,7 @@ INLINE VEC NAME(load)(const float *from) { return *(const VEC *)from; }
 INLINE void NAME(store)(float *to, VEC x) { *(VEC *)to = x; }
 
 /* What products are made of: FACTORS numbers each. */
-#ifdef HALF
+#ifdef BF16
 #define FACTORS 2
 typedef uint32_t NAME(word);
 typedef INTS NAME(words);

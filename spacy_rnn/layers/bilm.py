@@ -12,7 +12,7 @@ from thinc.api import Model
 from thinc.types import Floats3d
 from thinc.util import partial
 
-from ..modules.rnn.lm_stack import DirectedStack
+from ..modules.rnn.lm_stack import LMStack
 from .ragged import flatten, no_backprop, split, to_torch, to_xp
 from .torch_shim import TorchShim, get_shim
 
@@ -30,7 +30,7 @@ def bilm(embed: Model, output: Model, shim: TorchShim, dropout: float | None) ->
 
     embed (Model[List[Doc], List[Floats2d]]): The embedding layer.
     output (Model): Holds the softmax, which only pretraining and language modelling need.
-    shim (TorchShim): Builds a `DirectedStack`.
+    shim (TorchShim): Builds a `LMStack`.
     dropout (Optional[float]): The rate of dropout in training; None follows the training loop.
     RETURNS (Model[List[Doc], List[Floats3d]]): The layer: the embeddings and each recurrent layer's
         output. Each (layers, tokens, directions x width)
@@ -118,7 +118,7 @@ def forward(
         return Y.new_zeros(len(Xf), *width).index_copy(0, words, Y) if has_space else Y
 
     if not is_train:
-        size = cast(DirectedStack, shim.module).get_memory_size(len(read))
+        size = cast(LMStack, shim.module).get_memory_size(len(read))
         memory = _get_memory(size) if shim.device.type == "cpu" else None
         predicted = shim.predict(read, n_words, memory=memory)
         return _split_layers(spread(predicted, shape), lengths), no_backprop

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy
 import torch
 from thinc.api import Model, Ops
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d
 
-from ..kernels import can_project
+from .. import kernels
 from .ragged import flatten, get_device, join, no_backprop, split, to_torch, to_xp
 
 InT = list[Floats2d]
@@ -65,10 +66,10 @@ def forward(
     lengths = [len(X) for X in Xs]
     Xf = join(model.ops, Xs, W.shape[1])
     transitions, start, end = (cast(Any, model.get_param(name)) for name in LEARNED)
-    if not is_train and can_project(Xf):
+    if not is_train and kernels.INSTRUCTIONS is not None and isinstance(Xf, numpy.ndarray):
         # BLIS is several times as slow on processors that it does not know, and torch's product
         # depends on the batch.
-        from ..modules.rnn.compiled_prediction import predict_linear
+        from ..modules.linear import predict_linear
 
         Y = split(predict_linear(*cast(Any, (W, b, Xf))), lengths)
         return CRFScores(Y, transitions, start, end), no_backprop

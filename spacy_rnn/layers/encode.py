@@ -6,7 +6,7 @@ from thinc.api import Model, get_width
 from thinc.types import Floats2d
 from thinc.util import partial
 
-from ..modules.rnn.long_sequences import Limits
+from ..modules.rnn.truncation import Limits
 from .ragged import flatten, no_backprop, split, to_xp
 from .torch_shim import TorchShim, get_shim
 

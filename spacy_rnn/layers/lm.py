@@ -14,7 +14,7 @@ from thinc.api import Model
 from ..modules.lm.language_model import BOUNDARY_ID, LanguageModel, Vocabulary
 from ..modules.lm.sampling import sample_words
 from ..modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
-from ..modules.rnn.lm_stack import DirectedStack, Readings
+from ..modules.rnn.lm_stack import LMStack
 from .bilm import get_embed, get_output
 from .torch_shim import get_shim
 from .word_features import get_features
@@ -69,7 +69,7 @@ def get_language_model(model: Model, vocab: Vocab) -> LanguageModel:
             _features[softmax] = get_features(embed, get_vocabulary(model), vocab)
         features = _features[softmax]
     modules = (get_shim(layer).module for layer in (embed, model))
-    embedding, stack = cast(tuple[torch.nn.Module, DirectedStack], tuple(modules))
+    embedding, stack = cast(tuple[torch.nn.Module, LMStack], tuple(modules))
     return LanguageModel(embedding, stack, softmax, features)
 
 
@@ -108,7 +108,7 @@ class Scorer:
         if not texts:
             return []
         with torch.inference_mode(), self._precision():
-            H, readings = self._read(texts, direction)
+            H = self._read(texts, direction)
             # What is predicted at each place is what is read at the next.
             targets = [
                 [*self.vocabulary.get_ids(words[:: -1 if direction else 1]), BOUNDARY_ID]
@@ -116,7 +116,7 @@ class Scorer:
             ]
             flat = torch.tensor([word for target in targets for word in target])
             logs = self.lm.get_word_log_probs(H, flat.to(self.device)).cpu().numpy()
-        ends = numpy.cumsum(readings.lengths)[:-1]
+        ends = numpy.cumsum([len(target) for target in targets])[:-1]
         parts = numpy.split(logs, ends)
         return [numpy.append(part[:-1][::-1], part[-1]) if direction else part for part in parts]
 
@@ -130,8 +130,8 @@ class Scorer:
         RETURNS (List[List[float]]): Natural logarithms.
         """
         with torch.inference_mode(), self._precision():
-            H, readings = self._read(prefixes, 0)
-            last = torch.from_numpy(numpy.cumsum(readings.lengths) - 1)
+            H = self._read(prefixes, 0)
+            last = torch.tensor([len(words) + 1 for words in prefixes]).cumsum(0) - 1
             counts = [len(choices) for choices in words]
             rows = last.repeat_interleave(torch.tensor(counts)).to(self.device)
             ids = [self.vocabulary.get_ids(choices) for choices in words]
@@ -175,9 +175,10 @@ class Scorer:
     def _embed(self, word: str) -> torch.Tensor:
         return self.lm.embed(**get_features(get_embed(self.model), [word], self.vocab))
 
-    def _read(
-        self, texts: Sequence[Sequence[str]], direction: int
-    ) -> tuple[torch.Tensor, Readings]:
+    def _read(self, texts: Sequence[Sequence[str]], direction: int) -> torch.Tensor:
+        """RETURNS (Tensor): The last layer's hidden states in the order in which a direction reads:
+        of each text that at the boundary, then those at its words. (words + texts, width)
+        """
         stack = self.lm.stack
         if direction >= stack.n_directions:
             raise ValueError("The language model reads from the left only.")
@@ -190,5 +191,8 @@ class Scorer:
             features = get_features(get_embed(self.model), distinct, self.vocab)
             places = torch.tensor([numbers[word] for word in flat], device=self.device)
             X = self.lm.embed(**features).index_select(0, places)
-        readings = Readings.from_lengths(lengths, stack.n_directions, self.device)
-        return stack.read(X, readings)[-1][direction].float(), readings
+        tokens, boundary = stack.predict(X.float(), lengths)
+        parts = []
+        for part in tokens[:, -1, direction].split(lengths):
+            parts += [boundary[-1, direction].unsqueeze(0), part.flip(0) if direction else part]
+        return torch.cat(parts)

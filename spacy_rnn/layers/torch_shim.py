@@ -12,8 +12,8 @@ from thinc.util import get_torch_default_device
 from torch import nn
 
 from ..checks import check_limit
+from ..modules.backend import has_bfloat16
 from ..modules.cache import mark_changed
-from ..modules.rnn.kernels import has_bfloat16
 from ..modules.workers import one_torch_thread, settle_after_fork
 from .storage import StoredModule
 

@@ -20,6 +20,11 @@ from .cpus import count_cpus
 
 T = TypeVar("T")
 
+# To wake a thread takes as long as this many multiplications and additions.
+MIN_WORK = 30_000_000
+# More parts than threads, so that none waits long for another.
+PARTS_PER_THREAD = 2
+
 _pools: dict[int, ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
 # The number of torch's threads outside `one_torch_thread`, for a thread that is in it.
@@ -55,6 +60,16 @@ def count_threads() -> int:
     """
     n_threads = getattr(_outside, "n_threads", None) or torch.get_num_threads()
     return 1 if _is_forked or n_threads == 1 else min(n_threads, count_cpus())
+
+
+def count_parts(n_tokens: int, n_weights: int) -> int:
+    """RETURNS (int): Into how many parts to divide so many tokens, with so many multiplications
+    each.
+    """
+    n_threads = count_threads()
+    if n_threads == 1 or n_tokens * n_weights < MIN_WORK:
+        return 1
+    return n_threads * PARTS_PER_THREAD
 
 
 def run_tasks(tasks: Sequence[Callable[[], T]], *, in_threads: bool = True) -> list[T]:

@@ -20,9 +20,9 @@ from ..layers.lm import get_language_model, get_vocabulary, set_vocabulary
 from ..layers.lm_weights import hash_weights, load_weights
 from ..layers.torch_shim import get_shim
 from ..layers.word_features import get_features, learn_words
+from ..modules.backend import has_bfloat16
 from ..modules.lm.language_model import Dropout, Vocabulary
-from ..modules.rnn.kernels import has_bfloat16
-from ..modules.rnn.time_steps import State
+from ..modules.rnn.cells import State
 from .atomic import replace_path
 from .batches import LMBatch, LMBatcher
 from .checkpoints import find_checkpoints

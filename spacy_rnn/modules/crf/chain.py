@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from ...kernels import can_chain
+from ..backend import is_compiled
 from ..step_major import StepMajor, Steps, find_previous
 from .transitions import Transitions
 
@@ -210,7 +210,7 @@ def _sum_forward(
 
 def _is_chained(weights: torch.Tensor, factors: Transitions, steps: Steps) -> bool:
     n_products = len(weights) * factors.outer.numel()
-    return n_products <= MAX_CHAINED * len(steps) and can_chain(weights, torch.float64)
+    return n_products <= MAX_CHAINED * len(steps) and is_compiled(weights, dtype=torch.float64)
 
 
 def _sum_backward(weights: torch.Tensor, factors: Transitions, steps: Steps) -> torch.Tensor:

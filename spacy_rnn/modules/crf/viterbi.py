@@ -2,7 +2,7 @@
 
 import torch
 
-from ...kernels import can_chain
+from ..backend import is_compiled
 from ..step_major import StepMajor
 from .transitions import MAX_SUMS, Transitions, split_after, split_before
 
@@ -15,7 +15,7 @@ def find_best(scores: torch.Tensor, transitions: Transitions, layout: StepMajor)
     RETURNS (Tensor): Each token's tag. (N,)
     """
     steps = layout.get_steps()
-    if can_chain(scores, torch.float32):
+    if is_compiled(scores):
         from . import compiled_chains as chains
 
         return chains.find_best(scores, transitions, steps)

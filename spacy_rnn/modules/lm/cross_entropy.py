@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ...kernels import can_pick
-from ..rnn.recurrence import get_product_dtype
+from ..backend import get_product_dtype, is_compiled
 
 # Scores that are in memory at a time, with the compiled kernels in each thread: fewer are slower,
 # as each piece reads all weights.
@@ -35,13 +34,14 @@ def pick_log_probs(
         padding = -X.shape[1] % CPU_HALF_WIDTH
         if padding and dtype is torch.bfloat16 and X.device.type == "cpu":
             X, weight = F.pad(X, (0, padding)), F.pad(weight, (0, padding))
-        if can_pick(X, dtype):
+        X, weight = X.to(dtype), weight.to(dtype)
+        if dtype in (torch.float32, torch.bfloat16) and is_compiled(X, weight, dtype=dtype):
             # Not above: it is not there where the kernels were not built.
             from .compiled_softmax import pick_log_probs as pick_compiled
 
-            return pick_compiled(X.to(dtype), weight.to(dtype), bias, labels)
+            return pick_compiled(X, weight, bias, labels)
         bias = weight.new_zeros(len(weight)) if bias is None else bias
-        return _PickLogProbs.apply(X.to(dtype), weight.to(dtype), bias.float(), labels)
+        return _PickLogProbs.apply(X, weight, bias.float(), labels)
 
 
 class _PickLogProbs(torch.autograd.Function):

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..cache import Version, get_version
-from ..rnn.lm_stack import DirectedStack
-from ..rnn.time_steps import State
+from ..rnn.cells import State
+from ..rnn.lm_stack import LMStack
 from .softmax import AdaptiveSoftmax, TiedSoftmax
 
 # Places in every vocabulary: the beginning and the end of a text, and all words that it lacks.
@@ -69,7 +69,7 @@ class LanguageModel(nn.Module):
     (Peters et al. 2018, "Deep contextualized word representations").
 
     embed (nn.Module): Embeds words, given their features.
-    stack (DirectedStack): The recurrent layers.
+    stack (LMStack): The recurrent layers.
     softmax (nn.Module): An `AdaptiveSoftmax` or a `TiedSoftmax`.
     vocabulary (Optional[Mapping[str, Tensor]]): The features of the softmax's words, which a
         `TiedSoftmax` needs.
@@ -78,7 +78,7 @@ class LanguageModel(nn.Module):
     def __init__(
         self,
         embed: nn.Module,
-        stack: DirectedStack,
+        stack: LMStack,
         softmax: AdaptiveSoftmax | TiedSoftmax,
         vocabulary: Mapping[str, torch.Tensor] | None = None,
     ):
@@ -114,27 +114,29 @@ class LanguageModel(nn.Module):
         if dropout.words:
             kept = words.new_ones(len(words), 1)
             words = words * F.dropout(kept, dropout.words)
-        X = F.embedding(inputs, words)
-        n_steps = inputs.shape[1] // n_rows
-        steps = [(step * n_rows, (step + 1) * n_rows) for step in range(n_steps)]
-        rows = torch.arange(n_rows, device=X.device).repeat(n_steps)
+        # Rows are sequences, of which the backward direction reads the last position first.
+        places, targets = (
+            torch.stack([part.flip(1) if i else part for i, part in enumerate(parts)], dim=2)
+            for parts in (
+                tensor.view(len(tensor), -1, n_rows).transpose(1, 2) for tensor in (inputs, targets)
+            )
+        )
+        X = F.embedding(places, words).flatten(2).flatten(0, 1)
         outputs, states = self.stack.run(
             X,
-            steps,
-            rows,
+            [places.shape[1]] * n_rows,
             states,
             dropout=dropout.layers,
             weight_drop=dropout.weights,
-            is_usual_shape=True,
         )
-        counted, H = targets != NO_TARGET, outputs[-1]
-        if bool(counted.all()):
-            # Without indices, which take long to go back through.
-            logs = self.get_word_log_probs(H.flatten(0, 1), targets.flatten())
-        else:
-            logs = self.get_word_log_probs(H[counted], targets[counted])
-        parts = logs.split(counted.sum(dim=1).tolist())
-        return -torch.stack([part.sum() for part in parts]), states
+        H, targets = outputs[-1].view(-1, self.stack.width), targets.flatten()
+        directions = torch.arange(len(targets), device=H.device) % len(inputs)
+        counted = targets != NO_TARGET
+        if not bool(counted.all()):
+            # Indices are slow in the backward pass.
+            H, targets, directions = H[counted], targets[counted], directions[counted]
+        logs = self.get_word_log_probs(H, targets)
+        return -logs.new_zeros(len(inputs)).index_add(0, directions, logs), states
 
     def get_word_log_probs(self, H: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """RETURNS (Tensor): The logarithm of the probability of one word for each hidden state.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from ..rnn.time_steps import State
+from ..rnn.cells import State
 from .language_model import BOUNDARY_ID, UNKNOWN_ID, LanguageModel
 
 
@@ -58,15 +58,13 @@ def sample_words(
     YIELDS (int): The place of each word in the vocabulary.
     """
     states: list[State] | None = None
-    n_directions = lm.stack.n_directions
-    rows = torch.zeros(1, dtype=torch.long, device=lm.stack.boundary.device)
     waiting = [lm.stack.boundary, *embeddings]
     while True:
         for X in waiting:
-            # The backward direction reads along, and nobody looks at what it says.
-            inputs = X.unsqueeze(0).expand(n_directions, 1, -1)
-            outputs, states = lm.stack.run(inputs, [(0, 1)], rows, states, is_usual_shape=True)
-        scores = lm.get_log_probs(outputs[-1][0].float())[0].cpu()
+            # The backward direction reads along, and its output is not used.
+            inputs = X.repeat(1, lm.stack.n_directions)
+            outputs, states = lm.stack.run(inputs, [1], states)
+        scores = lm.get_log_probs(outputs[-1][:, : lm.stack.width].float())[0].cpu()
         scores[UNKNOWN_ID] = -torch.inf
         scores = filter_scores(scores, temperature=temperature, top_k=top_k, top_p=top_p)
         word = int(torch.multinomial(scores.softmax(dim=0), 1, generator=generator))

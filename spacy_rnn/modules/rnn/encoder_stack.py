@@ -1,30 +1,28 @@
-"""A stack of recurrent layers over ragged batches."""
+"""A stack of recurrent layers that reads sequences from both ends, or from one."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence
 
-from ...kernels import can_run
-from ..step_major import Bucket, StepMajor, make_buckets, permute
-from ..workers import run_tasks
-from .cells import make_layer
+from .backends import choose_run_layer, wants_bfloat16
+from .cells import CELLS
 from .dropout import locked_dropout
-from .kernels import run_direction
-from .long_sequences import Limits, run_pieces, run_truncated
-from .recurrence import get_product_dtype, run_layer
+from .layer import Layer, get_weights, make_layer
+from .parts import run_parts
+from .truncation import Limits, run_truncated
 
 
-class RecurrentStack(nn.Module):
-    """Recurrent layers on top of each other. A sequence's output does not depend on what other
-    sequences are in the batch.
+class EncoderStack(nn.Module):
+    """Recurrent layers on top of each other. The output for a sequence does not depend on the rest of
+    the batch.
 
     nI (int): The width of the input.
-    nO (int): The width of the output, that of both directions together; even if bidirectional.
+    nO (int): The width of the output, of both directions together; even if bidirectional.
     depth (int): The number of layers.
-    cell (str): "lstm", "gru", "elman" (tanh) or "irnn" (rectified, Le et al. 2015).
+    cell (str): The kind of cell, a key of `CELLS`.
     bidirectional (bool): Whether each layer reads from both ends.
     residual (bool): Whether to add a layer's input to its output where the widths are equal.
     layer_norm (bool): Whether to normalise each layer's output (Ba et al. 2016).
@@ -42,11 +40,12 @@ class RecurrentStack(nn.Module):
         layer_norm: bool = False,
     ):
         super().__init__()
-        hidden = nO // 2 if bidirectional else nO
+        units = nO // 2 if bidirectional else nO
         self.nO = nO
+        self.cell = CELLS[cell]
         self.residual = residual
         self.layers = nn.ModuleList(
-            make_layer(cell, nO if i else nI, hidden, bidirectional) for i in range(depth)
+            make_layer(cell, nO if i else nI, units, bidirectional) for i in range(depth)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(nO) for _ in range(depth if layer_norm else 0))
 
@@ -66,126 +65,44 @@ class RecurrentStack(nn.Module):
         dropout (float): The rate of locked dropout at the input and after each layer. Applied
             in training only.
         is_train (bool): Whether gradients will be asked for.
-        limits (Limits): How much of a sequence is computed at a time, but for the compiled kernels
-            in prediction, which need little memory.
+        limits (Limits): How much of a sequence is computed at a time.
         RETURNS (Tensor): The last layer's hidden states. (N, nO)
         """
-        longest = max(lengths, default=0)
-        is_truncated = is_train and limits.k2 is not None and longest > limits.k2
-        path = choose_path(cast(nn.RNNBase, self.layers[0]), X, is_train, is_truncated)
-        if path == "compiled":
-            return self._run_compiled(X, lengths, dropout, is_train)
-        if not is_train and longest > limits.max_tokens:
-            return self._run_long(X, lengths, limits)
-        if path == "bucketed":
-            return self._run_bucketed(X, lengths)
-        layout = StepMajor.from_lengths(lengths, X.device)
-        n_rows, dropout = max(layout.sizes, default=0), dropout if is_train else 0.0
-        # Without gradients there is nothing to truncate.
-        limits = limits if is_train else Limits()
-        X = permute(X, layout.order, layout.inverse)
-        X = locked_dropout(X, layout.rows, n_rows, dropout)
-        for i in range(len(self.layers)):
-            Y = self._finish_layer(i, X, self._run_layer(i, X, layout, path, limits))
-            X = locked_dropout(Y, layout.rows, n_rows, dropout)
-        return permute(X, layout.inverse, layout.order)
-
-    def _run_compiled(
-        self, X: torch.Tensor, lengths: list[int], dropout: float, is_train: bool
-    ) -> torch.Tensor:
-        # Imported late, as it may not have been built.
-        from .compiled_prediction import predict_layer
-        from .compiled_training import train_layer
-
-        layers = [cast(nn.RNNBase, layer) for layer in self.layers]
+        weights = self.get_weights()
+        run_layer, is_compiled = choose_run_layer(self.cell, X, weights[0][0][0])
         if not is_train:
-            half = get_product_dtype(X) is torch.bfloat16
-            with torch.no_grad():
-                for i, layer in enumerate(layers):
-                    Y = predict_layer(layer, X, lengths, repeats=i == 0, half=half)
-                    X = self._finish_layer(i, X, Y)
-            return X
-        rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+            if is_compiled:
+                from .compiled_predict import predict_encoder
+
+                return predict_encoder(self, X, lengths, bf16=wants_bfloat16(X))
+            predict = partial(self._predict, partial(run_layer, max_tokens=limits.max_tokens))
+            n_weights = sum(p.numel() for p in self.layers[0].parameters())
+            return run_parts(predict, X, lengths, n_weights)
+        run: Callable[..., Any] = run_layer
+        if limits.k1 and limits.k2 and max(lengths, default=0) > limits.k2:
+            run = partial(run_truncated, run_layer, k1=limits.k1, k2=limits.k2)
+        rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)).to(X.device)
         X = locked_dropout(X, rows, len(lengths), dropout)
-        for i, layer in enumerate(layers):
-            Y = self._finish_layer(i, X, train_layer(layer, X, lengths))
+        for i, own in enumerate(weights):
+            Y = self.finish_layer(i, X, run(self.cell, own, X, lengths)[0])
             X = locked_dropout(Y, rows, len(lengths), dropout)
         return X
 
-    def _run_layer(
-        self, i: int, X: torch.Tensor, layout: StepMajor, path: str, limits: Limits
-    ) -> torch.Tensor:
-        layer = cast(nn.RNNBase, self.layers[i])
-        if limits.k1 is not None and limits.k2 is not None and len(layout.sizes) > limits.k2:
-            return run_truncated(layer, X, layout, limits.k1, limits.k2, fused=path == "packed")
-        if path == "stepwise":
-            return run_layer(layer, X, layout)
-        return layer(PackedSequence(X, torch.tensor(layout.sizes)))[0].data
+    def get_weights(self) -> list[list[list[torch.Tensor]]]:
+        """RETURNS (List[List[List[Tensor]]]): The parameters of each layer, as `get_weights` of
+        `layer.py` returns them.
+        """
+        return [get_weights(cast(Layer, layer)) for layer in self.layers]
 
-    def _finish_layer(self, i: int, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
+    def finish_layer(self, i: int, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
+        """RETURNS (Tensor): A layer's output, from its input and its hidden states. (N, nO)"""
         if self.residual and X.shape[-1] == Y.shape[-1]:
             Y = Y + X
         return self.norms[i](Y.float()).to(Y.dtype) if self.norms else Y
 
-    def _run_long(self, X: torch.Tensor, lengths: list[int], limits: Limits) -> torch.Tensor:
-        # Long sequences by themselves, the others together.
-        parts = list(X.split(lengths))
-        rest = [i for i, length in enumerate(lengths) if length <= limits.max_tokens]
-        if any(lengths[i] for i in rest):
-            sizes = [lengths[i] for i in rest]
-            Y = self(torch.cat([parts[i] for i in rest]), sizes, limits=limits)
-            for i, part in zip(rest, Y.split(sizes), strict=True):
-                parts[i] = part
-        for i in set(range(len(parts))).difference(rest):
-            for j, layer in enumerate(self.layers):
-                piece = run_pieces(cast(nn.RNNBase, layer), parts[i], limits.max_tokens)
-                parts[i] = self._finish_layer(j, parts[i], piece)
-        if len(parts) == 1:
-            return parts[0]
-        return torch.cat([part.view(len(part), self.nO) for part in parts])
-
-    def _run_bucketed(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-        # In half precision, what torch makes of a sequence would depend on the batch.
-        X = X.to(next(self.layers.parameters()).dtype)
-        # One row more, for what padding is encoded to.
-        Y = X.new_empty(len(X) + 1, self.nO)
-        # Autocast belongs to a thread, and is off in others.
-        with torch.autocast("cpu", enabled=False):
-            run_tasks([partial(self._run_bucket, X, bucket, Y) for bucket in make_buckets(lengths)])
-        return Y[:-1]
-
-    def _run_bucket(self, X: torch.Tensor, bucket: Bucket, Y: torch.Tensor) -> None:
-        cells = X.index_select(0, bucket.gather)
-        rectangle = (-1, bucket.rows, X.shape[1])
-        for i in range(len(self.layers)):
-            layer = cast(nn.RNNBase, self.layers[i])
-            halves = [run_direction(layer, 0, cells.view(rectangle), bucket.pieces)[0]]
-            if layer.bidirectional:
-                # Sequences are turned round each within its own length.
-                turned = cells.index_select(0, bucket.mirror).view(rectangle)
-                half, _ = run_direction(layer, 1, turned, bucket.pieces)
-                halves.append(half.view(len(cells), -1).index_select(0, bucket.mirror))
-            out = torch.cat([half.view(len(cells), -1) for half in halves], dim=1)
-            cells = self._finish_layer(i, cells, out)
-            rectangle = (-1, bucket.rows, self.nO)
-        Y.index_copy_(0, bucket.target, cells)
-
-
-def choose_path(layer: nn.RNNBase, X: torch.Tensor, is_train: bool, is_truncated: bool) -> str:
-    """Decide how a stack runs: the one place for it, by measurement (see the benchmark project).
-
-    On a GPU, cuDNN takes packed batches as they are. On a CPU, our compiled kernels are fastest
-    where there are some. Of torch's, the fastest without gradients want rectangles; with gradients
-    our own steps are faster than torch's.
-
-    layer (nn.RNNBase): One of the stack's layers.
-    X (Tensor): Its input.
-    is_train (bool): Whether gradients will be asked for.
-    is_truncated (bool): Whether they are asked for piece by piece.
-    RETURNS (str): "packed", "compiled", "bucketed" or "stepwise".
-    """
-    if X.device.type != "cpu":
-        return "packed"
-    if not is_truncated and can_run(layer, X, get_product_dtype(X), steady=not is_train):
-        return "compiled"
-    return "stepwise" if is_train else "bucketed"
+    def _predict(
+        self, run_layer: Callable[..., Any], X: torch.Tensor, lengths: list[int]
+    ) -> torch.Tensor:
+        for i, own in enumerate(self.get_weights()):
+            X = self.finish_layer(i, X, run_layer(self.cell, own, X, lengths)[0])
+        return X

@@ -1,0 +1,127 @@
+"""The weights of layers, laid out for the compiled kernels as `kernels.h` describes."""
+
+import numpy as np
+
+from ._kernels import LANES, Layer, pair_bf16
+
+Array = np.ndarray
+
+
+def make_layer(
+    cell: str,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array,
+    bias_hh: Array,
+    extra: Array | None = None,
+    *,
+    bf16: bool = False,
+) -> Layer:
+    """Lay out one direction of a recurrent layer.
+
+    cell (str): The kernel, a key of `CELLS`.
+    weight_ih, weight_hh, bias_ih, bias_hh, extra (ndarray): Its parameters as torch has them: rows are
+        (gates x units). float32
+    bf16 (bool): Whether factors of products are rounded to bfloat16.
+    RETURNS (Layer): The compiled layer.
+    """
+    rows, units = weight_hh.shape
+    bias = bias_ih + bias_hh
+    if cell == "gru":
+        # The reset gate acts on the candidate's recurrent part together with its bias.
+        extra = bias_hh[2 * units :].reshape(1, units)
+        bias[2 * units :] = bias_ih[2 * units :]
+    n_gates = rows // units
+    return Layer(
+        cell,
+        weight_ih.shape[1],
+        units,
+        _round(_to_tiles(weight_ih, n_gates), bf16),
+        _to_tiles(bias[:, None], n_gates)[:, 0],
+        _round(_to_tiles(weight_hh, n_gates), bf16),
+        None if extra is None else _to_blocks(extra),
+        bf16,
+    )
+
+
+def make_linear(weight: Array, bias: Array) -> Layer:
+    """Lay out a linear layer.
+
+    weight (ndarray): The weights. float32, (nO, nI)
+    bias (ndarray): The bias. float32, (nO,)
+    RETURNS (Layer): The compiled layer.
+    """
+    nO, nI = weight.shape
+    return Layer("linear", nI, nO, _to_tiles(weight, 1), _to_tiles(bias[:, None], 1)[:, 0])
+
+
+def lay_out_backward(weight_hh: Array, *, bf16: bool = False) -> Array:
+    """Lay out recurrent weights for the product with the gradient of the gates.
+
+    weight_hh (ndarray): As torch has them. float32, (gates x units, units)
+    bf16 (bool): Whether factors of products are rounded to bfloat16.
+    RETURNS (ndarray): The weights. (groups of four blocks, width or half of it, 4, LANES)
+    """
+    rows = to_kernel_rows(weight_hh, weight_hh.shape[1])
+    groups = -(-weight_hh.shape[1] // (4 * LANES))
+    blocks = np.zeros((groups, len(rows), 4 * LANES), dtype=np.float32)
+    for i, part in enumerate(np.split(rows, range(4 * LANES, rows.shape[1], 4 * LANES), axis=1)):
+        blocks[i, :, : part.shape[1]] = part
+    return _round(blocks.reshape(groups, -1, 4, LANES), bf16)
+
+
+def to_kernel_rows(weight: Array, units: int) -> Array:
+    """Put rows into the order of the compiled gates.
+
+    weight (ndarray): Rows as torch has them. (gates x units, size)
+    units (int): The number of units.
+    RETURNS (ndarray): The rows, zeros for padding. (width, size)
+    """
+    n_gates, size = len(weight) // units, weight.shape[1]
+    gates = _pad(weight.reshape(n_gates, units, size))
+    rows = gates.reshape(n_gates, -1, LANES, size).swapaxes(0, 1)
+    return np.ascontiguousarray(rows).reshape(-1, size)
+
+
+def from_kernel_rows(rows: Array, n_gates: int, units: int) -> Array:
+    """Put rows from the order of the compiled gates into torch's.
+
+    rows (ndarray): The rows. (width, size)
+    n_gates (int): The number of gates.
+    units (int): The number of units.
+    RETURNS (ndarray): The rows without padding. (gates x units, size)
+    """
+    size = rows.shape[1]
+    blocks = rows.reshape(-1, n_gates, LANES, size).swapaxes(0, 1)
+    return blocks.reshape(n_gates, -1, size)[:, :units].reshape(-1, size)
+
+
+def _pad(gates: Array) -> Array:
+    """Fill the units of gates, (gates, units, size), up to whole tiles."""
+    padding = -gates.shape[1] % (LANES if len(gates) > 1 else 4 * LANES)
+    return np.pad(gates, ((0, 0), (0, padding), (0, 0))) if padding else gates
+
+
+def _to_tiles(weight: Array, n_gates: int) -> Array:
+    """(gates x units, size) to (tiles, size, vectors, LANES). Always a copy, so that the layer stays
+    as it is when a parameter is written to.
+    """
+    gates = _pad(weight.reshape(n_gates, -1, weight.shape[1]))
+    n_blocks = 4 if n_gates == 1 else 1
+    blocks = gates.reshape(n_gates, -1, n_blocks, LANES, gates.shape[2])
+    tiles = np.array(blocks.transpose(1, 4, 2, 0, 3), dtype=np.float32, order="C")
+    return tiles.reshape(len(tiles), gates.shape[2], -1, LANES)
+
+
+def _to_blocks(extra: Array) -> Array:
+    """(extra, units) to (blocks, extra, LANES)"""
+    padded = np.pad(extra, ((0, 0), (0, -extra.shape[1] % LANES)))
+    return padded.reshape(len(extra), -1, LANES).swapaxes(0, 1)
+
+
+def _round(weight: Array, bf16: bool) -> Array:
+    """Pair bfloat16 numbers if those are asked for. (tiles, size, vectors, LANES)"""
+    if not bf16:
+        return weight
+    pairs = pair_bf16(weight.reshape(*weight.shape[:2], -1))
+    return pairs.reshape(*pairs.shape[:2], *weight.shape[2:])

@@ -1,0 +1,34 @@
+"""What runs a recurrent layer: the one place that chooses."""
+
+import torch
+
+from ... import kernels
+from ..backend import get_product_dtype, is_compiled
+from . import torch_layers
+from .cells import Cell
+from .truncation import RunLayer
+
+
+def choose_run_layer(cell: Cell, X: torch.Tensor, weight: torch.Tensor) -> tuple[RunLayer, bool]:
+    """Choose how layers run, for encoders and language models, prediction and training: on our
+    compiled kernels, where there are some for the cell, the device and the precision, or else by torch.
+
+    cell (Cell): The kind of cell.
+    X (Tensor): The input.
+    weight (Tensor): One of the parameters.
+    RETURNS (Tuple[Callable, bool]): The function that runs a layer with gradients, and whether the
+        compiled kernels do.
+    """
+    if cell.kernel is None or not is_compiled(X, weight):
+        return torch_layers.run_layer, False
+    # Imported late, as the kernels may not have been built.
+    from . import compiled_layers
+
+    return compiled_layers.run_layer, True
+
+
+def wants_bfloat16(X: torch.Tensor) -> bool:
+    """RETURNS (bool): Whether the compiled kernels round factors of products to bfloat16, because
+    autocast asks for it and the processor has instructions for it.
+    """
+    return get_product_dtype(X) is torch.bfloat16 and kernels.HAS_BFLOAT16
