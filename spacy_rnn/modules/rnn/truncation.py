@@ -39,7 +39,7 @@ def run_truncated(
     lengths: Sequence[int],
     k1: int,
     k2: int,
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, State]:
     """Run a layer with truncated backpropagation through time. Only the hidden states are kept; what
     else the gradient of a piece needs is computed again when it is its turn, so that each token is
     computed k2 / k1 + 1 times.
@@ -48,11 +48,11 @@ def run_truncated(
     cell, weights, X, lengths: As `torch_layers.run_layer` takes them.
     k1 (int): The number of time steps of a piece.
     k2 (int): How many steps the gradient of a piece goes back, from its end. A multiple of k1.
-    RETURNS (Tensor): The hidden states, forward direction first. (N, directions x units)
+    RETURNS (Tuple[Tensor, State]): The hidden states, (N, directions x units), and no state.
     """
     pieces = _Pieces(run_layer, cell, len(weights), np.asarray(lengths, dtype=np.int64), k1)
     flat = [parameter for direction in weights for parameter in direction]
-    return _Truncated.apply(pieces, k2 // k1, X, *flat)
+    return _Truncated.apply(pieces, k2 // k1, X, *flat), ()
 
 
 @dataclass(frozen=True)

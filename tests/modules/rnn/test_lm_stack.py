@@ -1,14 +1,14 @@
-import numpy
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_rnn.kernels import can_run
+from spacy_rnn.modules import workers
+from spacy_rnn.modules.backend import is_compiled
 from spacy_rnn.modules.rnn.cells import CELLS
-from spacy_rnn.modules.rnn.kernels import has_rectangle_kernel, run_rectangle
-from spacy_rnn.modules.rnn.lm_stack import DirectedStack, Readings
-from spacy_rnn.modules.rnn.recurrence import get_product_dtype, run_steps
+from spacy_rnn.modules.rnn.lm_stack import LMStack
+
+from .test_layers import assert_close, define
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -20,29 +20,19 @@ KINDS = st.sampled_from(
 
 def make_stack(cell="lstm", **settings):
     torch.manual_seed(0)
-    stack = DirectedStack(5, **{"cell": cell, **settings})
+    stack = LMStack(5, **{"cell": cell, **settings})
     with torch.no_grad():
         for param in stack.parameters():
             param.uniform_(-0.4, 0.4)
     return stack
 
 
-def read_alone(stack, X, direction):
-    """What torch.nn makes of one sequence, layer by layer, without the boundary."""
-    if direction:
-        X = X.flip(0)
-    X = torch.cat([stack.boundary, X])
+def read_alone(stack, cell, X, direction):
+    """By definition, what a direction makes of one sequence after the boundary, layer by layer."""
+    X = torch.cat([stack.boundary, X.flip(0) if direction else X])
     outputs = []
-    for i, layer in enumerate(stack.layers):
-        suffix = "_l0_reverse" if direction else "_l0"
-        twin = type(layer)(layer.input_size, layer.hidden_size)
-        if layer.mode.startswith("RNN"):
-            twin = torch.nn.RNN(
-                layer.input_size, layer.hidden_size, nonlinearity=layer.mode[4:].lower()
-            )
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            getattr(twin, f"{name}_l0").data = getattr(layer, name + suffix).data
-        Y = twin(X)[0]
+    for i, weights in enumerate(stack.get_weights()):
+        Y, _ = define(cell, [weights[direction]], X, [len(X)])
         if stack.projections:
             Y = Y @ stack.projections[i][direction]
         X = X + Y if stack.residual and i else Y
@@ -52,7 +42,7 @@ def read_alone(stack, X, direction):
 
 @pytest.mark.parametrize("is_train", [False, True])
 @given(st.sampled_from(sorted(CELLS)), KINDS, LENGTHS)
-def test_layers_equal_torch_per_sequence_and_direction(is_train, cell, settings, lengths):
+def test_layers_equal_the_definition(is_train, cell, settings, lengths):
     stack = make_stack(cell, **settings)
     X = torch.randn(sum(lengths), 5)
     with torch.set_grad_enabled(is_train):
@@ -62,7 +52,7 @@ def test_layers_equal_torch_per_sequence_and_direction(is_train, cell, settings,
         for direction in range(stack.n_directions):
             half = y[:, :, 5 * direction : 5 * direction + 5]
             torch.testing.assert_close(half[:, 0], x)
-            for i, expected in enumerate(read_alone(stack, x, direction)):
+            for i, expected in enumerate(read_alone(stack, cell, x, direction)):
                 torch.testing.assert_close(half[:, i + 1], expected, atol=1e-5, rtol=1e-5)
 
 
@@ -85,6 +75,47 @@ def test_directions_never_see_each_others_future(cell, length, place, is_train):
         assert not torch.allclose(whole[1:, 5:], other_end[1:, 5:])
 
 
+@given(st.sampled_from(sorted(CELLS)), KINDS, LENGTHS, LENGTHS, st.booleans())
+def test_predictions_do_not_depend_on_the_batch(cell, settings, first, second, half):
+    stack, lengths = make_stack(cell, **settings), first + second
+    X = torch.randn(sum(lengths), 5)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        whole = stack(X, lengths)
+        alone = [stack(X[: sum(first)], first), stack(X[sum(first) :], second)]
+    if is_compiled(X):
+        assert torch.equal(whole, torch.cat(alone))
+    else:
+        assert_close(whole, torch.cat(alone))
+
+
+@pytest.mark.parametrize("settings", [{}, {"hidden": 7}])
+def test_threads_change_nothing(settings, monkeypatch):
+    stack, lengths = make_stack(**settings), [20, 0, 1, 7, *range(9)]
+    X = torch.randn(sum(lengths), 5)
+    with torch.no_grad():
+        expected = stack(X, lengths)
+        monkeypatch.setattr(workers, "MIN_WORK", 1)
+        monkeypatch.setattr(workers, "count_threads", lambda: 2)
+        assert_close(stack(X, lengths), expected)
+
+
+@given(st.sampled_from(sorted(CELLS)), KINDS)
+def test_outputs_at_the_boundary(cell, settings):
+    stack = make_stack(cell, **settings)
+    with torch.no_grad():
+        _, boundary = stack.predict(torch.randn(3, 5), [2, 0, 1])
+        for direction in range(stack.n_directions):
+            # The boundary read as the first of two.
+            outputs = read_alone(stack, cell, stack.boundary, direction)
+            x = stack.boundary
+            for i, weights in enumerate(stack.get_weights()):
+                Y, _ = define(cell, [weights[direction]], x, [1])
+                Y = Y @ stack.projections[i][direction] if stack.projections else Y
+                x = x + Y if stack.residual and i else Y
+                assert_close(boundary[i, direction], x[0])
+            assert len(outputs) == len(boundary)
+
+
 def test_predictions_and_training_agree_in_half_precision():
     stack = make_stack()
     X, lengths = torch.randn(30, 5), [9, 0, 1, 20]
@@ -97,101 +128,40 @@ def test_predictions_and_training_agree_in_half_precision():
     assert (train - single).abs().max() < 0.05
 
 
-@given(st.sampled_from(["lstm", "gru"]), KINDS, LENGTHS, LENGTHS)
-def test_half_precision_does_not_depend_on_the_batch_with_our_kernels(
-    cell, settings, first, second
-):
-    stack, lengths = make_stack(cell, **settings), first + second
-    X = torch.randn(sum(lengths), 5)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        dtype = get_product_dtype(X)
-        if stack.projections or not can_run(stack.layers[0], X, dtype):
-            return
-        whole = stack(X, lengths)
-        alone = [stack(X[: sum(first)], first), stack(X[sum(first) :], second)]
-    assert torch.equal(whole, torch.cat(alone))
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_a_state_carried_over_is_as_good_as_one_piece(cell):
+    stack, rows, n_steps = make_stack(cell, depth=3), 4, 6
+    X = torch.randn(2, rows, n_steps, 5)
 
+    def run(first, last, states=None):
+        # The backward direction reads from the end.
+        piece = [X[0, :, first:last], X[1, :, n_steps - last : n_steps - first]]
+        inputs = torch.cat(piece, dim=2).flatten(0, 1)
+        outputs, states = stack.run(inputs, [last - first] * rows, states)
+        return [Y.view(rows, last - first, 2, 5) for Y in outputs], states
 
-def test_a_state_carried_over_is_as_good_as_one_piece():
-    stack = make_stack(depth=3)
-    rows, n_steps = 4, 6
-    X = torch.randn(2, n_steps * rows, 5)
-    steps = [(i * rows, (i + 1) * rows) for i in range(n_steps)]
-    row_of = torch.arange(rows).repeat(n_steps)
-    whole, last = stack.run(X, steps, row_of)
-    half = n_steps // 2 * rows
-    first, states = stack.run(X[:, :half], steps[:3], row_of[:half])
-    second, end = stack.run(X[:, half:], steps[:3], row_of[:half], states)
+    whole, last = run(0, 6)
+    first, states = run(0, 3)
+    second, end = run(3, 6, states)
     for i in range(3):
-        torch.testing.assert_close(torch.cat([first[i], second[i]], dim=1), whole[i])
+        forward = torch.cat([first[i][:, :, 0], second[i][:, :, 0]], dim=1)
+        backward = torch.cat([second[i][:, :, 1], first[i][:, :, 1]], dim=1)
+        assert_close(torch.stack([forward, backward], dim=2), whole[i])
         for ours, theirs in zip(end[i], last[i], strict=True):
-            torch.testing.assert_close(ours, theirs)
+            assert_close(ours, theirs)
             assert not ours.requires_grad
 
 
 def test_dropout_is_the_same_at_all_steps_and_weight_drop_changes_weights():
     stack = make_stack(depth=1)
-    rows = torch.arange(3).repeat(4)
-    X = torch.ones(2, 12, 5)
-    steps = [(i * 3, (i + 1) * 3) for i in range(4)]
-    outputs, _ = stack.run(X, steps, rows, dropout=0.5)
-    dropped = (outputs[-1] == 0).view(2, 4, 3, 5)
+    X = torch.ones(12, 10)
+    outputs, _ = stack.run(X, [4] * 3, dropout=0.5)
+    dropped = (outputs[-1] == 0).view(3, 4, 10)
     assert 0 < dropped.float().mean() < 1
     assert (dropped == dropped[:, :1]).all()
-    plain, dropped_weights = (
-        stack.run(X, steps, rows, weight_drop=rate)[0][-1] for rate in (0.0, 0.5)
+    plain, other = (
+        stack.run(X, [4] * 3, weight_drop=rate)[0][-1].view(3, 4, 10) for rate in (0.0, 0.5)
     )
-    # The first step has no state to multiply with them.
-    torch.testing.assert_close(plain[:, :3], dropped_weights[:, :3])
-    assert not torch.allclose(plain[:, 3:], dropped_weights[:, 3:])
-
-
-@pytest.mark.parametrize("with_state", [True, False])
-def test_rectangle_kernel_equals_our_steps(with_state):
-    torch.manual_seed(1)
-    rows, n_steps, nI, hidden = 3, 5, 8, 16
-    steps = [(i * rows, (i + 1) * rows) for i in range(n_steps)]
-    shapes = [(2, 4 * hidden, nI), (2, 4 * hidden, hidden), (2, 4 * hidden), (2, 4 * hidden)]
-    weights = [(torch.randn(shape) * 0.3).requires_grad_() for shape in shapes]
-    X = torch.randn(2, rows * n_steps, nI, requires_grad=True)
-    if not has_rectangle_kernel("LSTM", X, steps):
-        pytest.skip("torch has no such kernel on this machine")
-    state = tuple(torch.randn(2, rows, hidden) for _ in range(2)) if with_state else None
-    results = []
-    for run in (run_steps, run_rectangle):
-        Y, last = run("LSTM", X, weights, steps, state)
-        grads = torch.autograd.grad((Y * Y).sum(), [X, *weights])
-        assert not any(part.requires_grad for part in last)
-        results.append([Y, *last, *grads])
-    for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
-
-
-def test_rectangle_kernel_is_for_rectangles():
-    X = torch.zeros(1, 5, 4)
-    assert not has_rectangle_kernel("LSTM", X, [(0, 3), (3, 5)])
-    assert not has_rectangle_kernel("GRU", X, [(0, 5)])
-
-
-def test_readings_of_an_empty_sequence_are_a_boundary():
-    readings = Readings.from_lengths([2, 0, 1], 2, torch.device("cpu"))
-    assert readings.sources.tolist() == [[3, 0, 1, 3, 3, 2], [3, 1, 0, 3, 3, 2]]
-    assert readings.places.tolist() == [[1, 2, 5], [2, 1, 5]]
-    assert readings.lengths == [3, 1, 2]
-    assert numpy.prod(Readings.from_lengths([0], 1, torch.device("cpu")).places.shape) == 0
-
-
-def test_kernels_that_are_compiled_for_a_shape_are_for_usual_shapes(monkeypatch):
-    stack, calls = make_stack(), []
-    X, steps, rows = torch.zeros(2, 6, 5), [(0, 3), (3, 6)], torch.arange(3).repeat(2)
-    if not has_rectangle_kernel("LSTM", X, steps):
-        pytest.skip("torch has no such kernel on this machine")
-    # Ours are for all shapes, and chosen first.
-    monkeypatch.setattr("spacy_rnn.kernels.INSTRUCTIONS", None)
-    count = lambda *args: calls.append(1) or run_rectangle(*args)  # noqa: E731
-    monkeypatch.setattr("spacy_rnn.modules.rnn.lm_stack.run_rectangle", count)
-    stack.run(X, steps, rows)
-    stack(torch.zeros(6, 5), [3, 3], is_train=True)
-    assert not calls
-    stack.run(X, steps, rows, is_usual_shape=True)
-    assert len(calls) == 2
+    # Where a direction begins, there is no state to multiply with them.
+    assert_close(other[:, 0, :5], plain[:, 0, :5])
+    assert not torch.allclose(plain[:, 1:, :5], other[:, 1:, :5])
