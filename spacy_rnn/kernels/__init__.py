@@ -1,6 +1,6 @@
 """Compiled kernels on numpy arrays: recurrent layers, linear layers, chains and softmaxes on a CPU.
-They are built where there is a compiler when the package is installed. Without them everything works
-on torch, more slowly.
+They are built where there is a compiler when the package is installed. Without them everything
+works on torch, more slowly.
 
 The environment variable SPACY_RNN_KERNELS chooses the instruction set, or "none" of them.
 """

@@ -20,8 +20,8 @@ def make_layer(
     """Lay out one direction of a recurrent layer.
 
     cell (str): The kernel, a key of `CELLS`.
-    weight_ih, weight_hh, bias_ih, bias_hh, extra (ndarray): Its parameters as torch has them: rows are
-        (gates x units). float32
+    weight_ih, weight_hh, bias_ih, bias_hh, extra (ndarray): Its parameters as torch has them:
+        rows are (gates x units). float32
     bf16 (bool): Whether factors of products are rounded to bfloat16.
     RETURNS (Layer): The compiled layer.
     """
@@ -103,8 +103,8 @@ def _pad(gates: Array) -> Array:
 
 
 def _to_tiles(weight: Array, n_gates: int) -> Array:
-    """(gates x units, size) to (tiles, size, vectors, LANES). Always a copy, so that the layer stays
-    as it is when a parameter is written to.
+    """(gates x units, size) to (tiles, size, vectors, LANES). Always a copy, so that the layer
+    stays as it is when a parameter is written to.
     """
     gates = _pad(weight.reshape(n_gates, -1, weight.shape[1]))
     n_blocks = 4 if n_gates == 1 else 1

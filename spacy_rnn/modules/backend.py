@@ -10,7 +10,8 @@ def is_compiled(*tensors: torch.Tensor, dtype: torch.dtype = torch.float32) -> b
 
     tensors (Tensor): What goes in, parameters included.
     dtype (torch.dtype): What the kernels take.
-    RETURNS (bool): Whether there are compiled kernels, and all tensors are of that type and on the CPU.
+    RETURNS (bool): Whether there are compiled kernels, and all tensors are of that type and on
+        the CPU.
     """
     return kernels.INSTRUCTIONS is not None and all(
         tensor.device.type == "cpu" and tensor.dtype is dtype for tensor in tensors
@@ -26,7 +27,7 @@ def get_product_dtype(X: torch.Tensor) -> torch.dtype:
 
 
 def has_bfloat16() -> bool:
-    """RETURNS (bool): Whether mixed precision is of use on this CPU: it has instructions for bfloat16,
-    and there are kernels that use them.
+    """RETURNS (bool): Whether mixed precision is of use on this CPU: it has instructions for
+    bfloat16, and there are kernels that use them.
     """
     return kernels.INSTRUCTIONS is not None and kernels.HAS_BFLOAT16

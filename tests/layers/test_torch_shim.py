@@ -244,7 +244,7 @@ def test_overflown_gradients_are_left_out():
 
 @pytest.mark.parametrize("has_instructions", [True, False])
 def test_mixed_precision_follows_the_device(monkeypatch, has_instructions):
-    for module in ("modules.rnn.kernels", "layers.torch_shim"):
+    for module in ("modules.backend", "layers.torch_shim"):
         monkeypatch.setattr(f"spacy_rnn.{module}.has_bfloat16", lambda: has_instructions)
     model = make_encoder(mixed_precision=True)
     plain = make_encoder()

@@ -11,8 +11,8 @@ from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.lm import Scorer, set_vocabulary
 from spacy_rnn.layers.torch_shim import get_shim
+from spacy_rnn.modules.backend import has_bfloat16
 from spacy_rnn.modules.rnn.cells import CELLS
-from spacy_rnn.modules.rnn.kernels import has_bfloat16
 from spacy_rnn.probing.agreement import Item, measure, read_items
 from spacy_rnn.probing.evaluate_lm import evaluate_language_model
 
@@ -254,7 +254,7 @@ def test_surprisals_of_other_tokens_are_none():
 @pytest.mark.parametrize("has_instructions", [True, False])
 def test_half_precision_is_for_scores_too(monkeypatch, cell, has_instructions):
     if not has_instructions:
-        for module in ("modules.rnn.kernels", "layers.torch_shim"):
+        for module in ("modules.backend", "layers.torch_shim"):
             monkeypatch.setattr(f"spacy_rnn.{module}.has_bfloat16", lambda: False)
     nlp = make_nlp(cell=cell)
     single = nlp("the old cat is here")._.surprisals

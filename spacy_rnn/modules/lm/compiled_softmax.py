@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from ...kernels import _kernels as _rnn
-from ..rnn.sequences import count_parts
-from ..workers import count_threads, run_tasks
+from ..workers import count_parts, count_threads, run_tasks
 from .cross_entropy import split_rows
 
 

@@ -11,7 +11,8 @@ from .truncation import RunLayer
 
 def choose_run_layer(cell: Cell, X: torch.Tensor, weight: torch.Tensor) -> tuple[RunLayer, bool]:
     """Choose how layers run, for encoders and language models, prediction and training: on our
-    compiled kernels, where there are some for the cell, the device and the precision, or else by torch.
+    compiled kernels, where there are some for the cell, the device and the precision, or else by
+    torch.
 
     cell (Cell): The kind of cell.
     X (Tensor): The input.

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-# What a step passes on to the next: the hidden state and, in an LSTM, the cell state. In a step each
-# is (sequences, units), in a layer (directions, sequences, units).
+# What a step passes on to the next: the hidden state and, in an LSTM, the cell state. In a step
+# each is (sequences, units), in a layer (directions, sequences, units).
 State = tuple[torch.Tensor, ...]
 
 
 class Cell:
-    """A kind of recurrent cell. Weights are torch's: a matrix of `gates` x units rows for the input,
-    one for the hidden state, and a bias for each.
+    """A kind of recurrent cell. Weights are torch's: a matrix of `gates` x units rows for the
+    input, one for the hidden state, and a bias for each.
 
     gates (int): How many blocks of units its weights consist of.
     n_states (int): 2 if it has a cell state beside the hidden state.

@@ -240,7 +240,8 @@ def _get_gradients(
     X, H (Tensor): The input and the hidden states. (N, nI), (N, units)
     saved (ndarray): What the forward pass saved. (N, saved_width)
     weights (Sequence[Tensor]): The parameters.
-    RETURNS (Tuple[Tensor, List[Tensor]]): The gradients of the input, (N, nI), and of the parameters.
+    RETURNS (Tuple[Tensor, List[Tensor]]): The gradients of the input, (N, nI), and of the
+        parameters.
     """
     from_input, recurrent = _split_gates(d_gates, layer)
     n_gates = layer.width // layer.units
@@ -264,8 +265,8 @@ def _get_gradients(
 
 
 def _split_gates(d_gates: torch.Tensor, layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
-    """RETURNS (Tuple[Tensor, Tensor]): The gradients of what the input adds to the gates, and of what
-    the hidden state adds. Each (N, width)
+    """RETURNS (Tuple[Tensor, Tensor]): The gradients of what the input adds to the gates, and of
+    what the hidden state adds. Each (N, width)
     """
     if layer.grads_width == layer.width:
         return d_gates, d_gates

@@ -1,5 +1,5 @@
-"""Prediction with stacks of recurrent layers on the compiled kernels. The output for a sequence is the
-same to the bit in every batch.
+"""Prediction with stacks of recurrent layers on the compiled kernels. The output for a sequence
+is the same to the bit in every batch.
 """
 
 from collections.abc import Sequence
@@ -65,8 +65,8 @@ def predict_lm(
     its own output only.
 
     stack (LMStack): The stack.
-    tokens (Tensor): The input and each layer's output, of which the first is there, the same for all
-        directions. float32, (N, layers + 1, directions, width)
+    tokens (Tensor): The input and each layer's output, of which the first is there, the same for
+        all directions. float32, (N, layers + 1, directions, width)
     lengths (Sequence[int]): The number of tokens of each sequence; N together.
     bf16 (bool): Whether factors of products are rounded to bfloat16.
     RETURNS (Tensor): The outputs at the boundary. (layers, directions, width)
@@ -103,8 +103,8 @@ def predict_lm(
 
 
 def _read_boundary(direction: Layer, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """RETURNS (Tuple[ndarray, ndarray]): The hidden state after one token, (1, units), and the state
-    as the kernels take it, (1, 2 x units).
+    """RETURNS (Tuple[ndarray, ndarray]): The hidden state after one token, (1, units), and the
+    state as the kernels take it, (1, 2 x units).
     """
     one = Sequences(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64))
     state = np.zeros((1, 2 * direction.units), dtype=np.float32)
@@ -115,7 +115,9 @@ def _read_boundary(direction: Layer, x: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def get_last_saved(saved: np.ndarray, layer: Layer) -> np.ndarray:
-    """RETURNS (ndarray): The last number that was saved of each unit: an LSTM's cell state. (N, units)"""
+    """RETURNS (ndarray): The last number that was saved of each unit: an LSTM's cell state. (N,
+    units)
+    """
     shape = layer.units // LANES, layer.saved_width // layer.units, LANES
     return saved.reshape(len(saved), *shape)[:, :, -1].reshape(len(saved), layer.units)
 

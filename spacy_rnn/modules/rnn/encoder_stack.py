@@ -16,8 +16,8 @@ from .truncation import Limits, run_truncated
 
 
 class EncoderStack(nn.Module):
-    """Recurrent layers on top of each other. The output for a sequence does not depend on the rest of
-    the batch.
+    """Recurrent layers on top of each other. The output for a sequence does not depend on the
+    rest of the batch.
 
     nI (int): The width of the input.
     nO (int): The width of the output, of both directions together; even if bidirectional.

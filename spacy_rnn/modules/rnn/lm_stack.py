@@ -1,4 +1,6 @@
-"""A stack of recurrent layers of which each direction reads its own output only: a language model's."""
+"""A stack of recurrent layers of which each direction reads its own output only: a language
+model's.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -106,8 +108,9 @@ class LMStack(nn.Module):
         X, lengths: As in `forward`.
         memory (Optional[Tensor]): Where to put the result, rather than in new memory. At least
             `get_memory_size(N)` numbers.
-        RETURNS (Tuple[Tensor, Tensor]): The input and each layer's output, (N, depth + 1, directions,
-            width), and the outputs at the boundary that is read first, (depth, directions, width).
+        RETURNS (Tuple[Tensor, Tensor]): The input and each layer's output, (N, depth + 1,
+            directions, width), and the outputs at the boundary that is read first, (depth,
+            directions, width).
         """
         size = self.get_memory_size(len(X))
         memory = X.new_empty(size) if memory is None else memory[:size]
@@ -153,13 +156,13 @@ class LMStack(nn.Module):
 
         X (Tensor): What each direction reads, beside each other. (N, directions x width)
         lengths (Sequence[int]): The number of positions of each sequence, N together.
-        states (Optional[Sequence[State]]): The layers' states before, as the last call returned them;
-            None is zero. They get no gradient.
+        states (Optional[Sequence[State]]): The layers' states before, as the last call returned
+            them; None is zero. They get no gradient.
         dropout (float): The rate of locked dropout at the input of each layer and after the last.
         weight_drop (float): The rate of dropout of recurrent weights (Merity et al. 2018,
             "Regularizing and Optimizing LSTM Language Models").
-        RETURNS (Tuple[List[Tensor], List[State]]): Each layer's output, (N, directions x width), and
-            the layers' states after the last position.
+        RETURNS (Tuple[List[Tensor], List[State]]): Each layer's output, (N, directions x width),
+            and the layers' states after the last position.
         """
         run_layer, _ = choose_run_layer(self.cell, X, self.boundary)
         rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)).to(X.device)

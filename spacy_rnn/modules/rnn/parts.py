@@ -37,8 +37,8 @@ def run_parts(
 ) -> torch.Tensor:
     """Run something on a batch without gradients: on a CPU, on parts of it side by side.
 
-    run (Callable[[Tensor, List[int]], Tensor]): Takes the tokens of some sequences, one after another,
-        and their lengths.
+    run (Callable[[Tensor, List[int]], Tensor]): Takes the tokens of some sequences, one after
+        another, and their lengths.
     X (Tensor): The tokens of all sequences. (N, nI)
     lengths (Sequence[int]): The number of tokens of each sequence.
     n_weights (int): How many multiplications each token takes.

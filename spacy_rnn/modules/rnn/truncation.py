@@ -40,9 +40,9 @@ def run_truncated(
     k1: int,
     k2: int,
 ) -> tuple[torch.Tensor, State]:
-    """Run a layer with truncated backpropagation through time. Only the hidden states are kept; what
-    else the gradient of a piece needs is computed again when it is its turn, so that each token is
-    computed k2 / k1 + 1 times.
+    """Run a layer with truncated backpropagation through time. Only the hidden states are kept;
+    what else the gradient of a piece needs is computed again when it is its turn, so that each
+    token is computed k2 / k1 + 1 times.
 
     run_layer (Callable): Runs the layer as a whole.
     cell, weights, X, lengths: As `torch_layers.run_layer` takes them.

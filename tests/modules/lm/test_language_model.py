@@ -5,7 +5,7 @@ from torch import nn
 from spacy_rnn.modules.lm.language_model import NO_TARGET, Dropout, LanguageModel, Vocabulary
 from spacy_rnn.modules.lm.sampling import filter_scores, sample_words
 from spacy_rnn.modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
-from spacy_rnn.modules.rnn.lm_stack import DirectedStack, Readings
+from spacy_rnn.modules.rnn.lm_stack import LMStack
 
 WORDS = 12
 
@@ -21,7 +21,7 @@ class Lookup(nn.Module):
 
 def make_model(softmax="adaptive", **settings):
     torch.manual_seed(0)
-    embed, stack = Lookup(), DirectedStack(8, **settings)
+    embed, stack = Lookup(), LMStack(8, **settings)
     if softmax == "tied":
         return LanguageModel(embed, stack, TiedSoftmax(WORDS), {"ids": torch.arange(WORDS)})
     return LanguageModel(embed, stack, AdaptiveSoftmax(8, WORDS, [4]))
@@ -35,8 +35,10 @@ def test_loss_is_that_of_the_next_word_in_each_direction(softmax):
     inputs = torch.tensor([[0, 1, 2, 3, 4], [0, 4, 3, 2, 1]])
     targets = torch.tensor([[*text, 0], [*text[::-1], 0]])
     sums, _ = lm(ids, inputs, targets, 1)
-    readings = Readings.from_lengths([4], 2, torch.device("cpu"))
-    H = lm.stack.read(lm.embed(**ids), readings, is_train=True)[-1]
+    with torch.no_grad():
+        tokens, boundary = lm.stack.predict(lm.embed(**ids), [4])
+    read = [tokens[:, -1, 0], tokens[:, -1, 1].flip(0)]
+    H = [torch.cat([boundary[-1, i : i + 1], part]) for i, part in enumerate(read)]
     expected = [-lm.get_log_probs(H[i])[torch.arange(5), targets[i]].sum() for i in range(2)]
     torch.testing.assert_close(sums, torch.stack(expected))
 
@@ -72,8 +74,9 @@ def test_word_dropout_hides_a_word_everywhere():
         None,
         Dropout(words=0.5),
     )
-    hidden = (seen[0] == 0).all(dim=2)
-    assert all(len(set(hidden[inputs == word].tolist())) == 1 for word in (1, 2, 3))
+    # Rows of ten steps, in both directions: each row reads one word all the time.
+    hidden = (seen[0].view(6, 10, 2, 8) == 0).all(dim=3)
+    assert all(len(set(hidden[[word - 1, word + 2]].flatten().tolist())) == 1 for word in (1, 2, 3))
 
 
 def test_only_a_tied_softmax_needs_the_vocabulary():
@@ -122,8 +125,7 @@ def test_words_are_drawn_by_their_probability(directions):
         # The likeliest word each time is what reading on from all words so far gives.
         text = [5, *draw(0, top_k=1)]
         for i in range(1, len(text)):
-            readings = Readings.from_lengths([i], lm.stack.n_directions, torch.device("cpu"))
-            H = lm.stack.read(lm.embed(torch.tensor(text[:i])), readings)[-1][0]
-            logs = lm.get_log_probs(H[-1:])[0]
+            tokens, _ = lm.stack.predict(lm.embed(torch.tensor(text[:i])), [i])
+            logs = lm.get_log_probs(tokens[-1:, -1, 0])[0]
             logs[1] = -torch.inf
             assert int(logs.argmax()) == text[i]

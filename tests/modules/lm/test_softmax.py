@@ -59,7 +59,7 @@ def test_gradients_of_rare_words_stay_in_their_cluster():
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_half_precision_is_close(monkeypatch, n_threads):
-    monkeypatch.setattr("spacy_rnn.modules.rnn.sequences.MIN_WORK", 1)
+    monkeypatch.setattr("spacy_rnn.modules.workers.MIN_WORK", 1)
     torch.manual_seed(0)
     softmax = AdaptiveSoftmax(64, 500, [100])
     H, words = torch.randn(50, 64), torch.randint(0, 500, (50,))
