@@ -10,6 +10,7 @@ Weights = NDArray[np.float32] | NDArray[np.uint32]
 
 INSTRUCTIONS: str
 HAS_BFLOAT16: bool
+PREFERS_BFLOAT16: bool
 LANES: int
 CELLS: dict[str, int]
 

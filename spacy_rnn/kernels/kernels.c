@@ -127,6 +127,15 @@ const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *kernels) {
     return NULL;
 }
 
+int rnn_prefers_bf16(const rnn_kernels *kernels) {
+#if HAS_BF16
+    return rnn_get_bf16_kernels(kernels) != NULL && __builtin_cpu_is("amd");
+#else
+    (void)kernels;
+    return 0;
+#endif
+}
+
 static uint32_t round_bf16(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof(bits));

@@ -162,6 +162,10 @@ const rnn_kernels *rnn_get_kernels(const char *name);
  * Returns NULL if the processor has no instructions for it. */
 const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *kernels);
 
+/* Whether those are faster, by measurement: on AMD processors, which start two of their instructions in
+ * each cycle. Intel's start one, and are faster in single precision. */
+int rnn_prefers_bf16(const rnn_kernels *kernels);
+
 /* Round numbers, (blocks, size, width), to bfloat16, and pair those of rows 2 k and 2 k + 1 of each
  * block. (blocks, size / 2 rounded up, width) */
 void rnn_pair_bf16(const float *from, ptrdiff_t blocks, ptrdiff_t size, ptrdiff_t width, uint32_t *to);

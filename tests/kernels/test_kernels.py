@@ -25,9 +25,9 @@ def test_kernels_that_were_not_built_can_not_be_asked_for(monkeypatch):
     with pytest.raises(RuntimeError, match=r"avx2.*compiler"):
         kernels._find_instructions()
     monkeypatch.setenv("SPACY_RNN_KERNELS", "none")
-    assert kernels._find_instructions() == (None, False)
+    assert kernels._find_instructions() == (None, False, False)
     monkeypatch.delenv("SPACY_RNN_KERNELS")
-    assert kernels._find_instructions() == (None, False)
+    assert kernels._find_instructions() == (None, False, False)
 
 
 @pytest.mark.parametrize("n_labels", [1, 6, LANES, LANES + 1, 130])

@@ -1,6 +1,6 @@
 import pytest
 
-from spacy_rnn.kernels import INSTRUCTIONS
+from spacy_rnn.kernels import HAS_BFLOAT16, INSTRUCTIONS
 
 
 @pytest.fixture(scope="module", params=["compiled", "torch"])
@@ -11,4 +11,6 @@ def kernels(request):
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "torch":
             patch.setattr("spacy_rnn.kernels.INSTRUCTIONS", None)
+        # Tested wherever it runs, not only where it is faster.
+        patch.setattr("spacy_rnn.kernels.PREFERS_BFLOAT16", HAS_BFLOAT16)
         yield request.param

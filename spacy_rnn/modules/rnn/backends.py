@@ -30,6 +30,6 @@ def choose_run_layer(cell: Cell, X: torch.Tensor, weight: torch.Tensor) -> tuple
 
 def wants_bfloat16(X: torch.Tensor) -> bool:
     """RETURNS (bool): Whether the compiled kernels round factors of products to bfloat16, because
-    autocast asks for it and the processor has instructions for it.
+    autocast asks for it and they are faster with it on this processor.
     """
-    return get_product_dtype(X) is torch.bfloat16 and kernels.HAS_BFLOAT16
+    return get_product_dtype(X) is torch.bfloat16 and kernels.PREFERS_BFLOAT16

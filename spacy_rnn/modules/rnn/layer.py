@@ -70,7 +70,8 @@ def get_weights(layer: Layer) -> list[list[torch.Tensor]]:
     """RETURNS (List[List[Tensor]]): For each direction of a layer its weights for the input and for
     the hidden state, the biases of both, and its extra parameters if it has some.
     """
-    weights = cast(list[torch.Tensor], list(layer.parameters()))
+    # `layer.parameters()` takes longer than some steps.
+    weights = cast(list[torch.Tensor], list(layer._parameters.values()))
     n_directions = 1 + layer.bidirectional
     size = len(weights) // n_directions
     return [weights[i * size : (i + 1) * size] for i in range(n_directions)]

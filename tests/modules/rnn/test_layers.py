@@ -114,7 +114,8 @@ def test_widths(backend, cell, units):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("units", UNITS)
 @pytest.mark.parametrize("has_state", [False, True])
-def test_half_precision(cell, units, has_state):
+def test_half_precision(cell, units, has_state, monkeypatch):
+    monkeypatch.setattr("spacy_rnn.kernels.PREFERS_BFLOAT16", True)
     with torch.autocast("cpu"):
         tolerance = 0.1 if cell == "irnn" else 0.05
         check_layer("compiled", cell, units, [3, 0, 5, 1], has_state, True, True, tolerance)
