@@ -17,28 +17,22 @@ from spacy_rnn.kernels import (
     HAS_BFLOAT16,
     INSTRUCTIONS,
     PREFERS_BFLOAT16,
-    can_chain,
     can_pick,
     can_run,
 )
-from spacy_rnn.modules.crf import chain as crf
-from spacy_rnn.modules.crf import viterbi
 from spacy_rnn.modules.rnn.cells import make_layer
-from spacy_rnn.modules.step_major import StepMajor
 
 if INSTRUCTIONS is None:
     pytest.skip("the kernels were not built, or are turned off", allow_module_level=True)
 
 from spacy_rnn.kernels._kernels import (
     LANES,
-    Chains,
     Direction,
     Sequences,
     find_distinct,
     pick_log_probs,
     pick_log_probs_back,
 )
-from spacy_rnn.modules.crf.transitions import Transitions
 from spacy_rnn.modules.rnn import compiled_prediction as prediction
 from spacy_rnn.modules.rnn.compiled_prediction import predict_layer, predict_linear
 from spacy_rnn.modules.rnn.compiled_training import train_layer, train_rectangle
@@ -382,55 +376,8 @@ def test_what_is_theirs():
     assert not can_run(lstm, X.double(), single)
     assert not can_run(make_layer("lstm", 7, 5, True).double(), X, single)
     assert not can_run(lstm, X.to("meta"), single)
-    assert can_chain(X, torch.float32) and not can_chain(X, torch.float64)
     assert can_pick(X, single) and can_pick(X, half)
     assert not can_pick(X, torch.float64) and not can_pick(X.to("meta"), single)
-
-
-@pytest.mark.parametrize("n_labels", [1, 6, LANES, LANES + 1, 130])
-@pytest.mark.parametrize("lengths", [[3, 0, 17, 17, 1], [40], [1], []])
-def test_chains_equal_torch(n_labels, lengths, monkeypatch):
-    torch.manual_seed(n_labels)
-    monkeypatch.setattr(crf, "MAX_CHAINED", 10**9)
-    layout = StepMajor.from_lengths(lengths, torch.device("cpu"))
-    size, outside = 1 + 2 * n_labels, 2 * n_labels
-    scores = torch.randn(sum(lengths), 1 + 4 * n_labels)
-    outer, inner = torch.randn(size, size), torch.randn(2, 2, n_labels)
-    allowed = torch.rand(scores.shape) < 0.7
-    allowed[:, outside] = True
-    scores[~allowed] = -torch.inf
-    # From anywhere to O
-    outer[(torch.rand(size, size) < 0.3) & (torch.arange(size) != n_labels)] = -torch.inf
-    inner[torch.rand(inner.shape) < 0.3] = -torch.inf
-    transitions = Transitions(outer, inner)
-    results = []
-    for instructions in (INSTRUCTIONS, None):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("spacy_rnn.kernels.INSTRUCTIONS", instructions)
-            chain = crf.Chain.from_scores(scores, transitions, layout)
-            sums = (chain.forward_sums, chain.backward_sums, chain.scales, chain.log_sums)
-            results.append((viterbi.find_best(scores, transitions, layout), *sums))
-    for ours, torchs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, torchs, rtol=1e-12, atol=1e-12)
-
-
-def test_wrong_chains_are_refused():
-    starts = numpy.array([0, 2, 3])
-    for labels, outer in ((1, LANES + 1), (LANES, LANES), (0, LANES)):
-        with pytest.raises(ValueError, match="filled up"):
-            Chains(starts, labels, outer)
-    for wrong in ([0, 1, 3], [0, 2, 2], [1, 2], []):
-        with pytest.raises(ValueError, match="step"):
-            Chains(numpy.array(wrong, dtype="int64"), 1, LANES)
-    chains, shapes = Chains(starts, 1, LANES), [(LANES, LANES), (4, 1), (3, 2 + LANES)]
-    outer, inner, rows = (numpy.zeros(shape, dtype="float32") for shape in shapes)
-    chains.find_best(outer, outer, inner, rows)
-    with pytest.raises(ValueError, match="expected"):
-        chains.find_best(outer, outer, inner, rows[:2].copy())
-    with pytest.raises(ValueError, match="expected"):
-        chains.sum_forward(
-            numpy.zeros((2, LANES)), numpy.zeros((4, 1)), numpy.zeros((3, 2 + LANES))
-        )
 
 
 def to_scores(scores, half):
@@ -542,7 +489,7 @@ def test_every_instruction_set_equals_torch(name):
         pytest.skip("this is one of them")
     tests = f"{__file__}::test_outputs_equal_torch {__file__}::test_gradients_equal_torch"
     tests += f" {__file__}::test_large_numbers_saturate_and_nan_stays_in_its_sequence"
-    tests += f" {__file__}::test_chains_equal_torch {__file__}::test_softmax_equals_torch"
+    tests += f" {__file__}::test_softmax_equals_torch"
     tests += f" {__file__}::test_softmax_of_extreme_scores {__file__}::test_rectangles_equal_steps"
     tests += f" {__file__}::test_linear_layers_equal_torch_and_do_not_depend_on_the_batch"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests.split()]

@@ -2,8 +2,8 @@
 
 import torch
 
-from ...kernels import can_chain
 from ..step_major import StepMajor
+from .compiled import has_kernels, to_arrays
 from .transitions import MAX_SUMS, Transitions, split_after, split_before
 
 
@@ -15,12 +15,12 @@ def find_best(scores: torch.Tensor, transitions: Transitions, layout: StepMajor)
     RETURNS (Tensor): Each token's tag. (N,)
     """
     steps = layout.get_steps()
-    if can_chain(scores, torch.float32):
-        from . import compiled_chains as chains
+    best = scores.detach().clone(memory_format=torch.contiguous_format)
+    if has_kernels(scores, torch.float32):
+        from ...kernels._kernels import find_best_tags
 
-        return chains.find_best(scores, transitions, steps)
-    best, lowest = scores.clone(), torch.finfo(scores.dtype).min
-    before = 0
+        return torch.from_numpy(find_best_tags(*to_arrays(steps, transitions), best.numpy()))
+    before, lowest = 0, torch.finfo(best.dtype).min
     for start, end in steps:
         current = best[start:end]
         if start:
