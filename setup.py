@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 FOLDER = "spacy_rnn/kernels"
 # GNU's C fixes neither FMA nor errno: other standards turn FMA off without a message.
 FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=fast", "-Wno-psabi"]
-# For `make sanitize`
+# `make sanitize` sets it. What is built then lies apart, for no other build to take it.
 SANITIZE = os.environ.get("SPACY_RNN_SANITIZE", "").split()
 
 # Without a compiler that knows the vector extensions of GCC and Clang, the package installs as
@@ -23,5 +23,6 @@ setup(
             extra_link_args=SANITIZE,
             optional=not SANITIZE,
         )
-    ]
+    ],
+    options={"build": {"build_base": "build/sanitize"}} if SANITIZE else {},
 )

@@ -4,7 +4,7 @@ compiled.
 """
 
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t
 
 import os
 
@@ -40,13 +40,6 @@ cdef extern from "kernels.h" nogil:
         const int64_t *starts
         ptrdiff_t labels
 
-    ctypedef struct rnn_softmax:
-        ptrdiff_t n
-        ptrdiff_t size
-        int half
-        const float *bias
-        const int64_t *labels
-
     ctypedef struct rnn_kernels:
         const char *name
         int lanes
@@ -69,10 +62,6 @@ cdef extern from "kernels.h" nogil:
         ) noexcept nogil
         void (*sum_backward)(
             const rnn_chains *, const double *, const double *, double *, double *
-        ) noexcept nogil
-        void (*pick)(const rnn_softmax *, const void *, float *, float *) noexcept nogil
-        void (*pick_back)(
-            const rnn_softmax *, void *, const float *, const float *, float *
         ) noexcept nogil
 
     const rnn_kernels *rnn_get_kernels(const char *)
@@ -463,92 +452,6 @@ cdef rnn_chains make_chains(const int64_t[::1] starts, outer, inner, list rows) 
     shapes = [(width, width), (2, 2, chains.labels)] + [(N, 2 * width - 1)] * len(rows)
     check_shapes([outer, inner, *rows], shapes)
     return chains
-
-
-ctypedef fused score:
-    float
-    # bfloat16, which numpy does not know
-    uint16_t
-
-
-def pick_log_probs(
-    score[:, ::1] scores,
-    const float[::1] bias,
-    const int64_t[::1] labels,
-    float[::1] log_probs,
-    float[::1] totals,
-):
-    """Take the logarithm of the softmax at one place of each row, without holding Python's lock.
-
-    scores (ndarray): The scores. float32, or the bits of bfloat16 as uint16, (n, size)
-    bias (Optional[ndarray]): What to add to each row. (size,)
-    labels (ndarray): The place in each row. int64, (n,)
-    log_probs (ndarray): Where to put the logarithms. (n,)
-    totals (ndarray): Where to put the logarithm of the sum of each row's exponentials. (n,)
-    """
-    cdef rnn_softmax softmax = make_softmax(scores, bias, labels)
-    check_sizes(softmax.n, log_probs, totals)
-    if softmax.n:
-        with nogil:
-            kernels.pick(&softmax, &scores[0, 0], &log_probs[0], &totals[0])
-
-
-def pick_log_probs_back(
-    score[:, ::1] scores,
-    const float[::1] bias,
-    const int64_t[::1] labels,
-    const float[::1] totals,
-    const float[::1] grads,
-    float[::1] d_bias,
-):
-    """Go the way back, without holding Python's lock.
-
-    scores (ndarray): As in `pick_log_probs`. Overwritten with their gradient.
-    bias, labels: As there.
-    totals (ndarray): From there. (n,)
-    grads (ndarray): The gradient of the logarithms. (n,)
-    d_bias (Optional[ndarray]): What to add the gradient of the bias to. (size,)
-    """
-    cdef rnn_softmax softmax = make_softmax(scores, bias, labels)
-    check_sizes(softmax.n, grads, totals)
-    if d_bias is not None and d_bias.shape[0] != softmax.size:
-        raise ValueError(f"A gradient of {d_bias.shape[0]} biases for {softmax.size} scores.")
-    if softmax.n:
-        with nogil:
-            kernels.pick_back(
-                &softmax,
-                &scores[0, 0],
-                &totals[0],
-                &grads[0],
-                NULL if d_bias is None else &d_bias[0],
-            )
-
-
-cdef rnn_softmax make_softmax(
-    score[:, ::1] scores, const float[::1] bias, const int64_t[::1] labels
-) except *:
-    cdef ptrdiff_t i
-    cdef rnn_softmax softmax
-    softmax.n, softmax.size = scores.shape[0], scores.shape[1]
-    softmax.half = score is uint16_t
-    if labels.shape[0] != softmax.n or (bias is not None and bias.shape[0] != softmax.size):
-        n_biases = "no" if bias is None else bias.shape[0]
-        raise ValueError(
-            f"{labels.shape[0]} labels and {n_biases} biases for scores of shape "
-            f"{(softmax.n, softmax.size)}."
-        )
-    for i in range(softmax.n):
-        if not 0 <= labels[i] < softmax.size:
-            raise ValueError(f"No label {labels[i]} among {softmax.size}.")
-    softmax.bias = NULL if bias is None or softmax.size == 0 else &bias[0]
-    softmax.labels = NULL if softmax.n == 0 else &labels[0]
-    return softmax
-
-
-cdef int check_sizes(ptrdiff_t n, const float[::1] a, const float[::1] b) except -1:
-    if a.shape[0] != n or b.shape[0] != n:
-        raise ValueError(f"{a.shape[0]} and {b.shape[0]} numbers for {n} rows.")
-    return 0
 
 
 def find_distinct(const float[:, ::1] X):

@@ -1,4 +1,4 @@
-/* Recurrent layers, linear chains and softmaxes on a CPU. What the kernels need is laid out for their
+/* Recurrent layers and linear chains on a CPU. What the kernels need is laid out for their
  * vector registers:
  *
  * The units of a layer are divided into blocks of `lanes`, the last one filled up with zeros.
@@ -57,15 +57,6 @@ typedef struct {
     ptrdiff_t labels;
 } rnn_chains;
 
-/* Rows of scores, (n, size), one after another, of which a softmax is wanted at one place each. */
-typedef struct {
-    ptrdiff_t n;
-    ptrdiff_t size;
-    int half; /* Whether they are bfloat16, or else float */
-    const float *bias; /* What is added to each row, or NULL */
-    const int64_t *labels; /* The place in each row */
-} rnn_softmax;
-
 typedef struct {
     const char *name;
     int lanes;
@@ -110,15 +101,6 @@ typedef struct {
      * the exponentials divided by the scales, and are overwritten. `outer` is transposed. */
     void (*sum_backward)(const rnn_chains *chains, const double *outer, const double *inner,
                          double *weights, double *sums);
-
-    /* Take the logarithm of the softmax at one place of each row. `totals` takes the logarithm of
-     * the sum of each row's exponentials. */
-    void (*pick)(const rnn_softmax *softmax, const void *scores, float *log_probs, float *totals);
-
-    /* The way back, with the gradient of those logarithms, `grads`. The scores, computed anew, are
-     * overwritten with their gradient, which is added to that of the bias unless that is NULL. */
-    void (*pick_back)(const rnn_softmax *softmax, void *scores, const float *totals,
-                      const float *grads, float *d_bias);
 } rnn_kernels;
 
 /* The kernels for an instruction set, the best of this processor's if the name is NULL. Returns NULL

@@ -20,6 +20,9 @@ from .cpus import count_cpus
 
 T = TypeVar("T")
 
+# To wake a thread takes as long as this many multiplications and additions.
+MIN_WORK = 30_000_000
+
 _pools: dict[int, ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
 # The number of torch's threads outside `one_torch_thread`, for a thread that is in it.

@@ -1,5 +1,9 @@
 """The compiled kernels on linear chains compute what torch computes."""
 
+import os
+import subprocess
+import sys
+
 import numpy
 import pytest
 import torch
@@ -63,3 +67,13 @@ def test_wrong_chains_are_refused():
             sum_forward(starts, *make("d", **changes))
         with pytest.raises(ValueError, match="expected"):
             sum_backward(starts, *make("d", **changes), numpy.zeros((3, 13)))
+
+
+@pytest.mark.parametrize("name", ["avx512", "avx2", "base"])
+def test_every_instruction_set_equals_torch(name):
+    command = [sys.executable, "-m", "pytest", "-q", f"{__file__}::test_chains_equal_torch"]
+    environment = {**os.environ, "SPACY_RNN_KERNELS": name}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if "no such kernels" in run.stdout + run.stderr:
+        pytest.skip(f"this processor has no {name}")
+    assert run.returncode == 0 and "20 passed" in run.stdout, run.stdout

@@ -17,7 +17,6 @@ from spacy_rnn.kernels import (
     HAS_BFLOAT16,
     INSTRUCTIONS,
     PREFERS_BFLOAT16,
-    can_pick,
     can_run,
 )
 from spacy_rnn.modules.rnn.cells import make_layer
@@ -30,8 +29,6 @@ from spacy_rnn.kernels._kernels import (
     Direction,
     Sequences,
     find_distinct,
-    pick_log_probs,
-    pick_log_probs_back,
 )
 from spacy_rnn.modules.rnn import compiled_prediction as prediction
 from spacy_rnn.modules.rnn.compiled_prediction import predict_layer, predict_linear
@@ -376,74 +373,6 @@ def test_what_is_theirs():
     assert not can_run(lstm, X.double(), single)
     assert not can_run(make_layer("lstm", 7, 5, True).double(), X, single)
     assert not can_run(lstm, X.to("meta"), single)
-    assert can_pick(X, single) and can_pick(X, half)
-    assert not can_pick(X, torch.float64) and not can_pick(X.to("meta"), single)
-
-
-def to_scores(scores, half):
-    """RETURNS: Scores for the kernels, in an array of their own, and exactly those for torch."""
-    if not half:
-        return scores.clone().numpy(), scores.double()
-    rounded = scores.bfloat16()
-    return rounded.clone().view(torch.int16).numpy().view("uint16"), rounded.double()
-
-
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("has_bias", [False, True])
-@pytest.mark.parametrize("size", [1, 13, LANES, LANES + 1, 4 * LANES + 3, 1000])
-def test_softmax_equals_torch(size, has_bias, half):
-    torch.manual_seed(size)
-    array, exact = to_scores(10 * torch.randn(9, size), half)
-    bias = torch.randn(size) if has_bias else None
-    biases = None if bias is None else bias.numpy()
-    labels, grads = torch.randint(size, (9,)), torch.randn(9)
-    log_probs, totals = numpy.empty((2, 9), dtype="float32")
-    pick_log_probs(array, biases, labels.numpy(), log_probs, totals)
-    exact.requires_grad_()
-    expected = (exact if bias is None else exact + bias).log_softmax(1)[range(9), labels]
-    numpy.testing.assert_allclose(log_probs, expected.detach(), rtol=1e-5, atol=1e-5)
-
-    d_bias = None if bias is None else numpy.ones(size, dtype="float32")
-    pick_log_probs_back(array, biases, labels.numpy(), totals, grads.numpy(), d_bias)
-    (d_exact,) = torch.autograd.grad(expected @ grads.double(), exact)
-    if d_bias is not None:
-        numpy.testing.assert_allclose(d_bias, 1 + d_exact.sum(dim=0), atol=1e-5)
-    found = torch.from_numpy(array)
-    if half:
-        # Rounded to the nearest: off by half of a unit in the last of eight places.
-        found = torch.from_numpy(array.view("int16")).view(torch.bfloat16)
-    tolerance = 2**-8 * 1.001 if half else 1e-5
-    torch.testing.assert_close(found.double(), d_exact, rtol=tolerance, atol=1e-5)
-
-
-@pytest.mark.parametrize("half", [False, True])
-def test_softmax_of_extreme_scores(half):
-    scores = torch.zeros(4, 2 * LANES + 1)
-    scores[0, 3], scores[1, -1], scores[2, 0] = 1e30, torch.nan, -torch.inf
-    scores[3] = -1e30
-    array, _ = to_scores(scores, half)
-    log_probs, totals = numpy.empty((2, 4), dtype="float32")
-    labels = numpy.array([3, 0, 1, 5])
-    pick_log_probs(array, None, labels, log_probs, totals)
-    assert numpy.isnan(log_probs[1])
-    # The last as -1e30 plus a logarithm is -1e30.
-    numpy.testing.assert_allclose(log_probs[[0, 2, 3]], [0, -numpy.log(2 * LANES), 0], atol=1e-6)
-
-
-def test_wrong_softmaxes_are_refused():
-    scores, rows = numpy.zeros((2, 3), dtype="float32"), numpy.zeros(2, dtype="float32")
-    labels = numpy.array([0, 2])
-    pick_log_probs(scores, None, labels, rows, rows.copy())
-    with pytest.raises(ValueError, match="No label 3"):
-        pick_log_probs(scores, None, labels + 1, rows, rows)
-    with pytest.raises(ValueError, match="1 labels"):
-        pick_log_probs(scores, None, labels[:1], rows, rows)
-    with pytest.raises(ValueError, match="2 biases"):
-        pick_log_probs(scores, rows, labels, rows, rows)
-    with pytest.raises(ValueError, match="for 2 rows"):
-        pick_log_probs(scores, None, labels, rows[:1], rows)
-    with pytest.raises(ValueError, match="gradient of 2"):
-        pick_log_probs_back(scores, None, labels, rows, rows, rows)
 
 
 def test_wrong_arrays_are_refused():
@@ -489,8 +418,7 @@ def test_every_instruction_set_equals_torch(name):
         pytest.skip("this is one of them")
     tests = f"{__file__}::test_outputs_equal_torch {__file__}::test_gradients_equal_torch"
     tests += f" {__file__}::test_large_numbers_saturate_and_nan_stays_in_its_sequence"
-    tests += f" {__file__}::test_softmax_equals_torch"
-    tests += f" {__file__}::test_softmax_of_extreme_scores {__file__}::test_rectangles_equal_steps"
+    tests += f" {__file__}::test_rectangles_equal_steps"
     tests += f" {__file__}::test_linear_layers_equal_torch_and_do_not_depend_on_the_batch"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests.split()]
     environment = {**os.environ, "SPACY_RNN_KERNELS": name}
