@@ -8,7 +8,7 @@ SOURCES := $(filter-out %/_kernels.c,$(wildcard spacy_rnn/kernels/*.[ch])) \
 # Where real data lies, for the tests that use it; they are skipped without.
 export SPACY_RNN_DATA ?=
 
-.PHONY: quickstart test test-slow lint docs bench clean
+.PHONY: quickstart test test-slow sanitize lint docs bench clean
 
 quickstart: $(VENV)/.installed
 	cd projects/quickstart && ../../$(BIN)/python -m spacy project run all --force
@@ -18,6 +18,17 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "slow or gpu"
+
+# The package with kernels under ASan and UBSan, and the tests beside it, in a directory of their own
+SANITIZED := build/sanitized
+sanitize: $(VENV)/.installed-test
+	rm -rf $(SANITIZED) build/sanitize
+	SPACY_RNN_SANITIZE="-g -fsanitize=address,undefined -fno-sanitize-recover=undefined" \
+		$(BIN)/python -m pip install --no-deps --target $(SANITIZED) .
+	cp -r tests $(SANITIZED)
+	cd $(SANITIZED) && LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) PYTHONMALLOC=malloc \
+		ASAN_OPTIONS=detect_leaks=0 $(CURDIR)/$(BIN)/python -m pytest -c $(CURDIR)/pyproject.toml \
+		--rootdir . tests/kernels tests/modules/crf tests/modules/lm/test_softmax.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
+from spacy_rnn.kernels import INSTRUCTIONS
+
 settings.register_profile("spacy-rnn", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("spacy-rnn")
 
@@ -151,6 +153,15 @@ def data_dir():
     if not path or not Path(path).is_dir():
         pytest.skip("needs real data: set SPACY_RNN_DATA to its directory")
     return Path(path)
+
+
+def pytest_sessionstart():
+    if INSTRUCTIONS is None and os.environ.get("SPACY_RNN_KERNELS") != "none":
+        pytest.exit(
+            "spacy-rnn has no compiled kernels: install it where there is GCC or Clang. To test it "
+            "without, set SPACY_RNN_KERNELS=none.",
+            returncode=1,
+        )
 
 
 def pytest_collection_modifyitems(items):

@@ -4,7 +4,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Scores = NDArray[np.float32] | NDArray[np.uint16]
 
 Weights = NDArray[np.float32] | NDArray[np.uint32]
 
@@ -65,24 +64,9 @@ class Layer:
     ) -> None: ...
 
 def pair_bf16(rows: Floats) -> NDArray[np.uint32]: ...
-
-class Chains:
-    def __init__(self, starts: Ints, labels: int, outer: int) -> None: ...
-    def find_best(self, outer: Floats, turned: Floats, inner: Floats, best: Floats) -> Ints: ...
-    def sum_forward(self, outer: Doubles, inner: Doubles, sums: Doubles) -> Doubles: ...
-    def sum_backward(
-        self, turned: Doubles, inner: Doubles, weights: Doubles, sums: Doubles
-    ) -> None: ...
-
-def pick_log_probs(
-    scores: Scores, bias: Floats | None, labels: Ints, log_probs: Floats, totals: Floats
-) -> None: ...
-def pick_log_probs_back(
-    scores: Scores,
-    bias: Floats | None,
-    labels: Ints,
-    totals: Floats,
-    grads: Floats,
-    d_bias: Floats | None,
+def find_best_tags(starts: Ints, outer: Floats, inner: Floats, scores: Floats) -> Ints: ...
+def sum_forward(starts: Ints, outer: Doubles, inner: Doubles, sums: Doubles) -> Doubles: ...
+def sum_backward(
+    starts: Ints, outer: Doubles, inner: Doubles, weights: Doubles, sums: Doubles
 ) -> None: ...
 def find_distinct(X: Floats) -> tuple[Ints, Ints]: ...

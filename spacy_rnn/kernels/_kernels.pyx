@@ -4,7 +4,7 @@ compiled.
 """
 
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 import os
 
@@ -63,14 +63,6 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t n_steps
         const int64_t *starts
         ptrdiff_t labels
-        ptrdiff_t outer
-
-    ctypedef struct rnn_softmax:
-        ptrdiff_t n
-        ptrdiff_t size
-        int half
-        const float *bias
-        const int64_t *labels
 
     ctypedef struct rnn_kernels:
         const char *name
@@ -85,17 +77,13 @@ cdef extern from "kernels.h" nogil:
             const rnn_layer *, const rnn_sequences *, const rnn_backward *
         ) noexcept nogil
         void (*find_best)(
-            const rnn_chains *, const float *, const float *, const float *, float *, int64_t *
+            const rnn_chains *, const float *, const float *, float *, int64_t *
         ) noexcept nogil
         void (*sum_forward)(
             const rnn_chains *, const double *, const double *, double *, double *
         ) noexcept nogil
         void (*sum_backward)(
             const rnn_chains *, const double *, const double *, double *, double *
-        ) noexcept nogil
-        void (*pick)(const rnn_softmax *, const void *, float *, float *) noexcept nogil
-        void (*pick_back)(
-            const rnn_softmax *, void *, const float *, const float *, float *
         ) noexcept nogil
 
     const rnn_kernels *rnn_get_kernels(const char *)
@@ -388,196 +376,92 @@ def pair_bf16(const float[:, :, ::1] rows):
     return pairs
 
 
-cdef class Chains:
-    """Chains of tokens, with a number for each BILUO tag: the sequences of a batch in the order of
-    torch's PackedSequence, with tags and transitions laid out as `kernels.h` describes.
-
-    starts (ndarray): The first place of each step, and the end of the last: N. int64, (steps + 1,)
-    labels (int): The number of labels.
-    outer (int): The number of tags B, O, U and padding: a multiple of `LANES`. Together with I and
-        L, that is a width of 2 x labels + outer.
-    """
-    cdef rnn_chains chains
-    cdef const int64_t[::1] starts
-
-    def __init__(self, const int64_t[::1] starts, ptrdiff_t labels, ptrdiff_t outer):
-        cdef ptrdiff_t i, size
-        if outer % LANES or labels < 1 or outer < 2 * labels + 1:
-            raise ValueError(f"The tags of {labels} labels can't be filled up to {outer}.")
-        for i in range(starts.shape[0] - 1):
-            size = starts[i + 1] - starts[i]
-            if size < 1 or (i and size > starts[i] - starts[i - 1]):
-                raise ValueError("Each step must have a token, and no more than the one before.")
-        if starts.shape[0] == 0 or starts[0] != 0:
-            raise ValueError("The first step must begin at 0.")
-        self.starts = starts
-        self.chains.n_steps, self.chains.starts = starts.shape[0] - 1, &starts[0]
-        self.chains.labels, self.chains.outer = labels, outer
-
-    def find_best(
-        self,
-        const float[:, ::1] outer,
-        const float[:, ::1] turned,
-        const float[:, ::1] inner,
-        float[:, ::1] best,
-    ):
-        """Find the best sequences of tags.
-
-        outer (ndarray): The scores of O, U and B (column) after O, U and L, minus infinity for
-            padding. (outer, outer)
-        turned (ndarray): The same, transposed. (outer, outer)
-        inner (ndarray): The scores of I and L after I and B of the same label. (4, labels)
-        best (ndarray): The scores of each token's tags, minus infinity for padding. Overwritten.
-            (N, width)
-        RETURNS (ndarray): Each token's tag, as if there were no padding. (N,)
-        """
-        cdef ptrdiff_t N = self.starts[self.starts.shape[0] - 1]
-        self._check([outer, turned], inner, [best])
-        tags = numpy.empty(N, dtype=numpy.int64)
-        cdef int64_t[::1] view = tags
-        if N:
-            with nogil:
-                kernels.find_best(
-                    &self.chains, &outer[0, 0], &turned[0, 0], &inner[0, 0], &best[0, 0], &view[0]
-                )
-        return tags
-
-    def sum_forward(
-        self, const double[:, ::1] outer, const double[:, ::1] inner, double[:, ::1] sums
-    ):
-        """Run the forward algorithm.
-
-        outer, inner (ndarray): As in `find_best`, what transitions count; zero for padding.
-        sums (ndarray): The weights of each token's tags, zero for padding. Overwritten with the
-            shares of all ways to them. (N, width)
-        RETURNS (ndarray): What those were divided by. (N,)
-        """
-        cdef ptrdiff_t N = self.starts[self.starts.shape[0] - 1]
-        self._check([outer], inner, [sums])
-        scales = numpy.empty(N)
-        cdef double[::1] view = scales
-        if N:
-            with nogil:
-                kernels.sum_forward(
-                    &self.chains, &outer[0, 0], &inner[0, 0], &sums[0, 0], &view[0]
-                )
-        return scales
-
-    def sum_backward(
-        self,
-        const double[:, ::1] turned,
-        const double[:, ::1] inner,
-        double[:, ::1] weights,
-        double[:, ::1] sums,
-    ):
-        """Run the backward algorithm.
-
-        turned, inner (ndarray): As in `find_best`, what transitions count.
-        weights (ndarray): The weights of each token's tags, divided by the scales. Overwritten.
-            (N, width)
-        sums (ndarray): Where to put what the tokens after each token contribute. (N, width)
-        """
-        cdef ptrdiff_t N = self.starts[self.starts.shape[0] - 1]
-        self._check([turned], inner, [weights, sums])
-        if N:
-            with nogil:
-                kernels.sum_backward(
-                    &self.chains, &turned[0, 0], &inner[0, 0], &weights[0, 0], &sums[0, 0]
-                )
-
-    def _check(self, list outers, inner, list rows):
-        cdef ptrdiff_t labels = self.chains.labels, outer = self.chains.outer
-        N = self.starts[self.starts.shape[0] - 1]
-        check_shapes(
-            [*outers, inner, *rows],
-            [(outer, outer)] * len(outers) + [(4, labels)] + [(N, 2 * labels + outer)] * len(rows),
-        )
-
-
-ctypedef fused score:
-    float
-    # bfloat16, which numpy does not know
-    uint16_t
-
-
-def pick_log_probs(
-    score[:, ::1] scores,
-    const float[::1] bias,
-    const int64_t[::1] labels,
-    float[::1] log_probs,
-    float[::1] totals,
+def find_best_tags(
+    const int64_t[::1] starts,
+    const float[:, ::1] outer,
+    const float[:, :, ::1] inner,
+    float[:, ::1] scores,
 ):
-    """Take the logarithm of the softmax at one place of each row, without holding Python's lock.
+    """Find the best sequence of tags of each chain (Viterbi 1967).
 
-    scores (ndarray): The scores. float32, or the bits of bfloat16 as uint16, (n, size)
-    bias (Optional[ndarray]): What to add to each row. (size,)
-    labels (ndarray): The place in each row. int64, (n,)
-    log_probs (ndarray): Where to put the logarithms. (n,)
-    totals (ndarray): Where to put the logarithm of the sum of each row's exponentials. (n,)
+    starts (ndarray): The first token of each time step, and the end of the last: N. The tokens are
+        in the order of torch's PackedSequence. int64, (steps + 1,)
+    outer (ndarray): The scores of B, O and U (column) after O, U and L. (1 + 2 n_labels,
+        1 + 2 n_labels)
+    inner (ndarray): The scores of I and L after I and B of the same label. (2, 2, n_labels)
+    scores (ndarray): The scores of each token's tags. Overwritten. (N, 1 + 4 n_labels)
+    RETURNS (ndarray): Each token's tag. (N,)
     """
-    cdef rnn_softmax softmax = make_softmax(scores, bias, labels)
-    check_sizes(softmax.n, log_probs, totals)
-    if softmax.n:
+    cdef rnn_chains chains = make_chains(starts, outer, inner, [scores])
+    tags = numpy.empty(scores.shape[0], dtype=numpy.int64)
+    cdef int64_t[::1] view = tags
+    if chains.n_steps:
         with nogil:
-            kernels.pick(&softmax, &scores[0, 0], &log_probs[0], &totals[0])
+            kernels.find_best(&chains, &outer[0, 0], &inner[0, 0, 0], &scores[0, 0], &view[0])
+    return tags
 
 
-def pick_log_probs_back(
-    score[:, ::1] scores,
-    const float[::1] bias,
-    const int64_t[::1] labels,
-    const float[::1] totals,
-    const float[::1] grads,
-    float[::1] d_bias,
+def sum_forward(
+    const int64_t[::1] starts,
+    const double[:, ::1] outer,
+    const double[:, :, ::1] inner,
+    double[:, ::1] sums,
 ):
-    """Go the way back, without holding Python's lock.
+    """Run the forward algorithm (Rabiner 1989), scaled.
 
-    scores (ndarray): As in `pick_log_probs`. Overwritten with their gradient.
-    bias, labels: As there.
-    totals (ndarray): From there. (n,)
-    grads (ndarray): The gradient of the logarithms. (n,)
-    d_bias (Optional[ndarray]): What to add the gradient of the bias to. (size,)
+    starts, outer, inner (ndarray): As in `find_best_tags`, with the exponentials of the scores.
+    sums (ndarray): The exponentials of the scores of each token's tags. Overwritten with the
+        probability of each tag given the tokens so far. (N, 1 + 4 n_labels)
+    RETURNS (ndarray): The sums by which each token's row was divided. (N,)
     """
-    cdef rnn_softmax softmax = make_softmax(scores, bias, labels)
-    check_sizes(softmax.n, grads, totals)
-    if d_bias is not None and d_bias.shape[0] != softmax.size:
-        raise ValueError(f"A gradient of {d_bias.shape[0]} biases for {softmax.size} scores.")
-    if softmax.n:
+    cdef rnn_chains chains = make_chains(starts, outer, inner, [sums])
+    scales = numpy.empty(sums.shape[0])
+    cdef double[::1] view = scales
+    if chains.n_steps:
         with nogil:
-            kernels.pick_back(
-                &softmax,
-                &scores[0, 0],
-                &totals[0],
-                &grads[0],
-                NULL if d_bias is None else &d_bias[0],
+            kernels.sum_forward(&chains, &outer[0, 0], &inner[0, 0, 0], &sums[0, 0], &view[0])
+    return scales
+
+
+def sum_backward(
+    const int64_t[::1] starts,
+    const double[:, ::1] outer,
+    const double[:, :, ::1] inner,
+    double[:, ::1] weights,
+    double[:, ::1] sums,
+):
+    """Run the backward algorithm.
+
+    starts, inner (ndarray): As in `sum_forward`.
+    outer (ndarray): As there, transposed.
+    weights (ndarray): The exponentials of the scores, divided by the scales. Overwritten.
+        (N, 1 + 4 n_labels)
+    sums (ndarray): Where to put the sums over the tokens after each token. (N, 1 + 4 n_labels)
+    """
+    cdef rnn_chains chains = make_chains(starts, outer, inner, [weights, sums])
+    if chains.n_steps:
+        with nogil:
+            kernels.sum_backward(
+                &chains, &outer[0, 0], &inner[0, 0, 0], &weights[0, 0], &sums[0, 0]
             )
 
 
-cdef rnn_softmax make_softmax(
-    score[:, ::1] scores, const float[::1] bias, const int64_t[::1] labels
-) except *:
-    cdef ptrdiff_t i
-    cdef rnn_softmax softmax
-    softmax.n, softmax.size = scores.shape[0], scores.shape[1]
-    softmax.half = score is uint16_t
-    if labels.shape[0] != softmax.n or (bias is not None and bias.shape[0] != softmax.size):
-        n_biases = "no" if bias is None else bias.shape[0]
-        raise ValueError(
-            f"{labels.shape[0]} labels and {n_biases} biases for scores of shape "
-            f"{(softmax.n, softmax.size)}."
-        )
-    for i in range(softmax.n):
-        if not 0 <= labels[i] < softmax.size:
-            raise ValueError(f"No label {labels[i]} among {softmax.size}.")
-    softmax.bias = NULL if bias is None or softmax.size == 0 else &bias[0]
-    softmax.labels = NULL if softmax.n == 0 else &labels[0]
-    return softmax
-
-
-cdef int check_sizes(ptrdiff_t n, const float[::1] a, const float[::1] b) except -1:
-    if a.shape[0] != n or b.shape[0] != n:
-        raise ValueError(f"{a.shape[0]} and {b.shape[0]} numbers for {n} rows.")
-    return 0
+cdef rnn_chains make_chains(const int64_t[::1] starts, outer, inner, list rows) except *:
+    """Describe chains, and check that the arrays fit."""
+    cdef ptrdiff_t i, size
+    cdef rnn_chains chains
+    if starts.shape[0] == 0 or starts[0] != 0:
+        raise ValueError("The first time step must start at token 0.")
+    chains.n_steps, chains.starts = starts.shape[0] - 1, &starts[0]
+    chains.labels = inner.shape[2]
+    for i in range(chains.n_steps):
+        size = starts[i + 1] - starts[i]
+        if size < 1 or (i and size > starts[i] - starts[i - 1]):
+            raise ValueError("Each time step must have a token, and no more than the one before.")
+    width, N = 1 + 2 * chains.labels, starts[chains.n_steps]
+    shapes = [(width, width), (2, 2, chains.labels)] + [(N, 2 * width - 1)] * len(rows)
+    check_shapes([outer, inner, *rows], shapes)
+    return chains
 
 
 def find_distinct(const float[:, ::1] X):

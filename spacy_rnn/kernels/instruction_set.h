@@ -12,7 +12,6 @@
 #include "recurrent.h"
 #ifndef BF16
 #include "chains.h"
-#include "softmax.h"
 #endif
 
 static const rnn_kernels NAME(kernels) = {
@@ -25,8 +24,6 @@ static const rnn_kernels NAME(kernels) = {
     .find_best = NAME(find_best),
     .sum_forward = NAME(sum_forward),
     .sum_backward = NAME(sum_backward),
-    .pick = NAME(pick),
-    .pick_back = NAME(pick_back),
 #endif
 };
 
@@ -40,5 +37,5 @@ static const rnn_kernels NAME(kernels) = {
 #undef WORD
 #undef VEC
 #undef INTS
-#undef DVEC
+#undef BITS
 #undef INLINE

@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* It would delete the rounding in exp, and the comparisons with NaN. */
+#ifdef __FAST_MATH__
+#error "Compile without -ffast-math."
+#endif
+
 /* Compilers that know the instructions for bfloat16 */
 #if defined(__x86_64__) && (defined(__clang__) ? __clang_major__ >= 9 : __GNUC__ >= 11)
 #define HAS_BF16 1

@@ -1,5 +1,5 @@
-/* Recurrent layers, linear chains and softmaxes on a CPU. Arrays are laid out for vector registers of
- * `lanes` numbers:
+/* Recurrent layers and linear chains on a CPU. Arrays are laid out for vector registers of `lanes`
+ * numbers:
  *
  * The units of a layer are divided into blocks of `lanes`, and filled up with zeros to whole tiles. A
  * tile is one block of a cell with several gates, or four blocks of one with a single gate: three or
@@ -90,29 +90,18 @@ typedef struct {
     float *d_gates;
 } rnn_backward;
 
-/* Chains of tokens, each with a number for each BILUO tag of some labels, in the order of torch's
- * PackedSequence: the first tokens of all sequences, longest sequence first, and so on.
+/* Chains of tokens, each with a number for each BILUO tag, in the order of torch's PackedSequence:
+ * the first tokens of all sequences, longest sequence first, and so on.
  *
- * Rows of tags are I of each label, B of each, O, U of each, padding, L of each. Padding is what
- * changes nothing, so much that B, O, U and padding are `outer`, a multiple of `lanes`.
- * O, U and L are followed by O, U and B: these transitions are a matrix, (outer, outer), with rows
- * for O, U, padding, L and columns for B, O, U, padding. I and B are followed by I and L of their
- * own label: (2, 2, labels), I from I, I from B, L from I, L from B. */
+ * A row of tags is I of each label, B of each, O, U of each, L of each. O, U and L are followed by
+ * B, O and U: these transitions are a matrix, `outer`, a row for each tag before and a column for
+ * each tag after. I and B are followed by I and L of their own label: `inner`, (2, 2, labels), I
+ * after I, I after B, L after I, L after B. */
 typedef struct {
     ptrdiff_t n_steps;
     const int64_t *starts; /* The first place of each step, and the end of the last. (n_steps + 1) */
     ptrdiff_t labels;
-    ptrdiff_t outer;
 } rnn_chains;
-
-/* Rows of scores, (n, size), one after another, of which a softmax is wanted at one place each. */
-typedef struct {
-    ptrdiff_t n;
-    ptrdiff_t size;
-    int half; /* Whether they are bfloat16, or else float */
-    const float *bias; /* What is added to each row, or NULL */
-    const int64_t *labels; /* The place in each row */
-} rnn_softmax;
 
 typedef struct {
     const char *name;
@@ -130,28 +119,20 @@ typedef struct {
     int (*backward)(const rnn_layer *layer, const rnn_sequences *sequences, const rnn_backward *io);
 
     /* Find the best sequences of tags (Viterbi 1967). `best` has the scores of each token's tags,
-     * and is overwritten with those of the best way to them. `turned` is `outer` transposed. */
-    void (*find_best)(const rnn_chains *chains, const float *outer, const float *turned,
-                      const float *inner, float *best, int64_t *tags);
+     * and is overwritten. */
+    void (*find_best)(const rnn_chains *chains, const float *outer, const float *inner,
+                      float *best, int64_t *tags);
 
-    /* The forward algorithm: `sums` has the weights of each token's tags, and is overwritten with
-     * their shares of all ways to them; `scales` takes what they were divided by. */
+    /* The forward algorithm (Rabiner 1989): `sums` has the exponentials of the scores of each
+     * token's tags, and is overwritten with the probability of each given the tokens so far;
+     * `scales` takes the sums by which each row was divided. */
     void (*sum_forward)(const rnn_chains *chains, const double *outer, const double *inner,
                         double *sums, double *scales);
 
-    /* The backward algorithm: `sums` takes what the tokens after each token contribute. Weights are
-     * divided by the scales already, and are overwritten. `turned` is `outer` transposed. */
-    void (*sum_backward)(const rnn_chains *chains, const double *turned, const double *inner,
+    /* The backward algorithm: `sums` takes the sums over the tokens after each token. `weights` are
+     * the exponentials divided by the scales, and are overwritten. `outer` is transposed. */
+    void (*sum_backward)(const rnn_chains *chains, const double *outer, const double *inner,
                          double *weights, double *sums);
-
-    /* Take the logarithm of the softmax at one place of each row. `totals` takes the logarithm of
-     * the sum of each row's exponentials. */
-    void (*pick)(const rnn_softmax *softmax, const void *scores, float *log_probs, float *totals);
-
-    /* The way back, with the gradient of those logarithms, `grads`. The scores, computed anew, are
-     * overwritten with their gradient, which is added to that of the bias unless that is NULL. */
-    void (*pick_back)(const rnn_softmax *softmax, void *scores, const float *totals,
-                      const float *grads, float *d_bias);
 } rnn_kernels;
 
 /* The kernels for an instruction set, the best of this processor's if the name is NULL. Returns NULL

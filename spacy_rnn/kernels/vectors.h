@@ -1,11 +1,11 @@
 /* Vectors of one instruction set, and functions of them. */
 
 typedef float NAME(vec) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef double NAME(dvec) __attribute__((vector_size(4 * LANES), aligned(8), may_alias));
 typedef int32_t NAME(ints) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t NAME(bits) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #define VEC NAME(vec)
 #define INTS NAME(ints)
-#define DVEC NAME(dvec)
+#define BITS NAME(bits)
 #define INLINE TARGET static inline __attribute__((always_inline))
 
 INLINE VEC NAME(load)(const float *from) { return *(const VEC *)from; }
@@ -69,7 +69,7 @@ INLINE VEC NAME(exp)(VEC x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + (r + 1.0f);
-    return (VEC)((INTS)p + ((INTS)shifted << 23));
+    return (VEC)((BITS)p + ((BITS)shifted << 23));
 }
 
 INLINE VEC NAME(select)(INTS condition, VEC x, VEC y) {

@@ -73,7 +73,7 @@ def count_parts(n_tokens: int, n_weights: int) -> int:
 
 
 def run_tasks(tasks: Sequence[Callable[[], T]], *, in_threads: bool = True) -> list[T]:
-    """Run tasks side by side, each on one thread of torch's. Gradients are not recorded.
+    """Run tasks side by side, each on one thread of torch's.
 
     tasks (Sequence[Callable[[], T]]): What to run. The dearest should come first.
     in_threads (bool): Whether they are worth waking threads for. If not, they run one by one.
@@ -81,23 +81,21 @@ def run_tasks(tasks: Sequence[Callable[[], T]], *, in_threads: bool = True) -> l
     """
     n_threads = count_threads()
     if n_threads == 1 or len(tasks) == 1 or not in_threads:
-        return [_run_inference(task) for task in tasks]
-    return list(_get_pool(n_threads).map(_run_inference, tasks))
+        return [task() for task in tasks]
+    return list(_get_pool(n_threads).map(_run_task, tasks))
 
 
 def start_task(task: Callable[[], T]) -> "Future[T]":
-    """Start a task on one thread of torch's, and go on. Gradients are not recorded.
+    """Start a task on one thread of torch's, and go on.
 
     task (Callable[[], T]): What to run.
     RETURNS (Future[T]): What it will return.
     """
-    return _get_pool(count_threads()).submit(_run_inference, task)
+    return _get_pool(count_threads()).submit(task)
 
 
-def _run_inference(task: Callable[[], T]) -> T:
-    # Inference mode belongs to a thread, so each task has to ask for it.
-    with torch.inference_mode():
-        return task()
+def _run_task(task: Callable[[], T]) -> T:
+    return task()
 
 
 def _get_pool(n_threads: int) -> ThreadPoolExecutor:

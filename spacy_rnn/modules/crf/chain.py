@@ -14,13 +14,14 @@ from torch.autograd.function import once_differentiable
 
 from ..backend import is_compiled
 from ..step_major import StepMajor, Steps, find_previous
+from .compiled import to_arrays
 from .transitions import Transitions
 
 # Worse than the best by this much, a tag or a transition is as good as impossible: larger
 # differences are cut down to it, so that products of probabilities do not underflow.
 MAX_GAP = 200.0
 # With more multiplications than this in a time step, matrix products are faster than our kernels.
-MAX_CHAINED = 500_000
+MAX_COMPILED = 500_000
 
 
 def log_partition(
@@ -190,11 +191,12 @@ def _invert(scales: torch.Tensor) -> torch.Tensor:
 def _sum_forward(
     weights: torch.Tensor, factors: Transitions, steps: Steps
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    if _is_chained(weights, factors, steps):
-        from . import compiled_chains as chains
+    sums = weights.clone(memory_format=torch.contiguous_format)
+    if _is_compiled(weights, factors, steps):
+        from ...kernels._kernels import sum_forward
 
-        return chains.sum_forward(weights, factors, steps)
-    sums = weights.clone()
+        scales = torch.from_numpy(sum_forward(*to_arrays(steps, factors), sums.numpy()))
+        return sums, scales.unsqueeze(1)
     scales = sums.new_empty(len(sums), 1)
     tiny = torch.finfo(sums.dtype).tiny
     before = 0
@@ -208,22 +210,24 @@ def _sum_forward(
     return sums, scales
 
 
-def _is_chained(weights: torch.Tensor, factors: Transitions, steps: Steps) -> bool:
-    n_products = len(weights) * factors.outer.numel()
-    return n_products <= MAX_CHAINED * len(steps) and is_compiled(weights, dtype=torch.float64)
-
-
 def _sum_backward(weights: torch.Tensor, factors: Transitions, steps: Steps) -> torch.Tensor:
-    if _is_chained(weights, factors, steps):
-        from . import compiled_chains as chains
+    sums = torch.ones_like(weights, memory_format=torch.contiguous_format)
+    if _is_compiled(weights, factors, steps):
+        from ...kernels._kernels import sum_backward
 
-        return chains.sum_backward(weights, factors, steps)
-    sums = torch.ones_like(weights)
+        transposed = Transitions(factors.outer.T, factors.inner)
+        sum_backward(*to_arrays(steps, transposed), weights.contiguous().numpy(), sums.numpy())
+        return sums
     for i in range(len(steps) - 1, 0, -1):
         (start, end), before = steps[i], steps[i - 1][0]
         weighted = weights[start:end] * sums[start:end]
         factors.multiply_back(weighted, sums[before : before + end - start])
     return sums
+
+
+def _is_compiled(weights: torch.Tensor, factors: Transitions, steps: Steps) -> bool:
+    n_products = len(weights) * factors.outer.numel()
+    return n_products <= MAX_COMPILED * len(steps) and is_compiled(weights, dtype=torch.float64)
 
 
 def _exp_gaps(gaps: torch.Tensor) -> torch.Tensor:

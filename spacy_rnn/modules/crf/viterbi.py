@@ -4,6 +4,7 @@ import torch
 
 from ..backend import is_compiled
 from ..step_major import StepMajor
+from .compiled import to_arrays
 from .transitions import MAX_SUMS, Transitions, split_after, split_before
 
 
@@ -15,12 +16,12 @@ def find_best(scores: torch.Tensor, transitions: Transitions, layout: StepMajor)
     RETURNS (Tensor): Each token's tag. (N,)
     """
     steps = layout.get_steps()
+    best = scores.detach().clone(memory_format=torch.contiguous_format)
     if is_compiled(scores):
-        from . import compiled_chains as chains
+        from ...kernels._kernels import find_best_tags
 
-        return chains.find_best(scores, transitions, steps)
-    best, lowest = scores.clone(), torch.finfo(scores.dtype).min
-    before = 0
+        return torch.from_numpy(find_best_tags(*to_arrays(steps, transitions), best.numpy()))
+    before, lowest = 0, torch.finfo(best.dtype).min
     for start, end in steps:
         current = best[start:end]
         if start:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .cross_entropy import pick_log_probs
+from .cross_entropy import get_label_log_probs
 
 # In an adaptive softmax, each cluster of rarer words is this many times narrower than the last.
 DIV_VALUE = 4.0
@@ -43,7 +43,7 @@ class AdaptiveSoftmax(nn.Module):
             rows = inside.nonzero().squeeze(1)
             labels[rows] = head + i
             parts.append((rows, self._get_tail(tail, H, rows, words[rows] - cutoffs[i])))
-        found = pick_log_probs(H, self.softmax.head.weight, None, labels)
+        found = get_label_log_probs(H, self.softmax.head.weight, None, labels)
         for rows, logs in parts:
             found = found.index_add(0, rows, logs)
         return found
@@ -52,7 +52,7 @@ class AdaptiveSoftmax(nn.Module):
         self, tail: nn.Module, H: torch.Tensor, rows: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         project, output = cast(tuple[nn.Linear, nn.Linear], tail)
-        return pick_log_probs(project(H.index_select(0, rows)), output.weight, None, labels)
+        return get_label_log_probs(project(H.index_select(0, rows)), output.weight, None, labels)
 
     def get_log_probs(self, H: torch.Tensor) -> torch.Tensor:
         """RETURNS (Tensor): The logarithms for the whole vocabulary. (N, words)"""
@@ -78,7 +78,7 @@ class TiedSoftmax(nn.Module):
         table (Tensor): The words' embeddings. (words, width)
         RETURNS (Tensor): Natural logarithms, in single precision. (N,)
         """
-        return pick_log_probs(H, table, self.bias, words)
+        return get_label_log_probs(H, table, self.bias, words)
 
     def get_log_probs(self, H: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """RETURNS (Tensor): The logarithms for the whole vocabulary. (N, words)"""

@@ -220,8 +220,6 @@ def _get_last(
     return last
 
 
-# Tasks run in inference mode, whose tensors no optimizer may write to.
-@torch.inference_mode(False)
 @torch.no_grad()
 def _get_gradients(
     batch: _Batch,

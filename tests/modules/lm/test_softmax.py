@@ -2,10 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from spacy_rnn.modules.lm.cross_entropy import pick_log_probs
+from spacy_rnn.modules.lm.cross_entropy import get_label_log_probs
 from spacy_rnn.modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
-
-pytestmark = pytest.mark.usefixtures("kernels")
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -21,7 +19,7 @@ def test_log_probs_equal_torchs(monkeypatch, bias, upstream, max_scores):
     for ours in (True, False):
         args = [arg.clone().float().requires_grad_() for arg in (X, weight, b)]
         if ours:
-            logs = pick_log_probs(args[0], args[1], args[2] if bias else None, labels)
+            logs = get_label_log_probs(args[0], args[1], args[2] if bias else None, labels)
         else:
             logs = F.linear(args[0], args[1], args[2] if bias else None).log_softmax(1)
             logs = logs[torch.arange(13), labels]
@@ -32,7 +30,7 @@ def test_log_probs_equal_torchs(monkeypatch, bias, upstream, max_scores):
 
 
 def test_log_probs_of_nothing():
-    logs = pick_log_probs(torch.zeros(0, 4), torch.zeros(3, 4), None, torch.zeros(0).long())
+    logs = get_label_log_probs(torch.zeros(0, 4), torch.zeros(3, 4), None, torch.zeros(0).long())
     assert logs.shape == (0,)
 
 
@@ -59,7 +57,7 @@ def test_gradients_of_rare_words_stay_in_their_cluster():
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_half_precision_is_close(monkeypatch, n_threads):
-    monkeypatch.setattr("spacy_rnn.modules.workers.MIN_WORK", 1)
+    monkeypatch.setattr("spacy_rnn.modules.lm.cross_entropy.MIN_WORK", 1)
     torch.manual_seed(0)
     softmax = AdaptiveSoftmax(64, 500, [100])
     H, words = torch.randn(50, 64), torch.randint(0, 500, (50,))
