@@ -82,7 +82,8 @@ def run_tasks(tasks: Sequence[Callable[[], T]], *, in_threads: bool = True) -> l
     n_threads = count_threads()
     if n_threads == 1 or len(tasks) == 1 or not in_threads:
         return [task() for task in tasks]
-    return list(_get_pool(n_threads).map(_run_task, tasks))
+    pool = _get_pool(n_threads)
+    return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
 def start_task(task: Callable[[], T]) -> "Future[T]":
@@ -92,10 +93,6 @@ def start_task(task: Callable[[], T]) -> "Future[T]":
     RETURNS (Future[T]): What it will return.
     """
     return _get_pool(count_threads()).submit(task)
-
-
-def _run_task(task: Callable[[], T]) -> T:
-    return task()
 
 
 def _get_pool(n_threads: int) -> ThreadPoolExecutor:

@@ -1,7 +1,6 @@
 """Arguments of the compiled kernels for linear chains."""
 
 import numpy as np
-import torch
 
 from ..step_major import Steps
 from .transitions import Transitions

@@ -46,9 +46,11 @@ def run_parts(
     """
     parts, in_threads = divide(lengths, n_weights if X.device.type == "cpu" else 0)
     if len(parts) <= 1:
-        return run_tasks([partial(run, X, list(lengths))])[0]
+        with torch.no_grad():
+            return run(X, list(lengths))
     sequences = X.split(list(lengths))
 
+    @torch.inference_mode()
     def run_part(part: np.ndarray) -> tuple[torch.Tensor, ...]:
         sizes = [lengths[number] for number in part]
         return run(torch.cat([sequences[number] for number in part]), sizes).split(sizes)

@@ -10,7 +10,7 @@ from ...conftest import SMALL_TAGGER, make_examples
 
 
 class MinimalGatedUnit(Cell):
-    """One gate that forgets and resets (Zhou et al. 2016), acting on the product as a GRU's does."""
+    """One gate that forgets and resets (Zhou et al. 2016)."""
 
     gates, forget_gate = 2, 0
 
