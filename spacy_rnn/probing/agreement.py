@@ -2,9 +2,8 @@
 
 import csv
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from ..layers.lm import Scorer
@@ -47,6 +46,10 @@ class Accuracy:
     def accuracy(self) -> float | None:
         """RETURNS (Optional[float]): The share that was right, None without items."""
         return self.n_correct / self.n_items if self.n_items else None
+
+    def __add__(self, other: "Accuracy") -> "Accuracy":
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Accuracy(*(ours + theirs for ours, theirs in pairs))
 
 
 def read_items(path: Path) -> dict[str, list[Item]]:
@@ -201,11 +204,3 @@ def _read_rows(file: Path) -> list[list[str]]:
 
 def _unreadable(file: Path, number: int, wanted: str) -> ValueError:
     return ValueError(f"Can't read '{file}', line {number}: there should be {wanted}.")
-
-
-def add_up(results: Sequence[Accuracy]) -> Accuracy:
-    """RETURNS (Accuracy): All of them together."""
-    totals: Counter[str] = Counter()
-    for result in results:
-        totals.update(vars(result))
-    return Accuracy(**totals)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spacy_rnn.modules.lm.language_model import NO_TARGET, Vocabulary
 from spacy_rnn.pretraining.batches import LMBatcher
 from spacy_rnn.pretraining.text_files import find_files, read_texts
-from spacy_rnn.pretraining.tokenize import PARCEL_TEXTS, tokenize
+from spacy_rnn.pretraining.tokenize import BATCH_TEXTS, tokenize
 from spacy_rnn.pretraining.vocabulary import count_words
 
 TEXTS = ["The first text.", "Ünïcode, 文字 🎉", "The last"]
@@ -93,7 +93,7 @@ def test_missing_files_are_named(tmp_path):
 @pytest.mark.parametrize("n_process", [0, 2])
 def test_tokenizing_keeps_order_and_drops_white_space(n_process):
     nlp = spacy.blank("en")
-    texts = [f"It's  text {i}." for i in range(PARCEL_TEXTS + 7)] + [" "]
+    texts = [f"It's  text {i}." for i in range(BATCH_TEXTS + 7)] + [" "]
     found = list(tokenize(texts, nlp.tokenizer, n_process))
     assert found == [["It", "'s", "text", str(i), "."] for i in range(len(texts) - 1)] + [[]]
 
