@@ -88,7 +88,9 @@ class LMSettings:
         """
         names = [field.name for field in fields(cls)]
         wrong = [f"{name} is unknown" for name in section if name not in names]
-        wrong += [f"{name} is missing: name texts" for name in ("train", "dev") if not section.get(name)]
+        wrong += [
+            f"{name} is missing: name texts" for name in ("train", "dev") if not section.get(name)
+        ]
         if wrong:
             raise ValueError(f"Section [lm_pretraining]: {', '.join(wrong)}.")
         return cls(**section)

@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import nullcontext
-from itertools import islice
 from typing import Any
 
 from spacy.tokens import Doc
+from spacy.util import minibatch
 
 from .text_files import Text
 
@@ -32,8 +32,7 @@ def tokenize(texts: Iterable[Text], tokenizer: Tokenizer, n_process: int) -> Ite
     n_process (int): The number of worker processes. 0 is this process.
     YIELDS (List[str]): The words of each text, without white space.
     """
-    texts = iter(texts)
-    batches = iter(lambda: list(islice(texts, BATCH_TEXTS)), [])
+    batches = minibatch(texts, BATCH_TEXTS)
     if not n_process:
         for batch in batches:
             yield from _tokenize(batch, tokenizer)

@@ -79,7 +79,6 @@ def measure(config_path: Path, texts: Path, steps: int, *, is_half: bool) -> tup
             Progress(silent=True),
             Processes(torch.device("cpu")),
         )
-        run.prepare()
         batches = run.get_batches()
         seconds, work = [], []
         for i in range(steps + 3):
@@ -97,7 +96,7 @@ def count_operations(run: Pretraining, batch: LMBatch) -> int:
     """Count the multiplications and additions of an update's matrix products: those of the layers
     and the softmax, forwards, and twice as many backwards. The embedding's do not count.
     """
-    stack, softmax = run.lm.stack, run.lm.softmax.softmax
+    stack, softmax = run.state.lm.stack, run.state.lm.softmax.softmax
     n_read = batch.inputs.size
     hidden = stack.layers[0].hidden_size
     total = sum(8 * hidden * (layer.input_size + hidden) for layer in stack.layers) * n_read
