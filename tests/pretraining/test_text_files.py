@@ -75,5 +75,5 @@ def test_bad_files_are_named(tmp_path, name, content, wanted):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="nowhere"):
         find_files(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="no .txt or .jsonl files"):
+    with pytest.raises(ValueError, match=r"no \.txt or \.jsonl files"):
         find_files(tmp_path)

@@ -1,3 +1,5 @@
+from itertools import islice
+
 import pytest
 import spacy
 
@@ -10,24 +12,27 @@ def test_words_pass_unchanged():
     assert found == [["#a", "b c"], ["#", "a", "b"], ["d"], ["f"]]
 
 
-@pytest.mark.parametrize("n_process", [0, 2])
-def test_tokenizing_keeps_order_and_drops_white_space(n_process):
-    nlp = spacy.blank("en")
-    texts = [f"It's  text {i}." for i in range(BATCH_TEXTS + 7)] + [" "]
-    found = list(tokenize(texts, nlp.tokenizer, n_process))
-    assert found == [["It", "'s", "text", str(i), "."] for i in range(len(texts) - 1)] + [[]]
+def test_white_space_is_dropped():
+    texts = ["It's  a text.", " ", "\n\n"]
+    assert list(tokenize(texts, spacy.blank("en").tokenizer, 0)) == [
+        ["It", "'s", "a", "text", "."],
+        [],
+        [],
+    ]
 
 
-def test_tokenizing_reads_no_further_than_needed():
+@pytest.mark.parametrize("n_process", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_workers_keep_the_order_and_read_no_further_than_needed(n_process):
     n_read = 0
 
     def read():
         nonlocal n_read
-        for _ in range(100_000):
+        for i in range(100_000):
             n_read += 1
-            yield "a text"
+            yield f"text {i}" if i % 2 else ["text", str(i)]
 
-    words = tokenize(read(), spacy.blank("en").tokenizer, 1)
-    next(words)
+    words = tokenize(read(), spacy.blank("en").tokenizer, n_process)
+    n = 3 * BATCH_TEXTS
+    assert list(islice(words, n)) == [["text", str(i)] for i in range(n)]
     assert n_read < 10_000
     words.close()

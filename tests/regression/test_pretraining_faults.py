@@ -37,7 +37,7 @@ def make_options(texts, **changes):
         "paths.dev": texts,
         "lm_pretraining.n_rows": 4,
         "lm_pretraining.n_steps": 8,
-        "lm_pretraining.max_steps": 2,
+        "lm_pretraining.max_steps": 1,
         "lm_pretraining.n_process": 0,
         **changes,
     }
@@ -125,7 +125,7 @@ def test_weights_bring_their_settings(pretrained, tmp_path):
     config = ROOT / "configs" / "bilm.cfg"
     code, output = run("rnn", "pretrain", config, tmp_path / "output", *options)
     assert code == 0, output
-    assert "components.bilm.model.width = 16, as the weights were made with, not 384" in output
+    assert "components.bilm.model.width = 16 to fit the weights, instead of 384" in output
     nlp = spacy.load(tmp_path / "output" / "model-last")
     model = nlp.config["components"]["bilm"]["model"]
     assert (model["width"], model["embed"]["width"], model["cell"]) == (16, 16, "gru")
