@@ -41,12 +41,8 @@ class LMBatch:
         return LMBatch(self.words, self.inputs[:, :, rows], self.targets[:, :, rows])
 
     def to_torch(self, nlp: Language, model: Model, word_dropout: float = 0.0) -> tuple[Any, ...]:
-        """Make the arguments of a `LanguageModel`.
-
-        nlp (Language): The pipeline, whose vocab has the attributes of words.
-        model (Model): Its `spacy-rnn.BiLM.v1` layer.
-        word_dropout (float): The share of words without an embedding of their own.
-        RETURNS (Tuple): The features of the words, inputs, targets and the number of rows.
+        """RETURNS (Tuple): The first arguments of a `LanguageModel`, for a pipeline and its
+        `spacy-rnn.BiLM.v1` layer: the features of words, inputs, targets and the number of rows.
         """
         # The vocab must not keep the words of all batches.
         with nlp.memory_zone():
@@ -62,9 +58,8 @@ class LMBatcher:
     each reversed.
 
     vocabulary (Vocabulary): The words to predict.
-    n_rows (int): The number of rows.
-    n_steps (int): The number of steps in a batch.
-    n_directions (int): 1 for forward, 2 for both.
+    n_rows, n_steps, n_directions (int): The shape of a batch. 2 directions are forward and
+        backward.
     """
 
     def __init__(self, vocabulary: Vocabulary, n_rows: int, n_steps: int, n_directions: int):

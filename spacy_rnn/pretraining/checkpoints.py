@@ -23,13 +23,12 @@ _FREE = {"n_process", "max_checkpoints", "checkpoint_frequency", "train", "dev",
 def save_checkpoint(
     directory: Path, run: RunState, settings: Mapping[str, Any], processes: Processes, keep: int
 ) -> None:
-    """Save a checkpoint and remove the oldest ones. All processes have to call this; the first one
-    writes.
+    """Save a checkpoint and remove the oldest ones. All processes have to call this.
 
     directory (Path): The directory of the checkpoints.
     run (RunState): The state to save.
-    settings (Mapping[str, Any]): The settings of the run, for JSON: "settings" and "layers".
-    processes (Processes): The processes.
+    settings (Mapping[str, Any]): The "settings" of the run and its "layers", for JSON.
+    processes (Processes): The processes. The first one writes.
     keep (int): The number of checkpoints to keep.
     """
     state, tensors = run.pack(processes)

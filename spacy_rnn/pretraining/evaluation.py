@@ -39,15 +39,14 @@ def make_record(position: Position, dev_losses: list[float], **values: Any) -> d
     perplexity of the training texts.
     """
     n_words = position.n_words - position.n_logged
-    losses = [loss / n_words for loss in position.losses] if n_words else []
-    return {
-        "step": position.step,
-        "epoch": position.epoch,
-        "words": position.n_words,
-        "train_perplexity": [_get_perplexity(loss) for loss in losses],
-        "dev_perplexity": [_get_perplexity(loss) for loss in dev_losses],
-        **values,
+    losses = {"train": [loss / n_words for loss in position.losses if n_words], "dev": dev_losses}
+    # An untrained model can have a perplexity beyond the range of a float.
+    perplexities = {
+        f"{name}_perplexity": [math.exp(min(loss, 99.0)) for loss in parts]
+        for name, parts in losses.items()
     }
+    where = {"step": position.step, "epoch": position.epoch, "words": position.n_words}
+    return {**where, **perplexities, **values}
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:
@@ -63,8 +62,3 @@ def truncate_log(path: Path, step: int) -> None:
     if len(kept) < len(lines):
         with replace_path(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf8")
-
-
-def _get_perplexity(loss: float) -> float:
-    # An untrained model can have a perplexity beyond the range of a float.
-    return math.exp(min(loss, 99.0))

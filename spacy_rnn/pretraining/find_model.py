@@ -1,4 +1,4 @@
-"""Load pipelines, and find the language model in them."""
+"""Load pipelines with a language model."""
 
 from typing import Any
 
@@ -13,28 +13,14 @@ from .pretrained_config import find_component
 
 
 def load_pipeline(config: Config) -> Language:
-    """Make the pipeline of a config for pretraining. Its own config is interpolated, as variables
-    would be lost when a component is renamed or copied.
-
-    config (Config): The config.
-    RETURNS (Language): The pipeline, not initialised.
+    """RETURNS (Language): The pipeline of a config for pretraining, not initialised. Its own config
+    is interpolated, as variables would be lost when a component is renamed or copied.
     """
     sections = ("nlp", "components", "paths", "system", "variables")
     config = config.interpolate()
     return load_model_from_config(
         Config({name: config[name] for name in sections if name in config}), auto_fill=True
     )
-
-
-def find_language_model(nlp: Language, name: str | None = None) -> Any:
-    """Find the language model of a pipeline.
-
-    nlp (Language): The pipeline.
-    name (Optional[str]): The name of the component. None if there is only one.
-    RETURNS (TrainablePipe): The component.
-    RAISES (ValueError): If there is no such component, or several.
-    """
-    return nlp.get_pipe(find_component(nlp.config, name))
 
 
 def load_scorer(pipeline: str, component: str | None, use_gpu: int) -> tuple[Language, Scorer]:
@@ -48,7 +34,7 @@ def load_scorer(pipeline: str, component: str | None, use_gpu: int) -> tuple[Lan
     """
     setup_gpu(use_gpu, silent=True)
     nlp = spacy.load(pipeline)
-    found = find_language_model(nlp, component)
+    found: Any = nlp.get_pipe(find_component(nlp.config, component))
     if not get_vocabulary(found.model):
         raise ValueError(
             f"Component {found.name!r} can't predict words: its model was not pretrained, or was "

@@ -12,7 +12,7 @@ from spacy.cli._util import setup_gpu
 from thinc.api import Config, set_gpu_allocator
 from wasabi import msg
 
-from .find_model import find_language_model, load_pipeline
+from .find_model import load_pipeline
 from .loop import Pretraining
 from .pretrained_config import adopt_settings, find_component
 from .processes import Processes
@@ -56,8 +56,9 @@ def pretrain(
         for setting, (before, after) in changes.items():
             msg.info(f"{setting} = {after!r} to fit the weights, instead of {before!r}")
     nlp = load_pipeline(config)
-    model = find_language_model(nlp, settings.component).model
+    component: Any = nlp.get_pipe(find_component(nlp.config, settings.component))
     device = torch.device("cpu" if use_gpu < 0 else f"cuda:{use_gpu}")
     with closing(Processes(device)) as processes:
         progress = Progress(silent=not processes.is_first)
-        Pretraining(nlp, model, settings, output, progress, processes, resume=resume).run()
+        parts = (nlp, component.model, settings, output, progress, processes)
+        Pretraining(*parts, resume=resume).run()

@@ -24,7 +24,7 @@ class Progress:
         self.bar = tqdm(disable=True)
 
     def show_counting(self, texts: Iterable[list[str]]) -> Iterator[list[str]]:
-        """Show the number of words while texts are read."""
+        """YIELDS (List[str]): The words of each text, while their number is shown."""
         with self._make_bar("Counting words") as bar:
             for words in texts:
                 bar.update(len(words))

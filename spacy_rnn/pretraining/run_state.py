@@ -112,9 +112,9 @@ def _select(prefix: str, tensors: Tensors) -> Tensors:
 
 
 def _get_generators(device: torch.device) -> Tensors:
-    _, keys, position, *_ = numpy.random.get_state()
-    numbers = [*numpy.asarray(keys).tolist(), position]
-    states = {"torch": torch.get_rng_state(), "numpy": torch.tensor(numbers, dtype=torch.int64)}
+    numbers = numpy.random.get_state(legacy=False)["state"]
+    keys = torch.tensor([*numbers["key"].tolist(), numbers["pos"]], dtype=torch.int64)
+    states = {"torch": torch.get_rng_state(), "numpy": keys}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
     return states

@@ -47,7 +47,7 @@ class Counts:
 def count_words(
     texts: Iterable[Sequence[str]], size: int, source: list[Any] | None = None
 ) -> Counts:
-    """Find the most frequent words.
+    """Count words.
 
     texts (Iterable[Sequence[str]]): The words of each text.
     size (int): The size of the vocabulary, including the boundary and the unknown word.

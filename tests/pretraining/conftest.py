@@ -7,7 +7,7 @@ import spacy
 import torch
 from thinc.api import Config
 
-from spacy_rnn.pretraining.find_model import find_language_model, load_pipeline
+from spacy_rnn.pretraining.find_model import load_pipeline
 from spacy_rnn.pretraining.loop import Pretraining
 from spacy_rnn.pretraining.processes import Processes
 from spacy_rnn.pretraining.progress import Progress
@@ -66,7 +66,7 @@ def make_run(config, output, *, resume=False):
     """A run without terminal output."""
     settings = LMSettings.from_config(dict(config["lm_pretraining"]))
     nlp = load_pipeline(config)
-    model = find_language_model(nlp).model
+    model = nlp.get_pipe(nlp.pipe_names[0]).model
     progress, processes = Progress(silent=True), Processes(torch.device("cpu"))
     return Pretraining(nlp, model, settings, Path(output), progress, processes, resume=resume)
 

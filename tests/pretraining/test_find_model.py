@@ -1,7 +1,8 @@
 import pytest
 import spacy
 
-from spacy_rnn.pretraining.find_model import find_language_model, load_pipeline, load_scorer
+from spacy_rnn.pretraining.find_model import load_pipeline, load_scorer
+from spacy_rnn.pretraining.pretrained_config import find_component
 
 from .conftest import make_config
 
@@ -9,9 +10,9 @@ from .conftest import make_config
 def test_a_pipeline_has_no_other_sections(texts):
     nlp = load_pipeline(make_config(texts))
     assert "lm_pretraining" not in nlp.config
-    assert find_language_model(nlp).name == "bilm"
+    assert find_component(nlp.config) == "bilm"
     nlp.rename_pipe("bilm", "renamed")
-    assert find_language_model(nlp) is nlp.get_pipe("renamed")
+    assert find_component(nlp.config) == "renamed"
 
 
 def test_a_model_that_can_not_predict_words_is_refused(texts, tmp_path):

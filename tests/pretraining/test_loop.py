@@ -26,7 +26,13 @@ from .conftest import (
 )
 
 # Updates of a short run.
-SHORT = {"max_epochs": 0, "max_steps": 4, "eval_frequency": 2, "checkpoint_frequency": 2}
+SHORT = {
+    "max_epochs": 0,
+    "max_steps": 4,
+    "eval_frequency": 2,
+    "checkpoint_frequency": 2,
+    "dev_words": 40,
+}
 
 
 def read_log(output):
@@ -106,7 +112,7 @@ def test_a_run_of_the_first_release_resumes(texts, tmp_path):
     """The checkpoint was saved by commit 768f6e3 after two of four updates."""
     with tarfile.open(ROOT / "tests" / "data" / "pretraining_768f6e3.tar.xz") as tar:
         tar.extractall(tmp_path / "output", filter="data")
-    config = make_config(texts, n_rows=2, **SHORT)
+    config = make_config(texts, n_rows=2, **{**SHORT, "dev_words": 200_000})
     model = config["components"]["bilm"]["model"]
     model.update(width=4, depth=1, cutoffs=[5])
     model["embed"].update(width=4, rows=[8, 8], attr_widths=[4, 2])

@@ -15,8 +15,9 @@ from spacy.util import load_config
 from wasabi import msg
 
 from spacy_rnn.pretraining.batches import LMBatch
-from spacy_rnn.pretraining.find_model import find_language_model, load_pipeline
+from spacy_rnn.pretraining.find_model import load_pipeline
 from spacy_rnn.pretraining.loop import Pretraining
+from spacy_rnn.pretraining.pretrained_config import find_component
 from spacy_rnn.pretraining.processes import Processes
 from spacy_rnn.pretraining.progress import Progress
 from spacy_rnn.pretraining.settings import LMSettings
@@ -73,7 +74,7 @@ def measure(config_path: Path, texts: Path, steps: int, *, is_half: bool) -> tup
     with tempfile.TemporaryDirectory() as directory:
         run = Pretraining(
             nlp,
-            find_language_model(nlp).model,
+            nlp.get_pipe(find_component(nlp.config)).model,
             settings,
             Path(directory),
             Progress(silent=True),
