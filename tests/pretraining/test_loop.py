@@ -228,3 +228,12 @@ def test_a_tied_softmax_and_a_character_cnn_learn(texts, tmp_path):
     log = read_log(tmp_path / "output")
     assert log[-1]["dev_perplexity"][0] < 0.8 * log[0]["dev_perplexity"][0]
     assert spacy.load(tmp_path / "output/model-last")("The dog")._.bilm.shape == (3, 2, 32)
+
+
+def test_processors_without_bfloat16_compute_in_float32(texts, tmp_path, monkeypatch):
+    config = make_config(texts, mixed_precision=True)
+    for has_instructions in (True, False):
+        monkeypatch.setattr(
+            "spacy_rnn.pretraining.loop.has_bfloat16", lambda has=has_instructions: has
+        )
+        assert make_run(config, tmp_path).bf16 == has_instructions

@@ -1,5 +1,4 @@
 import json
-import random
 
 import numpy
 import torch
@@ -10,7 +9,7 @@ from .conftest import assert_same, make_config, make_run
 
 
 class TwoProcesses(Processes):
-    """Two processes with the same tensors, of which this is the second."""
+    """The second of two processes."""
 
     def __init__(self):
         super().__init__(torch.device("cpu"))
@@ -38,7 +37,6 @@ def test_what_is_packed_is_unpacked(texts, tmp_path):
     json_part, tensors = first.pack(one)
     expected = draw()
     second = make_state(texts, tmp_path / "2", seed=2)
-    random.seed(0)
     second.unpack(json.loads(json.dumps(json_part)), tensors, one)
     assert draw() == expected
     assert second.position == first.position

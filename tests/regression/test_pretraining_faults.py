@@ -1,6 +1,6 @@
-"""A byte order mark stayed in the first word of a text file. A pretraining that failed left an
-empty directory. Going on with weights needed every option of their pretraining again. The width
-stood twice in the configs. `spacy train` with a config for pretraining gave KeyError: 'training'.
+"""Faults of pretraining: a byte order mark stayed in the first word of a text file; a run that
+failed left an empty directory; pretrained weights needed every option of their run again; configs
+set the width twice; `spacy train` with a config for pretraining raised KeyError: 'training'.
 """
 
 import codecs
@@ -109,7 +109,7 @@ def test_training_with_a_config_for_pretraining_names_the_command(tmp_path, name
     config = ROOT / "configs" / f"{name}.cfg"
     code, output = run("train", config)
     assert code == 1 and "spacy rnn pretrain" in output
-    # Nor when spaCy has filled it.
+    # The same for the filled config.
     filled = tmp_path / "filled.cfg"
     assert run("init", "fill-config", config, filled)[0] == 0
     code, output = run("train", filled, "--paths.train", filled, "--paths.dev", filled)
@@ -130,7 +130,7 @@ def test_weights_bring_their_settings(pretrained, tmp_path):
     model = nlp.config["components"]["bilm"]["model"]
     assert (model["width"], model["embed"]["width"], model["cell"]) == (16, 16, "gru")
     assert nlp.lang == "de"
-    # What weights do not depend on is the config's.
+    # Settings that fit any weights come from the config.
     assert model["dropout"] == pytest.approx(0.3)
 
 
