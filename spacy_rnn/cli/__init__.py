@@ -5,7 +5,7 @@ from spacy.cli._util import app as spacy_app
 
 from . import add_bilm, agreement, evaluate_lm, generate, info, pretrain
 
-# Settings of a config are overridden by options of its own names.
+# Options such as --lm_pretraining.n_rows override settings of the config.
 _OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(name="rnn", help="Recurrent networks (spacy-rnn).", no_args_is_help=True)

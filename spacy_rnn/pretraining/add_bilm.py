@@ -18,24 +18,23 @@ def add_bilm(
     dropout: float | None = 0.5,
     alone: bool = False,
 ) -> Config:
-    """Add a language model to a config: each of our embedding layers gets the model's layers beside
-    it, or is replaced by them.
+    """Concatenate the layers of a language model to each of our embedding layers, or replace these.
 
-    config (Config): The training config, its variables not resolved.
-    weights (Path): A pipeline that `spacy rnn pretrain` saved, for `paths.bilm`. Or the config that
-        the model will be pretrained with; `paths.bilm` is null then.
-    width (Optional[int]): The width to map the mix of layers to. None: as wide as they are.
-    dropout (Optional[float]): The rate of dropout of the mix. None follows `[training] dropout`.
-    alone (bool): Whether the mix replaces the embedding layer. Else it is concatenated to it.
+    config (Config): The training config, not interpolated.
+    weights (Path): A pipeline that `spacy rnn pretrain` saved, for `paths.bilm`. Or the config for
+        that command, to train the model later: `paths.bilm` is null then.
+    width (Optional[int]): Project the mix of layers to this width. None keeps its width.
+    dropout (Optional[float]): The dropout of the mix. None follows `[training] dropout`.
+    alone (bool): Whether to replace the embedding layers.
     RETURNS (Config): The new config.
-    RAISES (ValueError): If the config has a language model or no embedding layer of ours, or there
-        is no language model in `weights`.
+    RAISES (ValueError): If the config has a language model or no embedding layer of ours, or
+        `weights` has no language model.
     """
     config = config.copy()
     components = config.setdefault("components", {})
     for name, component in components.items():
         if NAME in (name, component.get("factory")):
-            raise ValueError(f"The config has a language model, the component {name!r}, already.")
+            raise ValueError(f"The config already has a language model, the component {name!r}.")
     listener = {
         "@architectures": "spacy-rnn.BiLMListener.v1",
         "width": width,
@@ -46,21 +45,20 @@ def add_bilm(
     for component in components.values():
         n_layers += _add_listeners(component, listener, alone=alone)
         if "members" in component.get("model", {}):
-            # Networks that listen can't be copied.
+            # Listeners can't be copied, so an ensemble becomes one network.
             component["model"]["members"] = 1
     if not n_layers:
         raise ValueError(
             "The config has no embedding layer spacy-rnn.LexemeEmbed.v1 or "
-            "spacy-rnn.CharCNNEmbed.v1 that a language model could be added to: begin with one of "
-            "the configs of spacy-rnn, or with a component of it that has its model in the config."
+            "spacy-rnn.CharCNNEmbed.v1, to which a language model could be added. Start from one "
+            "of the configs of spacy-rnn, or write the model of the component into the config."
         )
     pretrained = read_config(weights)
-    block = pretrained["components"][find_component(pretrained, weights)]
-    # Of a model pretrained as `rnn_lm` too.
-    component = {**block, "factory": NAME}
-    config.setdefault("paths", {})[NAME] = str(weights) if weights.is_dir() else None
+    block = pretrained["components"][find_component(pretrained, path=weights)]
+    # The model may have been pretrained as "rnn_lm".
+    config["components"] = {NAME: {**block, "factory": NAME}, **components}
     config["nlp"]["pipeline"] = [NAME, *config["nlp"]["pipeline"]]
-    config["components"] = {NAME: component, **components}
+    config.setdefault("paths", {})[NAME] = str(weights) if weights.is_dir() else None
     initialize = config.setdefault("initialize", {})
     initialize.setdefault("components", {})[NAME] = {"weights": f"${{paths.{NAME}}}"}
     return config
@@ -69,21 +67,18 @@ def add_bilm(
 def _add_listeners(block: dict[str, Any], listener: dict[str, Any], *, alone: bool) -> int:
     """RETURNS (int): The number of embedding layers in the block."""
     n_layers = 0
-    for key, value in block.items():
+    for key, value in list(block.items()):
         if not isinstance(value, dict):
             continue
-        if key == "embed" and str(value.get("@architectures")).startswith("spacy-rnn."):
-            n_layers += 1
-            block[key] = dict(listener)
-            if not alone:
-                parts = {"lexemes": value, "context": dict(listener)}
-                block[key] = {"@layers": "concatenate.v1", "*": parts}
-            if block.get("@architectures") == "spacy-rnn.LMTok2Vec.v1":
-                # Nothing is left to learn where the next word is already known.
-                for name in [name for name in block if name.startswith("lm_")]:
-                    del block[name]
-                block["@architectures"] = "spacy.Tok2Vec.v2"
-                return n_layers
-        else:
+        if key != "embed" or not str(value.get("@architectures")).startswith("spacy-rnn."):
             n_layers += _add_listeners(value, listener, alone=alone)
+            continue
+        n_layers += 1
+        parts = {"lexemes": value, "context": dict(listener)}
+        block[key] = parts["context"] if alone else {"@layers": "concatenate.v1", "*": parts}
+        if block.get("@architectures") == "spacy-rnn.LMTok2Vec.v1":
+            # The layers of a bidirectional model contain the words that this one would predict.
+            for name in [name for name in block if name.startswith("lm_")]:
+                del block[name]
+            block["@architectures"] = "spacy.Tok2Vec.v2"
     return n_layers

@@ -1,49 +1,65 @@
-"""Running text on several rows side by side, as a language model reads it."""
+"""Batches of running text for truncated backpropagation through time."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import numpy
+import torch
+from spacy.language import Language
+from thinc.api import Model
 
+from ..layers.bilm import get_embed
+from ..layers.torch_shim import get_shim
+from ..layers.word_features import get_features
 from ..modules.lm.language_model import BOUNDARY_ID, NO_TARGET, Vocabulary
 
 
 @dataclass(frozen=True)
 class LMBatch:
-    """Some steps of text on each row.
+    """The next steps of the text in each row.
 
-    words (List[str]): The distinct words that are read.
-    inputs (ndarray): The number of the word that each direction reads at each step in each row; 0
-        is a boundary, and 1 the first word. (directions, steps, rows)
-    targets (ndarray): The place in the vocabulary of the word that comes next, or NO_TARGET where
-        a row has ended. (directions, steps, rows)
+    words (List[str]): The distinct input words.
+    inputs (ndarray): The input word of each step: 0 is a boundary, i is `words[i - 1]`.
+        (directions, steps, rows)
+    targets (ndarray): The vocabulary ID of the next word, or NO_TARGET where a row has ended.
+        (directions, steps, rows)
     """
 
     words: list[str]
-    inputs: np.ndarray
-    targets: np.ndarray
+    inputs: numpy.ndarray
+    targets: numpy.ndarray
 
     @property
     def n_targets(self) -> int:
         """RETURNS (int): The number of words that each direction predicts."""
         return int((self.targets[0] != NO_TARGET).sum())
 
-    def take_rows(self, part: int, n_parts: int) -> "LMBatch":
-        """RETURNS (LMBatch): An equal part of the rows, for one of several processes."""
-        rows = slice(part, None, n_parts)
+    def take_rows(self, rank: int, n_processes: int) -> "LMBatch":
+        """RETURNS (LMBatch): The rows of one of several processes."""
+        rows = slice(rank, None, n_processes)
         return LMBatch(self.words, self.inputs[:, :, rows], self.targets[:, :, rows])
+
+    def to_torch(self, nlp: Language, model: Model, word_dropout: float = 0.0) -> tuple[Any, ...]:
+        """RETURNS (Tuple): The first arguments of a `LanguageModel`, for a pipeline and its
+        `spacy-rnn.BiLM.v1` layer: the features of words, inputs, targets and the number of rows.
+        """
+        # The vocab must not keep the words of all batches.
+        with nlp.memory_zone():
+            features = get_features(get_embed(model), self.words or [" "], nlp.vocab, word_dropout)
+        device, arrays = get_shim(model).device, (self.inputs, self.targets)
+        tensors = (torch.from_numpy(array).flatten(1).to(device) for array in arrays)
+        return features, *tensors, self.inputs.shape[2]
 
 
 class LMBatcher:
-    """Put texts on rows. A row takes the next text when it runs out of words; a boundary is before
-    and after each text. The backward direction reads the same texts on the same rows, each from its
-    end.
+    """Distribute texts over rows. A row that runs out of words takes the next text. A boundary
+    precedes and follows each text. The backward direction reads the same texts in the same rows,
+    each reversed.
 
     vocabulary (Vocabulary): The words to predict.
-    n_rows (int): The number of rows.
-    n_steps (int): The number of steps of a batch.
-    n_directions (int): 1 for forward, 2 for both.
+    n_rows, n_steps, n_directions (int): The shape of a batch. 2 directions are forward and
+        backward.
     """
 
     def __init__(self, vocabulary: Vocabulary, n_rows: int, n_steps: int, n_directions: int):
@@ -52,17 +68,17 @@ class LMBatcher:
         self.n_steps = n_steps
         self.n_directions = n_directions
         self.n_texts = 0
-        # Words waiting in each direction and row; None is a boundary.
+        # The words ahead in each direction and row. None is a boundary.
         self._waiting: list[list[list[str | None]]] = [
             [[None] for _ in range(n_rows)] for _ in range(n_directions)
         ]
 
     def get_batches(self, texts: Iterable[list[str]], *, to_end: bool = False) -> Iterator[LMBatch]:
-        """Divide texts into batches, until there are none left for a full one. What is left then is
-        where the next call begins.
+        """Divide texts into batches until too few words are left for a full one. These come first
+        in the next call.
 
         texts (Iterable[List[str]]): The words of each text. Empty texts are skipped.
-        to_end (bool): Whether to go on until every word was predicted, with less and less rows.
+        to_end (bool): Whether to continue, with fewer and fewer rows, until all words are read.
         YIELDS (LMBatch): The batches.
         """
         texts = iter(texts)
@@ -71,15 +87,16 @@ class LMBatcher:
         while to_end and any(len(row) > 1 for row in self._waiting[0]):
             yield self._take()
 
+    def copy_empty(self) -> "LMBatcher":
+        """RETURNS (LMBatcher): A batcher for other texts, otherwise equal."""
+        return LMBatcher(self.vocabulary, self.n_rows, self.n_steps, self.n_directions)
+
     def get_state(self) -> dict[str, Any]:
-        """RETURNS (Dict[str, Any]): How far the batcher is, for JSON."""
+        """RETURNS (Dict[str, Any]): The position in the texts, for JSON."""
         return {"n_texts": self.n_texts, "waiting": self._waiting}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on where another one was.
-
-        state (Dict[str, Any]): What its `get_state` returned.
-        """
+        """Continue from the state that another batcher's `get_state` returned."""
         self.n_texts = state["n_texts"]
         self._waiting = [[list(row) for row in rows] for rows in state["waiting"]]
 
@@ -97,24 +114,19 @@ class LMBatcher:
         return True
 
     def _take(self) -> LMBatch:
-        shape = (self.n_directions, self.n_steps, self.n_rows)
-        inputs = np.full(shape, BOUNDARY_ID)
-        targets = np.full(shape, NO_TARGET)
+        inputs = numpy.full((self.n_directions, self.n_steps, self.n_rows), BOUNDARY_ID)
+        targets = numpy.full_like(inputs, NO_TARGET)
         numbers: dict[str | None, int] = {None: 0}
-        chunks = []
         for direction, rows in enumerate(self._waiting):
             for i, row in enumerate(rows):
-                chunk = row[: self.n_steps + 1]
-                del row[: min(self.n_steps, len(row) - 1)]
-                chunks.append((direction, i, chunk))
-                for word in chunk[:-1]:
-                    numbers.setdefault(word, len(numbers))
-        known: dict[str | None, int] = {None: BOUNDARY_ID}
-        distinct = {word for _, _, chunk in chunks for word in chunk if word is not None}
-        known.update(zip(distinct, self.vocabulary.get_ids(distinct), strict=True))
-        for direction, i, chunk in chunks:
-            n = len(chunk) - 1
-            inputs[direction, :n, i] = [numbers[word] for word in chunk[:-1]]
-            targets[direction, :n, i] = [known[word] for word in chunk[1:]]
+                n = min(self.n_steps, len(row) - 1)
+                read, following = row[:n], row[1 : n + 1]
+                del row[:n]
+                inputs[direction, :n, i] = [numbers.setdefault(w, len(numbers)) for w in read]
+                ids = self.vocabulary.get_ids([w or "" for w in following])
+                targets[direction, :n, i] = [
+                    BOUNDARY_ID if word is None else place
+                    for word, place in zip(following, ids, strict=True)
+                ]
         words = [word for word in numbers if word is not None]
         return LMBatch(words, inputs, targets)

@@ -1,4 +1,4 @@
-"""Torch's optimizers and schedules, by the names that a config uses."""
+"""Torch's optimizers and learning rate schedules, by the names in a config."""
 
 import math
 from collections.abc import Iterable
@@ -24,9 +24,9 @@ def make_optimizer(params: Iterable[nn.Parameter], settings: LMSettings) -> torc
 def get_rate(settings: LMSettings, step: int, n_steps: int | None) -> float:
     """Get the learning rate of an update.
 
-    settings (LMSettings): What to do.
+    settings (LMSettings): The settings.
     step (int): The number of the update, from 0.
-    n_steps (Optional[int]): When the rate has fallen to 0, if that is known.
+    n_steps (Optional[int]): The update at which the rate reaches 0. None if it is unknown.
     RETURNS (float): The rate.
     """
     rate = settings.learn_rate
@@ -34,8 +34,5 @@ def get_rate(settings: LMSettings, step: int, n_steps: int | None) -> float:
         return rate * (step + 1) / settings.warmup_steps
     if settings.decay == "none" or not n_steps:
         return rate
-    done = (step - settings.warmup_steps) / max(n_steps - settings.warmup_steps, 1)
-    done = min(done, 1.0)
-    if settings.decay == "linear":
-        return rate * (1 - done)
-    return rate * (1 + math.cos(math.pi * done)) / 2
+    done = min((step - settings.warmup_steps) / max(n_steps - settings.warmup_steps, 1), 1.0)
+    return rate * (1 - done if settings.decay == "linear" else (1 + math.cos(math.pi * done)) / 2)

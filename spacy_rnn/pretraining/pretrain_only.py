@@ -7,8 +7,8 @@ from thinc.api import ConfigValidationError
 
 @registry.callbacks("spacy-rnn.pretrain_only.v1")
 def pretrain_only() -> Callable[..., Any]:
-    """Stop `spacy train` where a config is for `spacy rnn pretrain`: spaCy resolves `before_update`
-    of `[training]` before it makes anything.
+    """Stop `spacy train` on a config for `spacy rnn pretrain`. As `before_update` of `[training]`,
+    spaCy resolves it first.
 
     RAISES (ConfigValidationError): Always. `spacy train` shows it without a traceback.
     """

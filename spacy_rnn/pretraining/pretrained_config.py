@@ -9,7 +9,7 @@ from thinc.api import Config
 
 _ARCHITECTURE = "spacy-rnn.BiLM.v1"
 _FACTORIES = ("bilm", "rnn_lm")
-# Settings of a model's block that its weights do not depend on.
+# Settings of the model that fit any weights.
 _FREE = ("dropout", "word_dropout", "grad_clip_norm", "grad_clip_value", "mixed_precision")
 
 
@@ -17,8 +17,8 @@ def read_config(path: Path) -> Config:
     """Read the config of a pretrained language model.
 
     path (Path): A pipeline that `spacy rnn pretrain` saved, or a config for that command.
-    RETURNS (Config): The config, its variables resolved.
-    RAISES (ValueError): If there is none.
+    RETURNS (Config): The config, interpolated.
+    RAISES (ValueError): If it can't be read.
     """
     file = path / "config.cfg" if path.is_dir() else path
     try:
@@ -30,67 +30,64 @@ def read_config(path: Path) -> Config:
         ) from err
 
 
-def find_components(config: Config) -> list[str]:
-    """RETURNS (List[str]): The names of a config's components that are language models."""
-    return [
-        name
-        for name, block in config["components"].items()
-        if block.get("factory") in _FACTORIES
-        or block.get("model", {}).get("@architectures") == _ARCHITECTURE
-    ]
-
-
-def find_component(config: Config, path: Path) -> str:
+def find_component(config: Config, name: str | None = None, path: Path | None = None) -> str:
     """Find the language model of a config.
 
     config (Config): The config.
-    path (Path): Where it comes from, for errors.
+    name (Optional[str]): The name of the component. None if there is only one.
+    path (Optional[Path]): The path of the config, for errors.
     RETURNS (str): The name of the component.
-    RAISES (ValueError): If there is none, or several.
+    RAISES (ValueError): If there is no such component, or several.
     """
-    names = find_components(config)
-    if len(names) != 1:
+    names = [
+        other
+        for other, block in config["components"].items()
+        if block.get("factory") in _FACTORIES
+        or block.get("model", {}).get("@architectures") == _ARCHITECTURE
+    ]
+    if name is None and len(names) == 1:
+        return names[0]
+    if name is None or name not in names:
+        where = f" in '{path}'" if path else ""
+        wanted = "one language model" if name is None else f"a language model {name!r}"
         raise ValueError(
-            f"The pipeline in '{path}' must have one language model; it has "
+            f"The pipeline{where} needs {wanted} ({_ARCHITECTURE}); it has "
             f"{', '.join(map(repr, names)) or 'none'}."
         )
-    return names[0]
+    return name
 
 
 def adopt_settings(
     config: Config, name: str, weights: Path, overrides: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-    """Give a language model the settings of the pretrained one whose weights it goes on with, and
-    its pipeline the same language and tokenizer. Settings that the weights do not depend on stay.
+    """Replace the settings of a language model with the settings of pretrained weights, and the
+    language and tokenizer of its pipeline. Settings that fit any weights stay.
 
-    config (Config): The config, its variables resolved. It is changed in place.
+    config (Config): The config, interpolated. It is changed in place.
     name (str): The component of the language model.
     weights (Path): A pipeline that `spacy rnn pretrain` saved.
-    overrides (Dict[str, Any]): What the command line says of the config, by dotted names.
-    RETURNS (Dict[str, Tuple[Any, Any]]): For each setting that changed, its value before and after.
+    overrides (Dict[str, Any]): The settings on the command line, by dotted names.
+    RETURNS (Dict[str, Tuple[Any, Any]]): The old and the new value of each setting that changed.
     RAISES (ValueError): If an override contradicts the weights.
     """
     source = read_config(weights)
-    before = _flatten(config, name)
-    block = source["components"][find_component(source, weights)]["model"]
-    stored = dict_to_dot(block)
-    prefix = f"components.{name}.model."
-    for setting, value in before.items():
-        key = setting.removeprefix(prefix)
-        if key in stored and _is_free(key):
-            set_dot_to_object(block, key, value)
+    before, prefix = dict_to_dot(config), f"components.{name}.model."
+    block = source["components"][find_component(source, path=weights)]["model"]
+    for key in dict_to_dot(block):
+        if _is_free(key) and prefix + key in before:
+            set_dot_to_object(block, key, before[prefix + key])
     config["components"][name]["model"] = block
     for key in ("lang", "tokenizer"):
         is_given = any(setting.startswith(f"nlp.{key}") for setting in overrides)
         if key in source["nlp"] and not is_given:
             config["nlp"][key] = source["nlp"][key]
-    after = _flatten(config, name)
+    after = dict_to_dot(config)
     for setting, value in overrides.items():
         is_fixed = setting.startswith(prefix) and not _is_free(setting)
         if is_fixed and value != after.get(setting):
             raise ValueError(
-                f"Can't go on with the weights in '{weights}': they were made with {setting} = "
-                f"{after.get(setting)!r}, but the command line says {value!r}. Leave it out."
+                f"The weights in '{weights}' have {setting} = {after.get(setting)!r}, but the "
+                f"command line says {value!r}. Leave it out."
             )
     return {
         setting: (value, after.get(setting))
@@ -101,10 +98,3 @@ def adopt_settings(
 
 def _is_free(setting: str) -> bool:
     return setting.rsplit(".", 1)[-1] in _FREE
-
-
-def _flatten(config: Config, name: str) -> dict[str, Any]:
-    """What a config says of a language model, and of the words it reads, by dotted names."""
-    nlp = {key: config["nlp"][key] for key in ("lang", "tokenizer") if key in config["nlp"]}
-    model = config["components"][name].get("model", {})
-    return dict_to_dot({"nlp": nlp, "components": {name: {"model": model}}})

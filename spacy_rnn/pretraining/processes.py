@@ -1,4 +1,4 @@
-"""Several processes that train one model, each on its part of every batch."""
+"""Data-parallel training in several processes."""
 
 import gc
 import os
@@ -11,9 +11,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class Processes:
-    """The processes that `torchrun` started, or this one alone.
+    """The processes that `torchrun` started, or this process alone. They share a file system.
 
-    device (torch.device): Where this process computes.
+    device (torch.device): The device of this process.
     """
 
     def __init__(self, device: torch.device):
@@ -22,19 +22,19 @@ class Processes:
         self.rank = int(os.environ.get("RANK", "0"))
         if self.n_processes > 1:
             backend = "nccl" if device.type == "cuda" else "gloo"
-            # The first process counts words while the others wait.
+            # The others wait while the first process counts words.
             dist.init_process_group(backend, timeout=timedelta(days=7))
 
     @property
     def is_first(self) -> bool:
-        """RETURNS (bool): Whether this process is the one that writes."""
+        """RETURNS (bool): Whether this is the process that writes files."""
         return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """RETURNS (nn.Module): The module, which averages gradients over all processes."""
+        """RETURNS (nn.Module): The module, with gradients averaged over all processes."""
         if self.n_processes == 1:
             return module
-        # A cluster of rare words may be needed by one process only.
+        # One process may need a cluster of rare words that the others don't.
         return DistributedDataParallel(module, find_unused_parameters=True)
 
     def add(self, X: torch.Tensor) -> torch.Tensor:
@@ -44,21 +44,13 @@ class Processes:
         return X
 
     def gather(self, X: torch.Tensor) -> list[torch.Tensor]:
-        """RETURNS (List[Tensor]): What all processes have, in their order."""
+        """RETURNS (List[Tensor]): The tensors of all processes, in their order."""
         if self.n_processes == 1:
             return [X]
         own = X.to(self.device).contiguous()
         parts = [torch.empty_like(own) for _ in range(self.n_processes)]
         dist.all_gather(parts, own)
-        return [part.to(X.device) for part in parts]
-
-    def share(self, X: torch.Tensor) -> torch.Tensor:
-        """RETURNS (Tensor): What the first process has."""
-        if self.n_processes == 1:
-            return X
-        shared = X.to(self.device)
-        dist.broadcast(shared, 0)
-        return shared.to(X.device)
+        return parts
 
     def wait(self) -> None:
         """Wait for all processes."""
@@ -66,8 +58,8 @@ class Processes:
             dist.barrier()
 
     def close(self) -> None:
-        """Leave the others."""
+        """End the process group."""
         if self.n_processes > 1:
-            # What was wrapped refers to itself, and must not outlive the group.
+            # Wrapped modules are in reference cycles, and must not outlive the group.
             gc.collect()
             dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What pretraining shows while it runs."""
+"""Progress of pretraining on the terminal, and learning curves."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,108 +6,71 @@ from typing import Any
 
 import srsly
 from tqdm import tqdm
-from wasabi import msg
-
-from .settings import LMSettings
-from .vocabulary import Counts
+from wasabi import Printer
 
 _HEADER = ("Step", "Epoch", "Train ppl", "Dev ppl", "Words/s")
 _WIDTHS = (8, 6, 16, 16, 9)
 
 
 class Progress:
-    """Show how far a run is, with the words per second and the time that is left.
+    """Show the progress of a run.
 
-    silent (bool): Whether to show nothing: one of several processes speaks.
+    silent (bool): Whether to show nothing.
     """
 
     def __init__(self, *, silent: bool = False):
-        self._silent = silent
-        self._bar: tqdm | None = None
+        self.silent = silent
+        self.msg = Printer(no_print=silent)
+        self.bar = tqdm(disable=True)
 
     def show_counting(self, texts: Iterable[list[str]]) -> Iterator[list[str]]:
-        """Show the number of words while texts pass."""
-        with self._make_bar("Counting words", None) as bar:
+        """YIELDS (List[str]): The words of each text, while their number is shown."""
+        with self._make_bar("Counting words") as bar:
             for words in texts:
                 bar.update(len(words))
                 yield words
 
-    def warn(self, text: str) -> None:
-        """Show a warning."""
-        if not self._silent:
-            msg.warn(text)
+    def start(self, n_words: int, total: int | None) -> None:
+        """Start the progress bar and the table.
 
-    def start(self, step: int, last_step: int | None, counts: Counts, settings: LMSettings) -> None:
-        """Show what is going to be done.
-
-        step (int): The updates so far.
-        last_step (Optional[int]): The updates at the end, if that is known.
-        counts (Counts): The texts.
-        settings (LMSettings): The settings.
+        n_words (int): The number of words so far.
+        total (Optional[int]): The number of words at the end, if it is known.
         """
-        if self._silent:
-            return
-        msg.info(
-            f"{counts.n_words:,} words in {counts.n_texts:,} texts, {len(counts.vocabulary):,} in "
-            f"the vocabulary"
-        )
-        if step:
-            msg.info(f"Going on after step {step}")
-        msg.row(_HEADER, widths=_WIDTHS)
-        per_batch = settings.n_rows * settings.n_steps
-        total = None if last_step is None else last_step * per_batch
-        self._bar = self._make_bar("Pretraining", total, initial=step * per_batch)
-
-    def update(self, n_words: int) -> None:
-        """Count words."""
-        if self._bar is not None:
-            self._bar.update(n_words)
+        self.msg.row(_HEADER, widths=_WIDTHS)
+        self.bar = self._make_bar("Pretraining", initial=n_words, total=total)
 
     def show(self, record: dict[str, Any]) -> None:
-        """Show a line of the log."""
-        if self._silent:
-            return
+        """Show a record of the log."""
         train, dev = (
             " / ".join(f"{value:.1f}" for value in record[f"{name}_perplexity"])
             for name in ("train", "dev")
         )
         row = (record["step"], record["epoch"], train, dev, record["words_per_second"])
         with tqdm.external_write_mode():
-            msg.row(row, widths=_WIDTHS)
+            self.msg.row(row, widths=_WIDTHS)
 
     def finish(self, log: Path) -> None:
-        """Draw the curves of a log.
-
-        log (Path): The log.
-        """
-        if self._bar is not None:
-            self._bar.close()
-        if self._silent or not log.is_file():
+        """Remove the progress bar, and draw learning curves beside the log."""
+        self.bar.close()
+        if self.silent or not log.is_file():
             return
         path = log.with_name("curves.png")
         if draw_curves(list(srsly.read_jsonl(log)), path):
-            msg.good(f"Drew the curves: {path}")
+            self.msg.good(f"Saved the learning curves: {path}")
         else:
-            msg.warn("Install matplotlib to have the curves drawn.")
+            self.msg.warn("Install matplotlib to draw learning curves")
 
-    def _make_bar(self, title: str, total: int | None, initial: int = 0) -> tqdm:
-        return tqdm(
-            desc=title,
-            total=total,
-            initial=initial,
-            unit=" words",
-            unit_scale=True,
-            disable=self._silent,
-            leave=False,
-        )
+    def _make_bar(self, title: str, **options: Any) -> tqdm:
+        options = {"unit": " words", "unit_scale": True, "leave": False, **options}
+        return tqdm(desc=title, disable=self.silent, **options)
 
 
 def draw_curves(records: list[dict[str, Any]], path: Path) -> bool:
-    """Draw perplexities over words read.
+    """Draw perplexity over the number of words read.
 
-    records (List[Dict[str, Any]]): The lines of a log.
-    path (Path): Where to put the picture.
-    RETURNS (bool): Whether it was drawn, which needs matplotlib.
+    records (List[Dict[str, Any]]): The records of a log.
+    path (Path): The PNG file.
+    RETURNS (bool): False if matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -117,11 +80,8 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> bool:
     axes = figure.subplots()
     for name, style in (("train", "--"), ("dev", "-")):
         for i, direction in enumerate(("forward", "backward")):
-            points = [
-                (record["words"] / 1e6, values[i])
-                for record in records
-                if len(values := record[f"{name}_perplexity"]) > i
-            ]
+            key = f"{name}_perplexity"
+            points = [(r["words"] / 1e6, r[key][i]) for r in records if len(r[key]) > i]
             if points:
                 label = f"{direction}, {name}"
                 axes.plot(*zip(*points, strict=True), style, color=f"C{i}", label=label)

@@ -1,39 +1,33 @@
-"""What a checkpoint of pretraining holds."""
+"""The state of a run of pretraining: everything that changes while it trains."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 import torch
 
-from ..layers.bilm import get_embed, get_output
-from ..layers.torch_shim import get_shim
-from .checkpoints import Checkpoint, add_prefix, pack_optimizer, take_prefix, unpack_optimizer
+from ..modules.lm.language_model import LanguageModel
+from ..modules.rnn.cells import State
+from .batches import LMBatcher
+from .processes import Processes
 
-if TYPE_CHECKING:
-    from .loop import Pretraining
-
-# Settings that have no influence on the weights, and paths, which may be spelt in several ways:
-# what is there is compared before.
-_FREE = ("n_process", "max_checkpoints", "checkpoint_frequency", "train", "dev", "weights")
-_GENERATORS = ("torch", "numpy", "cuda")
+Tensors = dict[str, torch.Tensor]
 
 
 @dataclass
 class Position:
-    """How far a run is.
+    """The progress of a run.
 
     step (int): The number of updates.
-    epoch (int): The number of epochs that are over.
-    epoch_start (int): The number of texts that were read before this epoch began.
+    epoch (int): The number of complete epochs.
+    epoch_start (int): The number of texts that were read before this epoch.
     n_words (int): The number of words that were predicted.
-    n_logged (int): How many of those are in the log.
-    losses (List[float]): The losses of those that are not, added up for each direction.
+    n_logged (int): The part of them that is in the log.
+    losses (List[float]): The sum of the losses of the others, for each direction.
     best (Optional[float]): The lowest loss in an evaluation.
-    n_worse (int): The number of evaluations since.
-    is_over (bool): Whether training is over.
+    n_worse (int): The number of evaluations after that one.
+    is_over (bool): Whether training has ended.
     """
 
     step: int = 0
@@ -47,95 +41,86 @@ class Position:
     is_over: bool = False
 
 
-def save_run(run: "Pretraining", directory: Path) -> None:
-    """Save a checkpoint. All processes have to call this; the first one writes.
+@dataclass
+class RunState:
+    """Everything that changes during a run. Checkpoints also hold the states of the random number
+    generators, which are global.
 
-    run (Pretraining): The run.
-    directory (Path): Where its checkpoints are.
+    lm (LanguageModel): The language model.
+    optimizer (Optimizer): Its optimizer.
+    batcher (LMBatcher): Divides the texts into batches.
+    position (Position): The progress.
+    states (Optional[List[State]]): The recurrent states of each layer after the last batch, for
+        the rows of this process.
     """
-    processes = run.processes
-    tensors = {
-        **add_prefix("model", run.lm.state_dict()),
-        **add_prefix("optimizer", pack_optimizer(run.optimizer)),
-    }
-    for i, parts in enumerate(run.states or []):
-        gathered = [torch.cat(processes.gather(part), dim=1) for part in parts]
-        tensors.update(add_prefix(f"state.{i}", {str(j): x for j, x in enumerate(gathered)}))
-    for name, generator in _get_generators(run.device).items():
-        generators = {str(i): part for i, part in enumerate(processes.gather(generator))}
-        tensors.update(add_prefix(f"random.{name}", generators))
-    state = {
-        "settings": asdict(run.settings),
-        "layers": _get_layers(run),
-        "n_processes": processes.n_processes,
-        "position": asdict(run.position),
-        "batcher": run.batcher.get_state(),
-    }
-    if processes.is_first:
-        keep = run.settings.max_checkpoints
-        Checkpoint(state, tensors).save(directory, run.position.step, keep)
+
+    lm: LanguageModel
+    optimizer: torch.optim.Optimizer
+    batcher: LMBatcher
+    position: Position
+    states: list[State] | None = None
+
+    def pack(self, processes: Processes) -> tuple[dict[str, Any], Tensors]:
+        """Collect the state of all processes.
+
+        processes (Processes): The processes. All have to call this.
+        RETURNS (Tuple[Dict[str, Any], Dict[str, Tensor]]): The part for JSON, and the tensors, on
+            the CPU.
+        """
+        tensors = {f"model.{name}": value for name, value in self.lm.state_dict().items()}
+        for i, values in self.optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                # SGD without momentum stores None.
+                if value is not None:
+                    tensors[f"optimizer.{i}.{name}"] = torch.as_tensor(value)
+        for i, state in enumerate(self.states or []):
+            for j, part in enumerate(state):
+                tensors[f"state.{i}.{j}"] = torch.cat(processes.gather(part), dim=1)
+        for name, generator in _get_generators(processes.device).items():
+            for i, part in enumerate(processes.gather(generator)):
+                tensors[f"random.{name}.{i}"] = part
+        # Safetensors can't store tensors that share memory.
+        tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+        return {"position": asdict(self.position), "batcher": self.batcher.get_state()}, tensors
+
+    def unpack(self, state: Mapping[str, Any], tensors: Tensors, processes: Processes) -> None:
+        """Overwrite the state of this process.
+
+        state, tensors: The results of `pack`.
+        processes (Processes): The processes, as many as there were.
+        """
+        self.lm.load_state_dict(_select("model", tensors))
+        moments: dict[int, Tensors] = {}
+        for key, value in _select("optimizer", tensors).items():
+            i, name = key.split(".", 1)
+            moments.setdefault(int(i), {})[name] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.position = Position(**state["position"])
+        self.batcher.set_state(state["batcher"])
+        self.states = []
+        while parts := _select(f"state.{len(self.states)}", tensors):
+            rows = (parts[j].chunk(processes.n_processes, dim=1) for j in sorted(parts))
+            own = (part[processes.rank].contiguous().to(processes.device) for part in rows)
+            self.states.append(tuple(own))
+        rank, generators = f".{processes.rank}", _select("random", tensors)
+        _set_generators({k.removesuffix(rank): v for k, v in generators.items()}, processes.device)
 
 
-def load_run(run: "Pretraining", path: Path) -> None:
-    """Go on where a checkpoint is.
-
-    run (Pretraining): The run, initialised.
-    path (Path): The checkpoint.
-    RAISES (ValueError): If it is damaged, or its run had other settings.
-    """
-    checkpoint = Checkpoint.load(path)
-    state, tensors, processes = checkpoint.state, checkpoint.tensors, run.processes
-    stored = {**state["settings"], **state["layers"], "processes": state["n_processes"]}
-    wanted = {**asdict(run.settings), **_get_layers(run), "processes": processes.n_processes}
-    wanted = json.loads(json.dumps(wanted))
-    for name in sorted({*stored, *wanted} - set(_FREE)):
-        if stored.get(name) != wanted.get(name):
-            raise ValueError(
-                f"Can't go on from '{path}': it was made with {name} = {stored.get(name)!r}, but "
-                f"now it is {wanted.get(name)!r}."
-            )
-    run.lm.load_state_dict(take_prefix("model", tensors))
-    unpack_optimizer(run.optimizer, take_prefix("optimizer", tensors))
-    run.position = Position(**state["position"])
-    run.batcher.set_state(state["batcher"])
-    run.states = []
-    for i in range(len(run.lm.stack.layers)):
-        parts = sorted(take_prefix(f"state.{i}", tensors).items())
-        own = (part.chunk(processes.n_processes, dim=1)[processes.rank] for _, part in parts)
-        run.states.append(tuple(part.contiguous().to(run.device) for part in own))
-    _set_generators(
-        {
-            name: generators[str(processes.rank)]
-            for name in _GENERATORS
-            if (generators := take_prefix(f"random.{name}", tensors))
-        },
-        run.device,
-    )
+def _select(prefix: str, tensors: Tensors) -> Tensors:
+    start = f"{prefix}."
+    return {k.removeprefix(start): value for k, value in tensors.items() if k.startswith(start)}
 
 
-def _get_layers(run: "Pretraining") -> dict[str, Any]:
-    """What the config says of the model."""
-    layers = {"model": run.model, "embed": get_embed(run.model), "output": get_output(run.model)}
-    return {
-        f"{part}.{name}": value
-        for part, layer in layers.items()
-        for name, value in get_shim(layer).settings.items()
-    }
-
-
-def _get_generators(device: torch.device) -> dict[str, torch.Tensor]:
-    """The states of the generators of random numbers."""
-    _, keys, position, *_ = numpy.random.get_state()
-    states = {
-        "torch": torch.get_rng_state(),
-        "numpy": torch.tensor([*numpy.asarray(keys).tolist(), position], dtype=torch.int64),
-    }
+def _get_generators(device: torch.device) -> Tensors:
+    numbers = numpy.random.get_state(legacy=False)["state"]
+    keys = torch.tensor([*numbers["key"].tolist(), numbers["pos"]], dtype=torch.int64)
+    states = {"torch": torch.get_rng_state(), "numpy": keys}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
     return states
 
 
-def _set_generators(states: dict[str, torch.Tensor], device: torch.device) -> None:
+def _set_generators(states: Tensors, device: torch.device) -> None:
     torch.set_rng_state(states["torch"])
     *keys, position = states["numpy"].tolist()
     numpy.random.set_state(("MT19937", numpy.asarray(keys, dtype="uint32"), position, 0, 0.0))

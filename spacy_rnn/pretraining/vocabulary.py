@@ -1,26 +1,30 @@
-"""The words that a language model can predict."""
+"""The vocabulary of a language model: the most frequent words of its texts."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from ..modules.lm.language_model import BOUNDARY, UNKNOWN
+import srsly
 
-# Words seen once are dropped from the counts whenever there are more than this many.
+from ..modules.lm.language_model import BOUNDARY, UNKNOWN
+from .atomic import replace_path
+
+# Above this many distinct words, words seen only once are dropped, to bound memory.
 MAX_COUNTED = 5_000_000
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What is known of texts after reading them once.
+    """Counts of the words in texts.
 
-    vocabulary (List[str]): The boundary of texts, the unknown word, and then the most frequent word
-        first, equally frequent ones by the alphabet.
-    n_texts (int): The number of texts that have words.
+    vocabulary (List[str]): The boundary of texts, the unknown word, then the most frequent words.
+        Ties are in alphabetical order.
+    n_texts (int): The number of texts that are not empty.
     n_words (int): The number of words.
-    source (List[Any]): What says where they are from, for JSON.
-    size (int): The size of the vocabulary that was asked for.
+    source (List[Any]): Identifies the texts and the pretrained weights, for JSON.
+    size (int): The requested size of the vocabulary.
     """
 
     vocabulary: list[str]
@@ -29,20 +33,26 @@ class Counts:
     source: list[Any]
     size: int
 
-    def is_of(self, source: list[Any], size: int) -> bool:
-        """RETURNS (bool): Whether these are the counts of those texts, for that size."""
-        return (self.source, self.size) == (source, size)
+    @classmethod
+    def load(cls, path: Path) -> "Counts":
+        """RETURNS (Counts): The counts in a file."""
+        return cls(**srsly.read_json(path))
+
+    def save(self, path: Path) -> None:
+        """Save the counts to a JSON file."""
+        with replace_path(path) as temporary:
+            srsly.write_json(temporary, asdict(self))
 
 
 def count_words(
     texts: Iterable[Sequence[str]], size: int, source: list[Any] | None = None
 ) -> Counts:
-    """Find the most frequent words.
+    """Count words.
 
     texts (Iterable[Sequence[str]]): The words of each text.
-    size (int): The number of words, with the boundary of texts and the unknown word.
-    source (Optional[List[Any]]): What says where the texts are from.
-    RETURNS (Counts): The vocabulary, and how much text there is.
+    size (int): The size of the vocabulary, including the boundary and the unknown word.
+    source (Optional[List[Any]]): Identifies the texts.
+    RETURNS (Counts): The counts.
     """
     counts: Counter[str] = Counter()
     n_texts = n_words = 0

@@ -1,27 +1,28 @@
-"""Number agreement: whether a language model prefers the form of a word that agrees."""
+"""Number agreement: does a language model prefer the word form that agrees?"""
 
 import csv
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from pathlib import Path
+
+from spacy.util import minibatch
 
 from ..layers.lm import Scorer
 from ..modules.lm.language_model import UNKNOWN_ID
 
 BATCH_ITEMS = 256
-# Lines of Linzen's sentences that the texts of training contain, if such a file is beside them.
+# The numbers of Linzen's sentences that are in the training texts, if such a file is beside them.
 _SEEN_LINES = "lines_found_in_*.txt"
 
 
 @dataclass(frozen=True)
 class Item:
-    """A beginning of a sentence, and two forms of the word that comes next.
+    """The beginning of a sentence, and two forms of the next word.
 
-    condition (str): What kind of sentence it is.
+    condition (str): The condition, or type of sentence.
     prefix (List[str]): The words of the beginning.
-    correct, wrong (str): The form that agrees, and the one that does not.
+    correct, wrong (str): The form that agrees, and the form that does not.
     """
 
     condition: str
@@ -32,11 +33,11 @@ class Item:
 
 @dataclass
 class Accuracy:
-    """How often the form that agrees was the more probable one.
+    """The number agreement accuracy of a model.
 
-    n_correct (int): How often it was.
-    n_items (int): Among how many items.
-    n_skipped (int): How many more there are, of which a form is not in the vocabulary.
+    n_correct (int): The number of items in which the correct form was more probable.
+    n_items (int): The number of items.
+    n_skipped (int): The number of further items with a form that is not in the vocabulary.
     """
 
     n_correct: int = 0
@@ -45,8 +46,12 @@ class Accuracy:
 
     @property
     def accuracy(self) -> float | None:
-        """RETURNS (Optional[float]): The share that was right, None without items."""
+        """RETURNS (Optional[float]): The share of correct items. None without items."""
         return self.n_correct / self.n_items if self.n_items else None
+
+    def __add__(self, other: "Accuracy") -> "Accuracy":
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Accuracy(*(ours + theirs for ours, theirs in pairs))
 
 
 def read_items(path: Path) -> dict[str, list[Item]]:
@@ -54,13 +59,12 @@ def read_items(path: Path) -> dict[str, list[Item]]:
     language models", and of Gulordava et al. (2018), "Colorless green recurrent networks dream
     hierarchically".
 
-    path (Path): A file, or a directory in which files are looked for, as they are named in the
-        papers' repositories: `NA_tasks/*.txt`, `agreement/LANGUAGE/generated.tab`,
+    path (Path): A file, or a directory that contains files with the names they have in the papers'
+        repositories: `NA_tasks/*.txt`, `agreement/LANGUAGE/generated.tab`,
         `linzen_testset/subj_agr_filtered.text`.
     RETURNS (Dict[str, List[Item]]): The items of each task.
-    RAISES (ValueError): If there are none, or a file is not what it should be.
+    RAISES (ValueError): If there are none, or a file has another format.
     """
-    # Links to directories are followed.
     walk = os.walk(path, followlinks=True)
     found = sorted(Path(directory, name) for directory, _, names in walk for name in names)
     files = [path] if path.is_file() else found
@@ -81,16 +85,14 @@ def read_items(path: Path) -> dict[str, list[Item]]:
 
 
 def measure(scorer: Scorer, items: Iterable[Item]) -> dict[str, Accuracy]:
-    """Ask a model which form is the more probable.
+    """Measure the accuracy of a model.
 
     scorer (Scorer): The model.
-    items (Iterable[Item]): The questions.
-    RETURNS (Dict[str, Accuracy]): The answers for each condition.
+    items (Iterable[Item]): The items.
+    RETURNS (Dict[str, Accuracy]): The accuracy in each condition.
     """
     results: dict[str, Accuracy] = {}
-    items = list(items)
-    for start in range(0, len(items), BATCH_ITEMS):
-        batch = items[start : start + BATCH_ITEMS]
+    for batch in minibatch(items, BATCH_ITEMS):
         forms = [(item.correct, item.wrong) for item in batch]
         logs = scorer.compare([item.prefix for item in batch], forms)
         for item, pair, (correct, wrong) in zip(batch, forms, logs, strict=True):
@@ -106,9 +108,9 @@ def measure(scorer: Scorer, items: Iterable[Item]) -> dict[str, Accuracy]:
 def draw_accuracies(results: dict[str, dict[str, Accuracy]], path: Path) -> bool:
     """Draw a bar for each condition of each task.
 
-    results (Dict[str, Dict[str, Accuracy]]): What `measure` returned for each task.
-    path (Path): Where to put the picture.
-    RETURNS (bool): Whether it was drawn, which needs matplotlib and an item.
+    results (Dict[str, Dict[str, Accuracy]]): The results of `measure` for each task.
+    path (Path): The PNG file.
+    RETURNS (bool): False if matplotlib is not installed, or there are no items.
     """
     try:
         from matplotlib.figure import Figure
@@ -136,20 +138,15 @@ def draw_accuracies(results: dict[str, dict[str, Accuracy]], path: Path) -> bool
 
 def _read_lakretz(file: Path) -> list[Item]:
     pairs: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for number, row in enumerate(_read_rows(file), start=1):
-        if len(row) != 4 or row[2] not in ("correct", "wrong"):
-            raise _unreadable(
-                file, number, "four columns: sentence, condition, correct or wrong, ID"
-            )
-        sentence, condition, kind, identifier = row
-        pairs.setdefault((condition, identifier), {})[kind] = sentence.split()
+    for sentence, condition, kind, number in _read_rows(file, "sentence, condition, kind, ID"):
+        pairs.setdefault((condition, number), {})[kind] = sentence.split()
     items = []
-    for (condition, identifier), pair in pairs.items():
+    for (condition, number), pair in pairs.items():
         correct, wrong = pair.get("correct", []), pair.get("wrong", [])
         if not correct or correct[:-1] != wrong[:-1]:
             raise ValueError(
-                f"Can't read '{file}': the sentences of {identifier} in condition {condition} are "
-                "no pair that differs in its last word."
+                f"Can't read '{file}': the sentences {number} in condition {condition} are no pair "
+                "that differs in the last word only."
             )
         items.append(Item(condition, correct[:-1], correct[-1], wrong[-1]))
     return items
@@ -160,7 +157,7 @@ def _read_gulordava(file: Path) -> list[Item]:
         rows = list(csv.DictReader(lines, delimiter="\t"))
     wanted = {"pattern", "constr_id", "sent_id", "form", "class", "type", "prefix"}
     if not rows or not wanted <= set(rows[0]):
-        raise _unreadable(file, 1, f"the columns {', '.join(sorted(wanted))}")
+        raise ValueError(f"Can't read '{file}': it needs the columns {', '.join(sorted(wanted))}.")
     pairs: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for row in rows:
         key = (row["pattern"], row["constr_id"], row["sent_id"], row["prefix"])
@@ -179,33 +176,23 @@ def _read_gulordava(file: Path) -> list[Item]:
 
 def _read_linzen(file: Path) -> list[Item]:
     sentences = file.read_text(encoding="utf8").splitlines()
-    gold = _read_rows(file.with_suffix(".gold"))
+    gold = _read_rows(file.with_suffix(".gold"), "place, correct, wrong, attractors")
     seen = {
         int(line) for other in file.parent.glob(_SEEN_LINES) for line in other.read_text().split()
     }
-    items = []
-    for number, (sentence, row) in enumerate(zip(sentences, gold, strict=True), start=1):
-        if len(row) != 4:
-            raise _unreadable(file.with_suffix(".gold"), number, "four columns")
-        if number not in seen:
-            place, correct, wrong, n_attractors = row
-            prefix = sentence.split()[: int(place)]
-            items.append(Item(f"{n_attractors} attractors", prefix, correct, wrong))
+    items = [
+        Item(f"{n_attractors} attractors", sentence.split()[: int(place)], correct, wrong)
+        for number, (sentence, row) in enumerate(zip(sentences, gold, strict=True), start=1)
+        for place, correct, wrong, n_attractors in [row]
+        if number not in seen
+    ]
     return sorted(items, key=lambda item: item.condition)
 
 
-def _read_rows(file: Path) -> list[list[str]]:
+def _read_rows(file: Path, columns: str) -> list[list[str]]:
     lines = file.read_text(encoding="utf8").splitlines()
-    return [line.split("\t") for line in lines if line.strip()]
-
-
-def _unreadable(file: Path, number: int, wanted: str) -> ValueError:
-    return ValueError(f"Can't read '{file}', line {number}: there should be {wanted}.")
-
-
-def add_up(results: Sequence[Accuracy]) -> Accuracy:
-    """RETURNS (Accuracy): All of them together."""
-    totals: Counter[str] = Counter()
-    for result in results:
-        totals.update(vars(result))
-    return Accuracy(**totals)
+    rows = [line.split("\t") for line in lines if line.strip()]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(columns.split(",")):
+            raise ValueError(f"Can't read '{file}', line {number}: it needs columns {columns}.")
+    return rows

@@ -1,11 +1,11 @@
-"""How well language models predict text."""
+"""The perplexity of language models on texts."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy
+from spacy.util import minibatch
 
 from ..layers.lm import Scorer
 from ..modules.lm.language_model import UNKNOWN_ID
@@ -16,15 +16,14 @@ BATCH_TEXTS = 64
 
 @dataclass
 class LMScore:
-    """What predicting texts came to. Logarithms are natural; the words to predict are those of the
-    texts, each of which begins anew, and their ends.
+    """The scores of texts. A model predicts the words of each text and its end, without the texts
+    before it. A word that is not in the vocabulary has the probability of the unknown word.
 
     n_texts (int): The number of texts.
     n_words (int): The number of words in them, without the ends.
-    n_unknown (int): How many of those are not in the vocabulary.
-    total (float): The logarithms of the probabilities of all words and ends, added up. Words that
-        are not in the vocabulary have the probability of all of those together.
-    unknown (float): The part of that which comes from words that are not in the vocabulary.
+    n_unknown (int): The number of words that are not in the vocabulary.
+    total (float): The sum of the natural log-probabilities of words and ends.
+    unknown (float): The part of this sum from words that are not in the vocabulary.
     """
 
     n_texts: int = 0
@@ -35,13 +34,13 @@ class LMScore:
 
     @property
     def perplexity(self) -> float:
-        """RETURNS (float): The perplexity of words and ends, not NaN only if there are texts."""
+        """RETURNS (float): The perplexity of words and ends. NaN without texts."""
         n = self.n_words + self.n_texts
         return math.exp(-self.total / n) if n else math.nan
 
     @property
     def known_perplexity(self) -> float:
-        """RETURNS (float): The same without the words that are not in the vocabulary."""
+        """RETURNS (float): The perplexity without words that are not in the vocabulary."""
         n = self.n_words + self.n_texts - self.n_unknown
         return math.exp((self.unknown - self.total) / n) if n else math.nan
 
@@ -65,15 +64,15 @@ class LMScore:
 def evaluate_language_model(
     scorer: Scorer, texts: Iterable[Sequence[str]], direction: int = 0
 ) -> LMScore:
-    """Find out how well a model predicts texts.
+    """Score texts.
 
     scorer (Scorer): The model.
-    texts (Iterable[Sequence[str]]): The words of each text.
-    direction (int): 0 reads from the left, 1 from the right.
-    RETURNS (LMScore): The result.
+    texts (Iterable[Sequence[str]]): The words of each text. Empty texts are skipped.
+    direction (int): 0 for forward, 1 for backward.
+    RETURNS (LMScore): The scores.
     """
     score = LMScore()
-    for batch in _make_batches(texts):
+    for batch in minibatch((words for words in texts if words), BATCH_TEXTS):
         for words, logs in zip(batch, scorer.get_log_probs(batch, direction), strict=True):
             is_unknown = numpy.asarray(scorer.vocabulary.get_ids(words)) == UNKNOWN_ID
             score.n_texts += 1
@@ -82,8 +81,3 @@ def evaluate_language_model(
             score.total += float(logs.sum(dtype="d"))
             score.unknown += float(logs[:-1][is_unknown].sum(dtype="d"))
     return score
-
-
-def _make_batches(texts: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
-    texts = (words for words in texts if words)
-    return iter(lambda: list(islice(texts, BATCH_TEXTS)), [])

@@ -1,6 +1,6 @@
-"""A byte order mark stayed in the first word of a text file. A pretraining that failed left an
-empty directory. Going on with weights needed every option of their pretraining again. The width
-stood twice in the configs. `spacy train` with a config for pretraining gave KeyError: 'training'.
+"""Faults of pretraining: a byte order mark stayed in the first word of a text file; a run that
+failed left an empty directory; pretrained weights needed every option of their run again; configs
+set the width twice; `spacy train` with a config for pretraining raised KeyError: 'training'.
 """
 
 import codecs
@@ -37,7 +37,7 @@ def make_options(texts, **changes):
         "paths.dev": texts,
         "lm_pretraining.n_rows": 4,
         "lm_pretraining.n_steps": 8,
-        "lm_pretraining.max_steps": 2,
+        "lm_pretraining.max_steps": 1,
         "lm_pretraining.n_process": 0,
         **changes,
     }
@@ -109,7 +109,7 @@ def test_training_with_a_config_for_pretraining_names_the_command(tmp_path, name
     config = ROOT / "configs" / f"{name}.cfg"
     code, output = run("train", config)
     assert code == 1 and "spacy rnn pretrain" in output
-    # Nor when spaCy has filled it.
+    # The same for the filled config.
     filled = tmp_path / "filled.cfg"
     assert run("init", "fill-config", config, filled)[0] == 0
     code, output = run("train", filled, "--paths.train", filled, "--paths.dev", filled)
@@ -125,12 +125,12 @@ def test_weights_bring_their_settings(pretrained, tmp_path):
     config = ROOT / "configs" / "bilm.cfg"
     code, output = run("rnn", "pretrain", config, tmp_path / "output", *options)
     assert code == 0, output
-    assert "components.bilm.model.width = 16, as the weights were made with, not 384" in output
+    assert "components.bilm.model.width = 16 to fit the weights, instead of 384" in output
     nlp = spacy.load(tmp_path / "output" / "model-last")
     model = nlp.config["components"]["bilm"]["model"]
     assert (model["width"], model["embed"]["width"], model["cell"]) == (16, 16, "gru")
     assert nlp.lang == "de"
-    # What weights do not depend on is the config's.
+    # Settings that fit any weights come from the config.
     assert model["dropout"] == pytest.approx(0.3)
 
 

@@ -15,8 +15,9 @@ from spacy.util import load_config
 from wasabi import msg
 
 from spacy_rnn.pretraining.batches import LMBatch
-from spacy_rnn.pretraining.find_model import find_language_model, load_pipeline
+from spacy_rnn.pretraining.find_model import load_pipeline
 from spacy_rnn.pretraining.loop import Pretraining
+from spacy_rnn.pretraining.pretrained_config import find_component
 from spacy_rnn.pretraining.processes import Processes
 from spacy_rnn.pretraining.progress import Progress
 from spacy_rnn.pretraining.settings import LMSettings
@@ -73,13 +74,12 @@ def measure(config_path: Path, texts: Path, steps: int, *, is_half: bool) -> tup
     with tempfile.TemporaryDirectory() as directory:
         run = Pretraining(
             nlp,
-            find_language_model(nlp).model,
+            nlp.get_pipe(find_component(nlp.config)).model,
             settings,
             Path(directory),
             Progress(silent=True),
             Processes(torch.device("cpu")),
         )
-        run.prepare()
         batches = run.get_batches()
         seconds, work = [], []
         for i in range(steps + 3):
@@ -97,7 +97,7 @@ def count_operations(run: Pretraining, batch: LMBatch) -> int:
     """Count the multiplications and additions of an update's matrix products: those of the layers
     and the softmax, forwards, and twice as many backwards. The embedding's do not count.
     """
-    stack, softmax = run.lm.stack, run.lm.softmax.softmax
+    stack, softmax = run.state.lm.stack, run.state.lm.softmax.softmax
     n_read = batch.inputs.size
     hidden = stack.layers[0].hidden_size
     total = sum(8 * hidden * (layer.input_size + hidden) for layer in stack.layers) * n_read
