@@ -48,7 +48,7 @@ def forward(
     Ys, backprop_tok2vec = model.layers[0](docs, is_train)
     shim = get_shim(model)
     lengths = [len(doc) for doc in docs]
-    if not is_train or is_rehearsing() or max(lengths, default=0) < 2:
+    if not is_train or is_rehearsing(model) or max(lengths, default=0) < 2:
         return Ys, backprop_tok2vec
     shim.require_module()
     words = [doc.to_array([LOWER]).reshape(-1) for doc in docs]

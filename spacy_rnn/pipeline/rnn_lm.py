@@ -144,18 +144,10 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         self,
         examples: Iterable[Example],
         *,
-        drop: float = 0.0,
-        sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
+        **kwargs: Any,
     ) -> dict[str, float]:
-        """Do nothing: raw text is what the model learns from.
-
-        examples (Iterable[Example]): The batch.
-        drop (float): Not used.
-        sgd (Optional[Optimizer]): Not used.
-        losses (Optional[Dict[str, float]]): Gets this component's name, with 0.0.
-        RETURNS (Dict[str, float]): The losses.
-        """
+        """Do nothing, as the model learns from raw text only. The loss is 0.0."""
         validate_examples(examples, "RNNLanguageModel.update")
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)

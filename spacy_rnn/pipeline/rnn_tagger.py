@@ -106,13 +106,7 @@ class RNNTagger(RNNPipeMixin, Tagger):
         RAISES (ValueError): If there are none, or if those given are not those in the data.
         """
         validate_get_examples(get_examples, "RNNTagger.initialize")
-        found = find_labels(self.name, get_examples, labels, _read_tags, "token.tag_")
-        if not found and not self.labels:
-            raise ValueError(
-                f"Component {self.name!r} has no labels: no token of the training data has a "
-                "token.tag_, and none were added with add_label or given in "
-                "[initialize.components]."
-            )
+        found = find_labels(self, get_examples, labels, _read_tags, "token.tag_")
         super().initialize(get_examples, nlp=nlp, labels=sorted(found) if labels is None else found)
         if len(self.labels) == 1:
             warnings.warn(

@@ -9,6 +9,8 @@ from thinc.types import Floats2d
 
 from ..checks import check_key, check_share
 from ..layers.pool import get_attention
+from ..layers.torch_shim import find_layers, get_shim
+from ..modules.pooling import Pooling
 from .extensions import Extension, StoredSum
 from .labels import find_labels
 from .mixin import RNNPipeMixin
@@ -51,8 +53,7 @@ class RNNTextCatMixin(RNNPipeMixin):
 
     def __init__(self, *args: Any, attention_key: str | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.cfg["attention_key"] = attention_key
-        self.check_settings()
+        self.check_settings(attention_key=attention_key)
         if attention_key is not None:
             self.require_attention()
 
@@ -62,24 +63,9 @@ class RNNTextCatMixin(RNNPipeMixin):
         labels: Iterable[str] | None,
         n_least: int,
     ) -> list[str]:
-        """Find the labels in data, or check those that are given.
-
-        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
-        labels (Optional[Iterable[str]]): The labels, if they are given.
-        n_least (int): How many there must be, with those that the component has.
-        RETURNS (List[str]): The labels.
-        RAISES (ValueError): If there are fewer, or if those given are not those in the data.
-        """
+        """Call the function `find_labels` for the categories of texts."""
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
-        found = find_labels(self.name, get_examples, labels, _read_cats, "doc.cats")
-        known = {*found, *self.labels}  # type: ignore[attr-defined]
-        if len(known) < n_least:
-            raise ValueError(
-                f"Component {self.name!r} needs {n_least} or more labels, and has "
-                f"{len(known)}{': ' * bool(known)}{', '.join(sorted(known))}. They are those in "
-                "the doc.cats of the training data, or those given in [initialize.components]."
-            )
-        return found
+        return find_labels(self, get_examples, labels, _read_cats, "doc.cats", n_least)
 
     @property
     def extensions(self) -> list[Extension]:
@@ -134,14 +120,13 @@ class RNNTextCatMixin(RNNPipeMixin):
         self.require_attention()
         docs, tok2vec = list(docs), self.model.get_ref("tok2vec")
         self.require_tok2vec(docs)
-        layer, ops = self.model.get_ref("pooling"), self.model.ops
+        (layer,), ops = find_layers(self.model, Pooling), self.model.ops
         return [ops.to_numpy(weights) for weights in get_attention(layer, tok2vec.predict(docs))]
 
     def require_attention(self) -> None:
         """Raise a ValueError if the model has no attention."""
-        has_pooling = self.model.has_ref("pooling")
-        layers = [self.model.get_ref("pooling")] if has_pooling else []
-        if not any("attention" in layer.shims[0].settings["kinds"] for layer in layers):
+        layers = find_layers(self.model, Pooling)
+        if not any("attention" in get_shim(layer).settings["kinds"] for layer in layers):
             raise ValueError(
                 f"Component {self.name!r} has no attention: add 'attention' to the "
                 "setting pooling of spacy-rnn.RNNTextCat.v1, and train it."

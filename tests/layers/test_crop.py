@@ -74,7 +74,7 @@ def test_short_texts_are_read_as_they_are(docs):
 def test_all_of_a_text_is_read_in_rehearsal(docs):
     model, _ = make_reader()
     model = crop(model, 4)
-    with rehearsal():
+    with rehearsal(model):
         assert [len(X) for X in model(docs, True)[0]] == [50, 0, 4, 3, 11]
     assert [len(X) for X in model(docs, True)[0]] == [4, 0, 4, 3, 4]
 

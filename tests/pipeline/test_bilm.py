@@ -14,7 +14,7 @@ from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.bilm import MAX_MEMORY
-from spacy_rnn.layers.bilm_listener import get_link
+from spacy_rnn.layers.bilm_listener import get_listener
 from spacy_rnn.layers.lm import set_vocabulary
 from spacy_rnn.pipeline.bilm import BiLM
 
@@ -367,7 +367,7 @@ def test_gradients_arrive_as_spacy_train_has_it(accumulate):
 
 def test_listeners_are_found_by_name():
     nlp = make_nlp(initialize=False)
-    links = [get_link(node) for node in nlp.get_pipe("rnn_ner").model.walk()]
+    links = [get_listener(node) for node in nlp.get_pipe("rnn_ner").model.walk()]
     (link,) = [link for link in links if link is not None]
     assert link.upstream == "*"
     link.upstream = "other"
