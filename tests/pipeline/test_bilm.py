@@ -15,6 +15,7 @@ from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.bilm import MAX_MEMORY
 from spacy_rnn.layers.bilm_listener import get_listener
+from spacy_rnn.modules.cache import cached
 from spacy_rnn.layers.lm import set_vocabulary
 from spacy_rnn.pipeline.bilm import BiLM
 
@@ -205,7 +206,7 @@ def test_a_full_cache_keeps_no_more():
     cache, bilm = nlp.get_pipe("bilm")._cache, nlp.get_pipe("bilm")
     for i in range(60):
         cache.get_layers([nlp.make_doc(f"word{i} " * 100)], bilm.predict)
-    size = sum(layers.nbytes for layers in cache._layers.values())
+    size = sum(layers.nbytes for layers in cached(cache, "layers", [], dict).values())
     assert 0.9e6 < size <= 1e6
 
 
