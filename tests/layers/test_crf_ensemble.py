@@ -36,9 +36,8 @@ def test_it_learns_and_averages_scores(trained):
     members = model.predict(docs)
     assert len(members) == 3
     for layer, member in zip(model.layers, members, strict=True):
-        for emissions, alone in zip(
-            member.emissions, layer.predict(docs)[0].emissions, strict=True
-        ):
+        (of_layer,) = layer.predict(docs)
+        for emissions, alone in zip(member.emissions, of_layer.emissions, strict=True):
             numpy.testing.assert_array_equal(emissions, alone)
     scores = average(model.ops, members)
     for name in LEARNED:

@@ -15,8 +15,8 @@ from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.bilm import MAX_MEMORY
 from spacy_rnn.layers.bilm_listener import get_listener
-from spacy_rnn.modules.cache import cached
 from spacy_rnn.layers.lm import set_vocabulary
+from spacy_rnn.modules.cache import cached
 from spacy_rnn.pipeline.bilm import BiLM
 
 from ..conftest import SMALL_BILM

@@ -420,12 +420,9 @@ class TestAnnotation:
         scores = pipe.model.predict([eg.predicted for eg in examples])
         _, gradient = pipe.get_loss(examples, scores)
         rng = numpy.random.default_rng(0)
-        arrays = [(scores[0].emissions[0], gradient[0].emissions[0])]
-        arrays += [(scores[0].emissions[1], gradient[0].emissions[1])]
-        arrays += [
-            (scores[0].transitions, gradient[0].transitions),
-            (scores[0].end, gradient[0].end),
-        ]
+        (Y,), (dY,) = scores, gradient
+        arrays = [(Y.emissions[0], dY.emissions[0]), (Y.emissions[1], dY.emissions[1])]
+        arrays += [(Y.transitions, dY.transitions), (Y.end, dY.end)]
         for values, grads in arrays:
             place = tuple(rng.integers(size) for size in values.shape)
             losses = []
@@ -504,7 +501,7 @@ class TestLabels:
         nlp = make_nlp(steps=40, scheme=scheme)
         pipe = nlp.get_pipe("rnn_ner")
         docs = [words(nlp, text) for text, _ in TEXTS]
-        before, entities = pipe.model.predict(docs), [read(nlp(copy.deepcopy(d))) for d in docs]
+        (before,), entities = pipe.model.predict(docs), [read(nlp(copy.deepcopy(d))) for d in docs]
         assert pipe.add_label("ORG") == 1 and pipe.add_label("ORG") == 0
         (after,) = pipe.model.predict(docs)
         n_old = before.transitions.shape[0]
