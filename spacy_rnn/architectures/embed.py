@@ -6,7 +6,7 @@ from thinc.types import Floats2d
 from ..checks import check_choice, check_count, check_counts, check_rate
 from ..layers.embed import lexeme_embed
 from ..layers.torch_shim import TorchShim
-from ..modules.embed.lexeme import LexemeEmbedding, sum_widths
+from ..modules.embed.lexeme import LexemeEmbedding
 
 # Attributes whose values are hashes or flags: those of the word itself, and those that depend on
 # the text.
@@ -87,8 +87,6 @@ def build_lexeme_embed(
     sizes = {"prefix_sizes": prefix_sizes, "suffix_sizes": suffix_sizes, "ngram_sizes": ngram_sizes}
     for name, values in {"rows": rows, "attr_widths": attr_widths, **sizes}.items():
         check_counts(name, values, 1)
-    ngram_rows = ngram_rows if ngram_sizes else 0
-    n_affixes = len(prefix_sizes) + len(suffix_sizes)
     shim = TorchShim(
         "lexeme_embed",
         LexemeEmbedding,
@@ -96,10 +94,10 @@ def build_lexeme_embed(
             "width": width,
             "rows": list(rows),
             "attr_widths": list(attr_widths),
-            "n_affixes": n_affixes,
+            "n_affixes": len(prefix_sizes) + len(suffix_sizes),
             "affix_rows": affix_rows,
             "affix_width": affix_width,
-            "ngram_rows": ngram_rows,
+            "ngram_rows": ngram_rows if ngram_sizes else 0,
             "ngram_width": ngram_width,
             "maxout_pieces": maxout_pieces,
         },
@@ -114,6 +112,4 @@ def build_lexeme_embed(
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
     )
-    if width is None and not include_static_vectors:
-        width = sum_widths(attr_widths, n_affixes, affix_width, ngram_rows, ngram_width)
     return lexeme_embed(shim, width, word_dropout)

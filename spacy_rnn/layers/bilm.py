@@ -51,6 +51,11 @@ def bilm(embed: Model, output: Model, shim: TorchShim, dropout: float | None) ->
     )
 
 
+def is_language_model(model: Model) -> bool:
+    """RETURNS (bool): Whether a model is a language model, and not only has one inside."""
+    return model in find_layers(model, DirectedStack)
+
+
 def get_embed(model: Model) -> Model:
     """RETURNS (Model): The embedding layer of a language model."""
     return find_layers(model, LexemeEmbedding, CharCNN)[0]
