@@ -113,22 +113,10 @@ def make_rnn_ner(
     )
 
 
-def ner_score(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-    """Score entities as spaCy does: precision, recall and F-score, exact match."""
-    return get_ner_prf(examples, **kwargs)
-
-
 class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
     """Recognise named entities with a recurrent network and a conditional random field. The
-    probability of each entity of a Doc is in `ent._.probability`, a float; 1.0 for those that were
-    there before.
-
-    vocab (Vocab): The shared vocabulary.
-    model (Model[List[Doc], List[CRFScores]]): The model.
-    name (str): The component's name.
-    extension_prefix (str): Goes before the name of the extension attribute.
-    scorer (Optional[Callable]): The scoring method.
-    settings (Any): The other settings of the factory.
+    probability of each entity is in `ent._.probability`, a float; 1.0 for entities that a Doc had
+    before. The arguments are those of `make_rnn_ner`.
     """
 
     spans_key = Setting(check_key, None)
@@ -144,17 +132,14 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         name: str = "rnn_ner",
         *,
         extension_prefix: str = "",
-        scorer: Callable | None = ner_score,
+        scorer: Callable | None = get_ner_prf,
         **settings: Any,
     ):
-        self.vocab = vocab
-        self.model = model
-        self.name = name
+        super().__init__(vocab, model, name, labels=[])
         self.scorer = scorer
         self.extension_prefix = extension_prefix
         self._rehearsal_model = None
         self._warned: set[str] = set()
-        self.cfg: dict[str, Any] = {"labels": []}
         self.check_settings(**settings)
         self.register_extensions()
 
@@ -171,7 +156,7 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
 
     @property
     def label_data(self) -> list[str]:
-        """RETURNS (List[str]): The labels, as `spacy init labels` stores them."""
+        """RETURNS (List[str]): The labels for `spacy init labels`."""
         return list(self.cfg["labels"])
 
     @property
@@ -203,11 +188,12 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         nlp: Language | None = None,
         labels: list[str] | None = None,
     ) -> None:
-        """Find the labels in data, and make the model's weights.
+        """Find the labels, and initialise the model.
 
         get_examples (Callable[[], Iterable[Example]]): Returns the training data.
         nlp (Optional[Language]): The pipeline.
         labels (Optional[List[str]]): The labels, instead of those in the data.
+        RAISES (ValueError): If there are none, or the wrong ones.
         """
         validate_get_examples(get_examples, "RNNEntityRecognizer.initialize")
         found = find_labels(self, get_examples, labels, _read_labels, "entities")
@@ -219,11 +205,11 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         self.model.initialize(X=sample)
 
     def predict(self, docs: Iterable[Doc]) -> list[Entities]:
-        """Find entities, as the setting `decoding` says.
+        """Find entities by the setting `decoding`.
 
         docs (Iterable[Doc]): The Docs.
-        RETURNS (List[List[Tuple[int, int, int, float]]]): For each Doc start, end (exclusive), the
-            number of the label and the probability of each entity.
+        RETURNS (List[List[Tuple[int, int, int, float]]]): Start, end (exclusive), number of the
+            label and probability of each entity of each Doc.
         """
         docs = list(docs)
         self.require_tok2vec(docs)
@@ -246,11 +232,7 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         return EntityDecoder(ops, docs, members, self.scheme, self.labels, self.temperature)
 
     def set_annotations(self, docs: Iterable[Doc], entities: list[Entities]) -> None:
-        """Set entities, and store the probability of each.
-
-        docs (Iterable[Doc]): The Docs.
-        entities (List[List[Tuple[int, int, int, float]]]): What `predict` returned.
-        """
+        """Set the entities that `predict` returned, and store the probability of each."""
         (probability,) = self.extensions
         for doc, found in zip(docs, entities, strict=True):
             probable = [entity for entity in found if entity[3] >= self.threshold]
@@ -260,9 +242,9 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         """Find the k most probable readings of each Doc. Nothing is set on the Docs.
 
         docs (Iterable[Doc]): The Docs.
-        k (int): How many readings.
-        RETURNS (List[List[Tuple[float, List[Span]]]]): For each Doc the probability and the
-            entities of each reading, best first; fewer than k where there are not as many.
+        k (int): The number of readings.
+        RETURNS (List[List[Tuple[float, List[Span]]]]): The probability and the entities of each
+            reading of each Doc, best first; fewer than k if there are no more.
         """
         docs = list(docs)
         self.require_tok2vec(docs)
@@ -274,12 +256,8 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
     def get_loss(
         self, examples: Iterable[Example], scores: MemberScores
     ) -> tuple[float, MemberScores]:
-        """Compute the negative log-likelihood of the annotation and its gradient.
-
-        examples (Iterable[Example]): The batch.
-        scores (List[CRFScores]): The model's output for it.
-        RETURNS (Tuple[float, List[CRFScores]]): The loss and its gradient.
-        RAISES (ValueError): If the loss is not a number.
+        """RETURNS (Tuple[float, List[CRFScores]]): The negative log-likelihood of the annotation,
+        and its gradient for the scores.
         """
         examples = list(examples)
         validate_examples(examples, "RNNEntityRecognizer.get_loss")
