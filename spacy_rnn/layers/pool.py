@@ -6,7 +6,7 @@ import torch
 from thinc.api import Model, get_width
 from thinc.types import Floats2d
 
-from ..modules.pooling import Pooling
+from ..modules.pooling import Pooling, Segments
 from .ragged import flatten, join, run_module, split, to_xp
 from .torch_shim import TorchShim, get_shim
 
@@ -57,5 +57,6 @@ def get_attention(model: Model[InT, OutT], Xs: InT) -> InT:
         heads = shim.settings["attention_heads"]
         return [model.ops.alloc2f(0, heads) for _ in Xs]
     with torch.inference_mode():
-        weights = module.attend(flatten(model.ops, Xs, shim.device), lengths)
+        segments = Segments(lengths, shim.device)
+        weights = module.attend(flatten(model.ops, Xs, shim.device), segments)
     return split(to_xp(weights), lengths)

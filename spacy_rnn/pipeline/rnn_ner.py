@@ -46,7 +46,6 @@ depth = 1
 cell = "lstm"
 """
 
-DECODINGS = ("viterbi", "posterior")
 # The least threshold in posterior decoding.
 MIN_PROBABILITY = 0.01
 # The most scores of tags that are in memory at a time, with several numbers for each.
@@ -88,9 +87,9 @@ def make_rnn_ner(
         or split afterwards. None stores none.
     threshold (float): Entities that are less probable are dropped.
     decoding (str): "viterbi" finds the entities of the most probable reading of a Doc. "posterior"
-        finds all entities that are at least as probable as the threshold, and no less than 0.01,
-        and of those that overlap the ones that exceed it by most. It needs a threshold, such as
-        0.3, and is the more accurate one with the threshold that is best on dev.
+        finds all that are at least as probable as the threshold, and no less than 0.01; of those
+        that overlap, the ones that exceed it by most. With the threshold that is best on dev, such
+        as 0.3, it is more accurate.
     temperature (float): All scores are divided by this for probabilities (Guo et al. 2017, "On
         Calibration of Modern Neural Networks"): above 1 they are more moderate.
     incorrect_spans_key (Optional[str]): The key in the `spans` of training data of spans that are
@@ -121,7 +120,7 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
 
     spans_key = Setting(check_key, None)
     threshold = Setting(check_share, 0.0)
-    decoding = Setting(partial(check_choice, choices=DECODINGS), "viterbi")
+    decoding = Setting(partial(check_choice, choices=["viterbi", "posterior"]), "viterbi")
     temperature = Setting(check_positive, 1.0)
     incorrect_spans_key = Setting(check_key, None)
 
@@ -199,10 +198,9 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         found = find_labels(self, get_examples, labels, _read_labels, "entities")
         for label in sorted(found) if labels is None else found:
             self.add_label(label)
-        sample = [eg.x for eg in islice(get_examples(), 10)]
         for output in find_outputs(self.model):
             output.set_dim("nO", self.scheme.n_learned, force=True)
-        self.model.initialize(X=sample)
+        self.model.initialize(X=[eg.x for eg in islice(get_examples(), 10)])
 
     def predict(self, docs: Iterable[Doc]) -> list[Entities]:
         """Find entities by the setting `decoding`.
@@ -223,9 +221,17 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         if not any(map(len, docs)):
             return [[] for _ in docs]
         decoder = self._decode(docs)
-        if self.decoding == "posterior":
-            return decoder.find_probable(self._get_posterior_threshold())
-        return decoder.find_best()
+        if self.decoding == "viterbi":
+            return decoder.find_best()
+        if self.threshold < MIN_PROBABILITY and "threshold" not in self._warned:
+            self._warned.add("threshold")
+            warnings.warn(
+                f"Component {self.name!r} has decoding = 'posterior' and threshold = "
+                f"{self.threshold}: entities less probable than {MIN_PROBABILITY} are not looked "
+                "for. Set a threshold, such as 0.3, by `spacy find-threshold` on dev.",
+                stacklevel=2,
+            )
+        return decoder.find_probable(max(self.threshold, MIN_PROBABILITY))
 
     def _decode(self, docs: list[Doc]) -> EntityDecoder:
         ops, members = self.model.ops, self.model.predict(docs)
@@ -270,21 +276,17 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
                 "predicted, either.",
                 stacklevel=2,
             )
+        model, key = self.model, self.incorrect_spans_key
+        options = {"output": model.attrs["output"], "incorrect_spans_key": key}
         loss, gradient, impossible = compute_entity_loss(
-            self.model.ops,
-            examples,
-            scores,
-            self.scheme,
-            self.labels,
-            output=self.model.attrs["output"],
-            incorrect_spans_key=self.incorrect_spans_key,
+            model.ops, examples, scores, self.scheme, self.labels, **options
         )
         if impossible:
             text = examples[impossible[0]].predicted.text
             warnings.warn(
                 f"Component {self.name!r} can't learn from {len(impossible)} of {len(examples)} "
-                "texts, since no sequence of entities agrees with what is annotated and with the "
-                f"constraints, such as those of sentence starts. The first is {text[:60]!r}.",
+                "texts, as no sequence of entities agrees with the annotation and the constraints, "
+                f"such as those of sentence starts. The first is {text[:60]!r}.",
                 stacklevel=2,
             )
         if math.isnan(loss):
@@ -293,17 +295,6 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
                 "Try a lower learn rate, or grad_clip in [training.optimizer]."
             )
         return loss, gradient
-
-    def _get_posterior_threshold(self) -> float:
-        if self.threshold < MIN_PROBABILITY and "threshold" not in self._warned:
-            self._warned.add("threshold")
-            warnings.warn(
-                f"Component {self.name!r} has decoding = 'posterior' and threshold = "
-                f"{self.threshold}: entities less probable than {MIN_PROBABILITY} are not looked "
-                "for. Set a threshold, such as 0.3, by `spacy find-threshold` on dev.",
-                stacklevel=2,
-            )
-        return max(self.threshold, MIN_PROBABILITY)
 
 
 def _read_labels(eg: Example) -> list[str]:
