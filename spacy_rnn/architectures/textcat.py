@@ -97,11 +97,10 @@ def build_rnn_text_classifier(
 def resize_output(
     output: Model, linear_model: Model | None, model: Model, nO: int
 ) -> Model[list[Doc], Floats2d]:
-    """Add labels. The probabilities of the others stay as they are.
+    """Set the number of labels. Labels that stay keep their probabilities.
 
-    output (Model): The resizable output layer.
-    linear_model (Optional[Model]): The linear model, if there is one.
-    model (Model): The whole model.
+    output, linear_model, model (Model): The resizable output layer, the linear model if there is
+        one, and the whole model.
     nO (int): The new number of labels.
     RETURNS (Model): The whole model.
     """
@@ -126,7 +125,7 @@ def _resize_linear_model(linear_model: Model, nO: int) -> None:
 
 
 def check_pooling(pooling: list[str]) -> None:
-    """Raise a ValueError unless there are kinds of pooling, each of them once."""
+    """Raise a ValueError unless there are kinds of pooling without repetition."""
     for kind in pooling:
         check_choice("pooling", kind, POOLINGS)
     if not pooling or len(set(pooling)) < len(pooling):
@@ -157,12 +156,8 @@ def check_linear_model(linear_model: Model, exclusive_classes: bool) -> None:
 
 
 def find_bidirectional(tok2vec: Model, bidirectional: bool | None) -> bool:
-    """Find out whether the second half of a layer's output was read from right to left.
-
-    tok2vec (Model): The layer.
-    bidirectional (Optional[bool]): What the config says, None if nothing.
-    RETURNS (bool): Whether it was.
-    RAISES (ValueError): If the encoder is not what the config says.
+    """RETURNS (bool): Whether the second half of a layer's output was read from right to left. A
+    ValueError is raised if the config's setting contradicts the encoder.
     """
     encoders = find_layers(tok2vec, RecurrentStack)
     if not encoders:

@@ -56,10 +56,8 @@ class Gradients:
 
 
 class Listener:
-    """Connects a layer that listens to a language model with that one's component. The layer has
-    it in its attributes.
-
-    upstream (str): The component's name; "*" is any.
+    """The connection of a layer to the component of a language model, kept in the layer's
+    attributes, as `Model.copy` copies those. Takes the component's name; "*" is any.
     """
 
     def __init__(self, upstream: str):

@@ -1,4 +1,4 @@
-"""Thinc's linear layer, with torch's matrix products where it predicts on a CPU."""
+"""Thinc's linear layer, with torch's matrix product for prediction on a CPU."""
 
 from collections.abc import Callable
 from typing import Any

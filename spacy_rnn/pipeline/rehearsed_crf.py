@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from spacy.pipeline.trainable_pipe import TrainablePipe
-from spacy.training import Example, validate_examples
-from thinc.api import Model, Ops, Optimizer, set_dropout_rate
+from spacy.training import Example
+from thinc.api import Model, Ops
 
 from ..layers.crf import LEARNED, CRFScores, MemberScores
 from ..layers.ragged import join, split
@@ -18,32 +18,22 @@ class RehearsedCRF(TrainablePipe):
     _rehearsal_model: Model | None
 
     def rehearse(
-        self,
-        examples: Iterable[Example],
-        *,
-        drop: float = 0.0,
-        sgd: Optimizer | None = None,
-        losses: dict[str, float] | None = None,
+        self, examples: Iterable[Example], *, losses: dict[str, float] | None = None, **kwargs: Any
     ) -> dict[str, float]:
-        """Update the model towards the scores of the model before training. The arguments are
-        those of `update`; only the predicted Docs of the examples are read.
+        """Update the model towards the scores of the model before training. Its layers rehearse
+        meanwhile. The arguments are those of `update`; only the predicted Docs are read.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
-        examples = list(examples)
-        validate_examples(examples, f"{type(self).__name__}.rehearse")
-        docs = [eg.predicted for eg in examples]
-        if self._rehearsal_model is None or not any(map(len, docs)):
+        if self._rehearsal_model is None:
             return losses
-        targets = self._rehearsal_model.predict(docs)
-        set_dropout_rate(self.model, drop)
-        members, backprop = self.model.begin_update(docs)
-        loss, gradients = compare_scores(self.model.ops, members, targets)
-        backprop(gradients)
-        if sgd is not None:
-            self.finish_update(sgd)
-        losses[self.name] += loss
-        return losses
+        return TrainablePipe.update(self, list(examples), losses=losses, **kwargs)
+
+    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
+        """RETURNS (Tuple[float, List[CRFScores]]): The loss of rehearsal and its gradient."""
+        assert self._rehearsal_model is not None
+        targets = self._rehearsal_model.predict([eg.predicted for eg in examples])
+        return compare_scores(self.model.ops, scores, targets)
 
 
 def compare_scores(

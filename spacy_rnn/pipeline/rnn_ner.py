@@ -15,6 +15,7 @@ from thinc.api import Config, Model
 
 from ..checks import check_choice, check_key, check_positive, check_share
 from ..layers.crf import MemberScores, extend_output, find_outputs
+from ..layers.rehearsal import is_rehearsing
 from ..modules.crf.tagging_scheme import TaggingScheme
 from .entity_decoding import Entities, EntityDecoder, set_entities
 from .entity_loss import compute_entity_loss
@@ -48,7 +49,7 @@ cell = "lstm"
 
 # The least threshold in posterior decoding.
 MIN_PROBABILITY = 0.01
-# The most scores of tags that are in memory at a time, with several numbers for each.
+# The most scores of tags in memory at a time.
 MAX_SCORES = 2**21
 
 
@@ -82,9 +83,8 @@ def make_rnn_ner(
     """Construct an RNNEntityRecognizer.
 
     model (Model[List[Doc], List[CRFScores]]): A model that scores tags, such as spacy-rnn.CRF.v1.
-    spans_key (Optional[str]): The key in `doc.spans` for a copy of `doc.ents`, with their
-        probabilities in `attrs["scores"]`. spaCy does not move such a group when tokens are merged
-        or split afterwards. None stores none.
+    spans_key (Optional[str]): The key in `doc.spans` for a copy of `doc.ents`, with probabilities
+        in `attrs["scores"]`. spaCy does not move it when tokens are merged or split. None: no copy.
     threshold (float): Entities that are less probable are dropped.
     decoding (str): "viterbi" finds the entities of the most probable reading of a Doc. "posterior"
         finds all that are at least as probable as the threshold, and no less than 0.01; of those
@@ -92,8 +92,7 @@ def make_rnn_ner(
         as 0.3, it is more accurate.
     temperature (float): All scores are divided by this for probabilities (Guo et al. 2017, "On
         Calibration of Modern Neural Networks"): above 1 they are more moderate.
-    incorrect_spans_key (Optional[str]): The key in the `spans` of training data of spans that are
-        known to be no entities.
+    incorrect_spans_key (Optional[str]): The key in `spans` of training data for known non-entities.
     extension_prefix (str): Goes before the name of the extension attribute `span._.probability`.
     scorer (Optional[Callable]): The scoring method.
     RETURNS (RNNEntityRecognizer): The component.
@@ -166,7 +165,6 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
     def add_label(self, label: str) -> int:
         """Add a label. A trained model keeps the scores of its other labels.
 
-        label (str): The label.
         RETURNS (int): 1 if it was added, 0 if it was there.
         """
         if not isinstance(label, str) or not label:
@@ -226,9 +224,9 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         if self.threshold < MIN_PROBABILITY and "threshold" not in self._warned:
             self._warned.add("threshold")
             warnings.warn(
-                f"Component {self.name!r} has decoding = 'posterior' and threshold = "
-                f"{self.threshold}: entities less probable than {MIN_PROBABILITY} are not looked "
-                "for. Set a threshold, such as 0.3, by `spacy find-threshold` on dev.",
+                f"Component {self.name!r} has decoding = 'posterior' without a threshold: it finds "
+                f"entities of probability {MIN_PROBABILITY}. Set a threshold, such as 0.3, by "
+                "`spacy find-threshold` on dev.",
                 stacklevel=2,
             )
         return decoder.find_probable(max(self.threshold, MIN_PROBABILITY))
@@ -249,8 +247,8 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
 
         docs (Iterable[Doc]): The Docs.
         k (int): The number of readings.
-        RETURNS (List[List[Tuple[float, List[Span]]]]): The probability and the entities of each
-            reading of each Doc, best first; fewer than k if there are no more.
+        RETURNS (List[List[Tuple[float, List[Span]]]]): The probability and the entities of up to k
+            readings of each Doc, best first.
         """
         docs = list(docs)
         self.require_tok2vec(docs)
@@ -267,13 +265,14 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         """
         examples = list(examples)
         validate_examples(examples, "RNNEntityRecognizer.get_loss")
+        if is_rehearsing(self.model):
+            return super().get_loss(examples, scores)
         ent = None if "white space" in self._warned else find_white_space(examples)
         if ent is not None:
             self._warned.add("white space")
             warnings.warn(
-                f"Component {self.name!r} learns entities without the white space at their ends, "
-                f"such as {ent.text!r} ({ent.label_}) in {ent.doc.text[:60]!r}. It will not be "
-                "predicted, either.",
+                f"Component {self.name!r} learns and predicts entities without the white space at "
+                f"their ends, such as {ent.text!r} ({ent.label_}) in {ent.doc.text[:60]!r}.",
                 stacklevel=2,
             )
         model, key = self.model, self.incorrect_spans_key
