@@ -9,13 +9,89 @@ from itertools import accumulate
 from typing import Any
 
 from spacy.tokens import Doc
+from spacy.util import minibatch
 from thinc.api import Model
 
 from ..layers.torch_shim import TorchShim
-from ..modules.workers import start_task
+from ..modules.workers import count_threads, start_task
 
 # A window of Docs, and a function that returns its prediction or raises its error.
 Prediction = tuple[list[Doc], Callable[[], Any]]
+
+
+# Tokens in a window that is read ahead. A larger one has more sentences of similar length, but
+# needs more memory.
+TOKEN_BUDGET = 8_000
+
+# The fewest tokens that are worth a thread.
+MIN_TOKENS = 1_000
+
+# With up to this many threads, each computes its own window. With more, all share one, to bound
+# memory.
+MAX_AHEAD = 4
+
+
+class ReadsAhead:
+    """Give a component wide windows in `pipe`, whatever the batch size. Goes before spaCy's class
+    in the list of bases.
+
+    predicts_ahead (bool): Whether other threads may compute windows while the next ones are read.
+        That needs memory for several windows, and a change of the component during a stream takes
+        effect some windows later.
+    max_window (Optional[int]): The most tokens in each of those windows, for a component whose
+        predictions need much memory.
+    """
+
+    predicts_ahead = True
+    max_window: int | None = None
+
+    name: str
+    model: Any
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Apply the component to a stream of Docs, in order.
+
+        Windows of `TOKEN_BUDGET` tokens are read ahead, so that the model can compute sentences of
+        similar length together. On a CPU with up to `MAX_AHEAD` threads, each thread computes a
+        window while the next ones are read, unless the model has layers of others that threads may
+        not share. With `batch_size=1` nothing is read ahead, for streams that arrive slowly.
+
+        stream (Iterable[Doc]): The Docs.
+        batch_size (int): How many Docs to pass to the error handler together if a window fails. 1
+            turns reading ahead off.
+        YIELDS (Doc): The processed Docs.
+        """
+        component: Any = self
+        error_handler, predict = component.get_error_handler(), component.predict
+        for window, get_prediction in self._predict_windows(stream, batch_size):
+            try:
+                component.set_annotations(window, get_prediction())
+            except Exception as err:
+                if len(window) <= batch_size:
+                    error_handler(self.name, self, window, err)
+                    continue
+                for docs in minibatch(window, batch_size):
+                    try:
+                        component.set_annotations(docs, predict(docs))
+                    except Exception as batch_err:
+                        error_handler(self.name, self, docs, batch_err)
+                    else:
+                        yield from docs
+            else:
+                yield from window
+
+    def _predict_windows(self, stream: Iterable[Doc], batch_size: int) -> Iterator[Prediction]:
+        predict = self.predict  # type: ignore[attr-defined]
+        if batch_size == 1:
+            return predict_ahead(predict, read_windows(stream, 1), 0)
+        n_ahead = count_threads()
+        if not self.predicts_ahead or not 1 < n_ahead <= MAX_AHEAD or not may_share(self.model):
+            n_ahead = 0
+        budget = TOKEN_BUDGET
+        if n_ahead and self.max_window is not None:
+            budget = min(budget, self.max_window)
+        windows = read_windows(stream, budget, n_ahead, MIN_TOKENS)
+        return predict_ahead(predict, windows, n_ahead, MIN_TOKENS)
 
 
 def read_windows(

@@ -143,7 +143,7 @@ def test_windows_are_small_and_threads_predict_them(monkeypatch):
     nlp = make_nlp()
     texts = ["The cat sat .", "", "Dogs bark at Anna all day long , and cats sleep .", "Hi"] * 20
     expected = [nlp(text)._.bilm for text in texts]
-    monkeypatch.setattr("spacy_rnn.pipeline.mixin.MIN_TOKENS", 5)
+    monkeypatch.setattr("spacy_rnn.pipeline.read_ahead.MIN_TOKENS", 5)
     monkeypatch.setattr(BiLM, "max_window", 20)
     windows, predict_window = [], BiLM.predict
 
