@@ -43,8 +43,8 @@ def build_lexeme_embed(
     mixed_precision: bool = False,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Embed tokens by hashed features without a vocabulary: word, affixes, shape and character
-    n-grams. The word is left out if training never showed it, which a filter tells, as its rows are
-    those of other words. Each distinct lexeme of a batch is computed once.
+    n-grams. A filter masks words that were not in the training data, as their rows are trained for
+    other words. Each distinct lexeme of a batch is computed once.
 
     width (Optional[int]): The output width of a maxout layer that mixes the features. None
         concatenates them, which is wider.

@@ -21,7 +21,7 @@ _BEGIN, _END, _FIRST = 1, 2, 3
 
 
 def char_cnn_embed(shim: TorchShim, width: int) -> Model[InT, OutT]:
-    """Embed the tokens of Docs by their characters, once for each distinct word.
+    """Embed the tokens of Docs by their characters, computing each distinct word once.
 
     shim (TorchShim): Builds a `CharCNN`; its layer setting is `max_chars`.
     width (int): The output width.

@@ -23,7 +23,7 @@ OutT = list[Floats2d]
 
 
 def lexeme_embed(shim: TorchShim, width: int | None, word_dropout: float) -> Model[InT, OutT]:
-    """Embed the tokens of Docs, once for each distinct set of features in the batch.
+    """Embed the tokens of Docs, computing each distinct lexeme of the batch once.
 
     shim (TorchShim): Builds a `LexemeEmbedding`; needs `vectors_width`. Its layer settings say
         what to extract: `attrs`, `prefix_sizes`, `suffix_sizes`, `ngram_sizes` and

@@ -28,8 +28,8 @@ def recurrent_encoder(
     RETURNS (Model[List[Floats2d], List[Floats2d]]): The layer; each output has as many rows as
         its input.
     """
-    # spaCy sets this attribute on all layers that have it. What is the layer's own is bound to
-    # the function instead: attributes are stored, and would outlive the config.
+    # spaCy sets this attribute on all layers that have it. Settings are bound to the function
+    # instead, as attributes are stored, and would outlive the config.
     attrs = {"dropout_rate": 0.0} if dropout is None else {}
     return Model(
         shim.layer,

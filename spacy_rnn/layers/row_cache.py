@@ -60,7 +60,7 @@ class RowCache:
 
 
 class _Table:
-    """Rows, of which each is written once and found only after that."""
+    """Rows that are written once, before they can be found."""
 
     def __init__(self, max_rows: int):
         self.places: dict[int, int] = {}

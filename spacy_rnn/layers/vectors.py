@@ -35,6 +35,6 @@ def _look_up(vocab: Vocab, keys: numpy.ndarray, width: int) -> ArrayXd:
         )
     found = vocab.vectors.get_batch(keys.tolist()).astype("float32")
     if isinstance(vocab.vectors, Vectors) and vocab.vectors.mode == Mode.default:
-        # What isn't there has row -1, which is the last word's.
+        # A missing vector has row -1, the last word's.
         found[vocab.vectors.find(keys=keys) < 0] = 0
     return found

@@ -35,8 +35,8 @@ def get_features(
 
 
 def learn_words(embed: Model, words: Sequence[str], vocab: Vocab) -> None:
-    """Add words to the known ones of an embedding layer. Unknown words are embedded without their
-    own rows, which are those of other words.
+    """Add words to the known ones of an embedding layer. It masks unknown words, whose rows are
+    shared with known ones.
 
     embed (Model[List[Doc], List[Floats2d]]): The layer, as above.
     words (Sequence[str]): The words.

@@ -224,8 +224,8 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         if self.threshold < MIN_PROBABILITY and "threshold" not in self._warned:
             self._warned.add("threshold")
             warnings.warn(
-                f"Component {self.name!r} has decoding = 'posterior' without a threshold: it finds "
-                f"entities of probability {MIN_PROBABILITY}. Set a threshold, such as 0.3, by "
+                f"Component {self.name!r} has decoding = 'posterior' and threshold = "
+                f"{self.threshold}: it uses {MIN_PROBABILITY}. Set a threshold, such as 0.3, by "
                 "`spacy find-threshold` on dev.",
                 stacklevel=2,
             )

@@ -51,7 +51,9 @@ class CheckedSettings(dict[str, Any]):
         self.component = component
         self.owner = owner
         settings = get_settings(owner)
-        super().__init__({name: setting.default for name, setting in settings.items()} | values)
+        super().__init__(values)
+        for name, setting in settings.items():
+            self.setdefault(name, setting.default)
         for name, value in ({name: self[name] for name in settings} | given).items():
             self[name] = value
         self.setdefault(CONFIGURED, {name: self[name] for name in settings})

@@ -16,8 +16,8 @@ class LexemeEmbedding(nn.Module):
     n-grams, and static vectors, concatenated and mixed by a maxout layer with layer norm
     (Goodfellow et al. 2013, Ba et al. 2016).
 
-    Rows are found by hashing, so that a word never trained on has rows too, those of other words.
-    A filter of known words masks them.
+    Rows are found by hashing, so that an unknown word shares its rows with known ones. A filter of
+    known words masks it.
 
     width (Optional[int]): The output width of the maxout layer. None concatenates only.
     rows (List[int]): The number of rows of each attribute's table; the first is the word's.
