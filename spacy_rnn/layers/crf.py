@@ -94,24 +94,22 @@ def init(model: Model[InT, MemberScores], X: InT | None = None, Y: Any = None) -
     if X is not None and not model.has_dim("nI"):
         model.set_dim("nI", X[0].shape[1])
     nO, nI = model.get_dim("nO"), model.get_dim("nI")
+    for name, shape in _get_shapes(nO, nI).items():
+        model.set_param(name, model.ops.alloc(shape))
     model.set_param("W", glorot_uniform_init(model.ops, (nO, nI)))
-    model.set_param("b", model.ops.alloc1f(nO))
-    model.set_param("transitions", model.ops.alloc2f(nO, nO))
-    for name in ("start", "end"):
-        model.set_param(name, model.ops.alloc1f(nO))
+
+
+def _get_shapes(nO: int, nI: int) -> dict[str, tuple[int, ...]]:
+    return {"W": (nO, nI), "b": (nO,), "transitions": (nO, nO), "start": (nO,), "end": (nO,)}
 
 
 def extend_output(layer: Model[InT, MemberScores], nO: int) -> Model[InT, MemberScores]:
-    """Add tags at the end. The scores of the others stay as they are.
-
-    layer (Model): An initialised layer.
-    nO (int): The new number of tags.
-    RETURNS (Model): A new layer, for which an optimizer begins with its first step.
+    """RETURNS (Model): A new layer with tags added at the end, for which an optimizer begins
+    with its first step. The other tags keep their scores.
     """
     nI = layer.get_dim("nI")
     new = crf_output(nO, nI, transitions=layer.attrs["learn_transitions"])
-    shapes = {"W": (nO, nI), "b": (nO,), "transitions": (nO, nO), "start": (nO,), "end": (nO,)}
-    for name, shape in shapes.items():
+    for name, shape in _get_shapes(nO, nI).items():
         old = layer.get_param(name)
         values = layer.ops.alloc(shape)
         if name == "b":
