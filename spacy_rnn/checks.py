@@ -1,4 +1,4 @@
-"""Checks of a config's settings. Errors name the setting, the value and what is allowed."""
+"""Checks of a config's settings. Errors name the setting, its value and what is allowed."""
 
 import math
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
 
 def check_count(name: str, value: Any, least: int) -> None:
     """Raise a ValueError unless the value is a whole number that is large enough."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"Setting {name} = {value!r} must be a whole number from {least} on.")
+    is_whole = isinstance(value, int) and _is_number(value)
+    _require(name, value, is_whole and value >= least, f"a whole number from {least} on")
 
 
 def check_counts(name: str, values: Iterable[Any], least: int) -> None:
@@ -27,43 +27,46 @@ def check_counts(name: str, values: Iterable[Any], least: int) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is a finite number above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ValueError(f"Setting {name} = {value!r} must be a number above 0.")
+    _require(name, value, _is_number(value) and 0 < value < math.inf, "a number above 0")
 
 
 def check_limit(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is a number, zero or above."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise ValueError(f"Setting {name} = {value!r} must be a number from 0 on; 0 turns it off.")
+    is_limit = _is_number(value) and value >= 0
+    _require(name, value, is_limit, "a number from 0 on; 0 turns it off")
 
 
 def check_rate(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is a probability below 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
-        raise ValueError(
-            f"Setting {name} = {value!r} is no dropout rate: it must be at least 0 and below 1."
-        )
+    is_rate = _is_number(value) and 0 <= value < 1
+    _require(name, value, is_rate, "a dropout rate, at least 0 and below 1")
 
 
 def check_share(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is a number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-        raise ValueError(f"Setting {name} = {value!r} must be a number from 0 to 1.")
+    _require(name, value, _is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
 
 
 def check_flag(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is true or false."""
-    if not isinstance(value, bool):
-        raise ValueError(f"Setting {name} = {value!r} must be true or false.")
+    _require(name, value, isinstance(value, bool), "true or false")
 
 
 def check_text(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is a string."""
-    if not isinstance(value, str):
-        raise ValueError(f"Setting {name} = {value!r} must be a string.")
+    _require(name, value, isinstance(value, str), "a string")
 
 
 def check_key(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is a string that is not empty, or None."""
-    if value is not None and (not isinstance(value, str) or not value):
-        raise ValueError(f"Setting {name} = {value!r} must be a string that is not empty, or null.")
+    is_key = value is None or (isinstance(value, str) and value != "")
+    _require(name, value, is_key, "a string that is not empty, or null")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _require(name: str, value: Any, is_valid: bool, rule: str) -> None:
+    if not is_valid:
+        raise ValueError(f"Setting {name} = {value!r} must be {rule}.")

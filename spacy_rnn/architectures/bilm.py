@@ -8,15 +8,15 @@ from ..layers.bilm import bilm as run_bilm
 from ..layers.bilm_listener import bilm_listener
 from ..layers.linear import linear
 from ..layers.scalar_mix import scalar_mix
-from ..layers.torch_shim import TorchShim, get_shim
+from ..layers.torch_shim import TorchShim, find_layers, get_shim
+from ..modules.embed.char_cnn import CharCNN
+from ..modules.embed.lexeme import LexemeEmbedding
 from ..modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
 from ..modules.rnn.cells import CELLS
 from ..modules.rnn.lm_stack import LMStack
-from .embed import EMBEDDABLE
+from .embed import CONTEXTUAL
 
 DEFAULT_CUTOFFS = [2000, 10000]
-# Attributes that say the same of a word in every text.
-OF_THE_STRING = EMBEDDABLE - {"SPACY", "TAG", "POS", "LEMMA", "MORPH", "DEP", "ENT_TYPE", "ENT_IOB"}
 
 
 @registry.architectures("spacy-rnn.BiLM.v1")
@@ -35,16 +35,15 @@ def build_bilm(
     grad_clip_value: float = 0.0,
     mixed_precision: bool = False,
 ) -> Model[list[Doc], list[Floats3d]]:
-    """A language model of recurrent layers that reads from the left, or from the left and from the
-    right apart (Peters et al. 2018, "Deep contextualized word representations"), pretrained by
-    `spacy rnn pretrain`. Words come in by their features, so that any can be read; a vocabulary has
-    only what the model can predict.
+    """A recurrent language model that reads from the left, or independently from the left and from
+    the right (Peters et al. 2018, "Deep contextualized word representations"), pretrained by
+    `spacy rnn pretrain`. It reads any word, by its features; it predicts those of a vocabulary.
 
     embed (Model[List[Doc], List[Floats2d]]): The embedding layer: spacy-rnn.LexemeEmbed.v1 or
         spacy-rnn.CharCNNEmbed.v1, of the same width.
     width (int): The width of the embeddings, and of each layer's output in one direction.
     hidden (Optional[int]): The number of units of a layer, which a linear map projects to the
-        width. None: as many as the width, and no projection.
+        width. None: the width, without a projection.
     depth (int): The number of recurrent layers.
     cell (str): The kind of cell: "lstm", "gru", "elman" or "irnn".
     directions (str): "forward", or "both" for forward and backward.
@@ -54,12 +53,11 @@ def build_bilm(
     cutoffs (List[int]): Where the second and later clusters of an adaptive softmax begin.
     dropout (Optional[float]): The rate of dropout where the model is fine-tuned with a component.
         None follows `[training] dropout`; a number stays fixed.
-    grad_clip_norm (float): Scale this layer's gradients down where the norm of all of them
-        together is larger than this. 0 turns it off.
-    grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
-    mixed_precision (bool): Compute in half precision: on a GPU, or on a CPU that has instructions
-        for bfloat16, much faster. Without compiled kernels for it, results then depend on the
-        batch by its rounding.
+    grad_clip_norm (float): The largest norm of this layer's gradients together. 0 turns it off.
+    grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
+    mixed_precision (bool): Compute in half precision, much faster on a GPU or on a CPU with
+        bfloat16 instructions. Without compiled kernels for it, results depend on the batch by its
+        rounding.
     RETURNS (Model[List[Doc], List[Floats3d]]): The model. For each Doc the embeddings, once for
         each direction, and the layers' outputs, the forward half first.
         (depth + 1, tokens, directions x width)
@@ -105,11 +103,10 @@ def build_bilm(
 def build_bilm_listener(
     width: int | None = None, dropout: float | None = None, upstream: str = "*"
 ) -> Model[list[Doc], list[Floats2d]]:
-    """Mix the layers of a language model earlier in the pipeline, with weights of its own: an
-    embedding layer that knows context.
+    """Mix the layers of a language model earlier in the pipeline, with learned weights, to
+    contextual embeddings.
 
-    width (Optional[int]): The output width, to which a linear layer maps the mix. None: the mix as
-        it is, as wide as the language model.
+    width (Optional[int]): The output width of a linear layer after the mix. None: no linear layer.
     dropout (Optional[float]): The rate of dropout of the mix in training. None follows
         `[training] dropout`; a number stays fixed.
     upstream (str): The name of the language model's component. "*" is any.
@@ -122,8 +119,8 @@ def build_bilm_listener(
 def build_scalar_mix(
     bilm: Model[list[Doc], list[Floats3d]], width: int | None = None, dropout: float | None = None
 ) -> Model[list[Doc], list[Floats2d]]:
-    """Mix the layers of a language model of its own, as spacy-rnn.BiLMListener.v1 does those of a
-    shared one: what `replace_listeners` makes of it.
+    """Mix the layers of a language model that is part of this layer. `replace_listeners` replaces
+    spacy-rnn.BiLMListener.v1 by it.
 
     bilm (Model[List[Doc], List[Floats3d]]): The language model.
     width (Optional[int]): The output width, as above.
@@ -145,7 +142,8 @@ def _mix(
 
 
 def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
-    settings = getattr(get_shim(embed), "settings", {}) if embed.shims else {}
+    found = embed in find_layers(embed, LexemeEmbedding, CharCNN)
+    settings = get_shim(embed).settings if found else {}
     if settings.get("width") != width or settings.get("include_static_vectors"):
         raise ValueError(
             f"Architecture spacy-rnn.BiLM.v1 needs an embedding layer spacy-rnn.LexemeEmbed.v1 or "
@@ -153,7 +151,7 @@ def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
             f"{embed.name!r} has width = {settings.get('width')} and include_static_vectors = "
             f"{settings.get('include_static_vectors', False)}."
         )
-    contextual = set(settings.get("attrs", ())) - OF_THE_STRING
+    contextual = CONTEXTUAL.intersection(settings.get("attrs", ()))
     if contextual:
         raise ValueError(
             "Architecture spacy-rnn.BiLM.v1 is pretrained on words by themselves, but its "
@@ -163,7 +161,7 @@ def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
 
 
 def _hold(shim: TorchShim) -> Model:
-    """A layer that is there to store its module."""
+    """RETURNS (Model): A layer that only stores its module."""
     return Model(shim.layer, _refuse, shims=[shim])
 
 

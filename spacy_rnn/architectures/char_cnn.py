@@ -22,24 +22,23 @@ def build_char_cnn_embed(
     grad_clip_value: float = 0.0,
     mixed_precision: bool = False,
 ) -> Model[list[Doc], list[Floats2d]]:
-    """Embed tokens by their characters: convolutions, the largest value of each filter, highway
-    layers (Kim et al. 2016, "Character-Aware Neural Language Models"), as in ELMo. It has no table
-    of words, and is slower than spacy-rnn.LexemeEmbed.v1.
+    """Embed tokens by their characters, as ELMo does: convolutions, max pooling, highway layers
+    (Kim et al. 2016, "Character-Aware Neural Language Models"). Slower than
+    spacy-rnn.LexemeEmbed.v1.
 
     width (int): The output width.
     char_width (int): The width of a character's embedding.
-    filters (List[List[int]]): For each convolution, how many characters it sees and how many
-        filters it has.
+    filters (List[List[int]]): For each convolution, its width in characters and its number of
+        filters.
     highway_layers (int): The number of highway layers.
-    max_chars (int): Of a longer token, only as many characters from both ends are read.
-    grad_clip_norm (float): Scale this layer's gradients down where the norm of all of them
-        together is larger than this. 0 turns it off.
-    grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
+    max_chars (int): The number of characters that are read of a longer token, from both ends.
+    grad_clip_norm (float): The largest norm of this layer's gradients together. 0 turns it off.
+    grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
     mixed_precision (bool): Compute in half precision, for speed on a GPU.
     RETURNS (Model[List[Doc], List[Floats2d]]): The embedding layer.
     """
-    check_count("width", width, 1)
-    check_count("char_width", char_width, 1)
+    for name, value in {"width": width, "char_width": char_width}.items():
+        check_count(name, value, 1)
     check_count("highway_layers", highway_layers, 0)
     check_count("max_chars", max_chars, 2)
     if not filters or any(len(pair) != 2 for pair in filters):

@@ -6,38 +6,14 @@ from thinc.types import Floats2d
 from ..checks import check_choice, check_count, check_counts, check_rate
 from ..layers.embed import lexeme_embed
 from ..layers.torch_shim import TorchShim
-from ..modules.embed.lexeme import LexemeEmbedding, sum_widths
+from ..modules.embed.lexeme import LexemeEmbedding
 
-# Attributes whose values are hashes or flags of the word's form.
-EMBEDDABLE = {
-    "ORTH",
-    "NORM",
-    "LOWER",
-    "SHAPE",
-    "PREFIX",
-    "SUFFIX",
-    "LENGTH",
-    "IS_ALPHA",
-    "IS_ASCII",
-    "IS_DIGIT",
-    "IS_LOWER",
-    "IS_PUNCT",
-    "IS_SPACE",
-    "IS_STOP",
-    "IS_TITLE",
-    "IS_UPPER",
-    "LIKE_EMAIL",
-    "LIKE_NUM",
-    "LIKE_URL",
-    "SPACY",
-    "TAG",
-    "POS",
-    "LEMMA",
-    "MORPH",
-    "DEP",
-    "ENT_TYPE",
-    "ENT_IOB",
-}
+# Attributes whose values are hashes or flags: those of the word itself, and those that depend on
+# the text.
+IS_FLAGS = ["ALPHA", "ASCII", "DIGIT", "LOWER", "PUNCT", "SPACE", "STOP", "TITLE", "UPPER"]
+LEXICAL = {"ORTH", "NORM", "LOWER", "SHAPE", "PREFIX", "SUFFIX", "LENGTH"}
+LEXICAL |= {*(f"IS_{flag}" for flag in IS_FLAGS), "LIKE_EMAIL", "LIKE_NUM", "LIKE_URL"}
+CONTEXTUAL = {"SPACY", "TAG", "POS", "LEMMA", "MORPH", "DEP", "ENT_TYPE", "ENT_IOB"}
 DEFAULT_ATTRS = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
 DEFAULT_ROWS = [5000, 1000, 2500, 2500]
 DEFAULT_ATTR_WIDTHS = [96, 16, 32, 32]
@@ -66,43 +42,40 @@ def build_lexeme_embed(
     grad_clip_value: float = 0.0,
     mixed_precision: bool = False,
 ) -> Model[list[Doc], list[Floats2d]]:
-    """Embed tokens by word, affixes, shape and character n-grams, all hashed, so that there is
-    no vocabulary. Words that training never showed are told by a filter and left out, as their rows
-    are those of others. Everything is computed once for each distinct lexeme of a batch.
+    """Embed tokens by hashed features without a vocabulary: word, affixes, shape and character
+    n-grams. A filter masks words that were not in the training data, as their rows are trained for
+    other words. Each distinct lexeme of a batch is computed once.
 
-    width (Optional[int]): The output width, to which a maxout layer mixes the features. None: they
-        are left side by side as they are, which is wider.
+    width (Optional[int]): The output width of a maxout layer that mixes the features. None
+        concatenates them, which is wider.
     attrs (List[str]): The token attributes to embed. The first stands for the word itself.
-    rows (List[int]): The number of rows of each attribute's table. Hashing to two rows each
-        makes up for small tables, which train faster.
+    rows (List[int]): The number of rows of each attribute's table. Each value is hashed to two
+        rows, so that small tables, which train faster, are enough.
     attr_widths (List[int]): The width of each attribute's table.
-    prefix_sizes, suffix_sizes (List[int]): The numbers of characters of prefixes and suffixes, in
-        lower case; the attributes PREFIX (one character) and SUFFIX (three) keep the case. Empty
-        lists turn them off.
-    affix_rows (int): The number of rows for the affixes of each of those sizes.
+    prefix_sizes, suffix_sizes (List[int]): The lengths of prefixes and suffixes, in lower case; the
+        attributes PREFIX (one character) and SUFFIX (three) keep the case. Empty lists turn them
+        off.
+    affix_rows (int): The number of rows for the affixes of each of those lengths.
     affix_width (int): The width of their table.
-    ngram_sizes (List[int]): The sizes of character n-grams, with a begin and an end mark counted
+    ngram_sizes (List[int]): The lengths of character n-grams, with a begin and an end mark counted
         as characters. An empty list turns them off.
     ngram_rows (int): The number of rows of the n-grams' table. 0 turns them off.
     ngram_width (int): The width of the n-grams' table.
-    maxout_pieces (int): Of how many linear maps the layer that mixes the features takes the
-        largest value. 1 makes it linear.
-    word_dropout (float): The share of tokens in training that are shown without their word, so
-        that the other features learn to stand in for words never seen.
-    include_static_vectors (bool): Whether to use the vectors of the pipeline's vocab as well.
-    grad_clip_norm (float): Scale this layer's gradients down where the norm of all of them
-        together is larger than this. 0 turns it off.
-    grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
+    maxout_pieces (int): The number of pieces of the maxout layer. 1 makes it linear.
+    word_dropout (float): The share of tokens in training that lose their word, so that the other
+        features learn to stand in for unknown words.
+    include_static_vectors (bool): Whether to use the vectors of the pipeline's vocab too.
+    grad_clip_norm (float): The largest norm of this layer's gradients together. 0 turns it off.
+    grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
     mixed_precision (bool): Compute in half precision, for speed on a GPU.
     RETURNS (Model[List[Doc], List[Floats2d]]): The embedding layer.
     """
     if width is not None:
         check_count("width", width, 1)
-    check_count("affix_rows", affix_rows, 1)
-    check_count("affix_width", affix_width, 1)
+    counts = {"affix_rows": affix_rows, "affix_width": affix_width, "ngram_width": ngram_width}
+    for name, value in {**counts, "maxout_pieces": maxout_pieces}.items():
+        check_count(name, value, 1)
     check_count("ngram_rows", ngram_rows, 0)
-    check_count("ngram_width", ngram_width, 1)
-    check_count("maxout_pieces", maxout_pieces, 1)
     check_rate("word_dropout", word_dropout)
     if not attrs or not len(attrs) == len(rows) == len(attr_widths):
         raise ValueError(
@@ -110,14 +83,10 @@ def build_lexeme_embed(
             "one value for each attribute, at least one."
         )
     for attr in attrs:
-        check_choice("attrs", attr, sorted(EMBEDDABLE))
-    check_counts("rows", rows, 1)
-    check_counts("attr_widths", attr_widths, 1)
-    check_counts("prefix_sizes", prefix_sizes, 1)
-    check_counts("suffix_sizes", suffix_sizes, 1)
-    check_counts("ngram_sizes", ngram_sizes, 1)
-    ngram_rows = ngram_rows if ngram_sizes else 0
-    n_affixes = len(prefix_sizes) + len(suffix_sizes)
+        check_choice("attrs", attr, sorted(LEXICAL | CONTEXTUAL))
+    sizes = {"prefix_sizes": prefix_sizes, "suffix_sizes": suffix_sizes, "ngram_sizes": ngram_sizes}
+    for name, values in {"rows": rows, "attr_widths": attr_widths, **sizes}.items():
+        check_counts(name, values, 1)
     shim = TorchShim(
         "lexeme_embed",
         LexemeEmbedding,
@@ -125,10 +94,10 @@ def build_lexeme_embed(
             "width": width,
             "rows": list(rows),
             "attr_widths": list(attr_widths),
-            "n_affixes": n_affixes,
+            "n_affixes": len(prefix_sizes) + len(suffix_sizes),
             "affix_rows": affix_rows,
             "affix_width": affix_width,
-            "ngram_rows": ngram_rows,
+            "ngram_rows": ngram_rows if ngram_sizes else 0,
             "ngram_width": ngram_width,
             "maxout_pieces": maxout_pieces,
         },
@@ -143,6 +112,4 @@ def build_lexeme_embed(
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
     )
-    if width is None and not include_static_vectors:
-        width = sum_widths(attr_widths, n_affixes, affix_width, ngram_rows, ngram_width)
     return lexeme_embed(shim, width, word_dropout)

@@ -26,11 +26,11 @@ def build_rnn_encoder(
     bptt_k1: int | None = None,
     bptt_k2: int | None = None,
 ) -> Model[list[Floats2d], list[Floats2d]]:
-    """Encode context with recurrent layers. Fits wherever a config has an `encode` layer: what
-    comes out for a Doc is the same whatever batch it is in.
+    """Encode context with recurrent layers. Fits wherever a config has an `encode` layer. The
+    output for a Doc does not depend on the batch.
 
-    width (int): The output width. A bidirectional encoder has half as many units in each
-        direction, so it must be even there. The input width is inferred.
+    width (int): The output width, even for a bidirectional encoder, which has half as many units in
+        each direction. The input width is inferred.
     depth (int): The number of recurrent layers.
     cell (str): The kind of cell: "lstm", "gru", "elman" (a plain network with tanh) or "irnn"
         (one with rectified units that starts as the identity).
@@ -39,26 +39,22 @@ def build_rnn_encoder(
         mask for all tokens of a Doc. None follows `[training] dropout`; a number stays fixed.
     residual (bool): Whether to add a layer's input to its output where their widths are equal.
     layer_norm (bool): Whether to normalise the output of each layer.
-    grad_clip_norm (float): Scale this layer's gradients down where the norm of all of them
-        together is larger than this. 0 turns it off.
-    grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
+    grad_clip_norm (float): The largest norm of this layer's gradients together. 0 turns it off.
+    grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
     mixed_precision (bool): Compute in half precision: for wide layers on a GPU, or for an LSTM or
-        GRU on a CPU that has instructions for bfloat16. Prediction on a CPU needs compiled kernels
-        for it, and is in single precision without: what torch's kernels make of a Doc depends on
-        its batch, by its rounding.
+        GRU on a CPU with bfloat16 instructions. Prediction on a CPU stays in single precision
+        without compiled kernels, as torch's output in half precision depends on the batch.
     max_tokens_in_memory (int): In prediction, longer Docs are computed layer by layer in pieces of
-        this many tokens, with the same result: what a layer takes besides input and output is
-        for no more tokens than that. The compiled kernels take little in any case.
+        this many tokens, with the same result, to bound the memory between input and output.
     bptt_k1 (Optional[int]): In training, Docs longer than `bptt_k2` are computed in pieces of this
-        many tokens: truncated backpropagation through time, with the state carried over. What is
-        between input and output is kept for `bptt_k2` tokens only, and computed again, which
-        takes longer. None trains on Docs as a whole.
-    bptt_k2 (Optional[int]): How many tokens the gradient of a piece goes back, from its end: a
-        multiple of `bptt_k1`, which it is by default.
+        many tokens: truncated backpropagation through time, with the state carried over. To bound
+        memory, activations are kept for `bptt_k2` tokens and recomputed. None trains on whole Docs.
+    bptt_k2 (Optional[int]): The number of tokens that the gradient of a piece goes back from its
+        end, a multiple of `bptt_k1`. None is `bptt_k1`.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): The encoder.
     """
-    check_count("width", width, 1)
-    check_count("depth", depth, 1)
+    for name, value in {"width": width, "depth": depth}.items():
+        check_count(name, value, 1)
     check_choice("cell", cell, sorted(CELLS))
     if dropout is not None:
         check_rate("dropout", dropout)

@@ -6,10 +6,11 @@ from thinc.types import Floats2d
 
 from ..checks import check_count, check_limit
 from ..layers.lm_objective import with_lm_objective
-from ..layers.torch_shim import TorchShim
+from ..layers.torch_shim import TorchShim, find_layers, get_shim
 from ..modules.lm.objective import LMObjective
+from ..modules.rnn.encoder_stack import EncoderStack
 
-# What the encoder has to be, for no direction to have seen the word that it predicts.
+# Settings of the encoder with which no direction has read the word that it predicts.
 _REQUIRED = {"bidirectional": True, "depth": 1, "layer_norm": False}
 
 
@@ -21,16 +22,15 @@ def build_lm_tok2vec(
     lm_rows: int = 2000,
     lm_width: int = 64,
 ) -> Model[list[Doc], list[Floats2d]]:
-    """What spacy.Tok2Vec.v2 is, embedding and then encoding, but trained to predict words as well:
-    each direction of the encoder the one that it reads next (Rei 2017, "Semi-supervised
-    Multitask Learning for Sequence Labeling"). Worth its time where labels are few or rare.
+    """Embed and encode like spacy.Tok2Vec.v2, with a language modelling loss: each direction of the
+    encoder predicts the word that it reads next (Rei 2017, "Semi-supervised Multitask Learning for
+    Sequence Labeling"). Worth its time where labels are few or rare.
 
     embed (Model[List[Doc], List[Floats2d]]): The embedding layer.
     encode (Model[List[Floats2d], List[Floats2d]]): The encoder: spacy-rnn.RNNEncoder.v1 with depth
         1 and both directions.
-    lm_weight (float): What a word to predict counts, beside what there is to learn from labels.
-        0 turns it off.
-    lm_rows (int): How many words are told apart. All are hashed to as many numbers.
+    lm_weight (float): The weight of that loss. 0 turns it off.
+    lm_rows (int): The number of classes that words are hashed to.
     lm_width (int): The width of the hidden layer between the encoder and the prediction.
     RETURNS (Model[List[Doc], List[Floats2d]]): The layer.
     """
@@ -39,7 +39,8 @@ def build_lm_tok2vec(
     check_count("lm_width", lm_width, 1)
     if not lm_weight:
         return build_Tok2Vec_model(embed, encode)
-    settings = getattr(encode.shims[0], "settings", {}) if encode.shims else {}
+    found = encode in find_layers(encode, EncoderStack)
+    settings = get_shim(encode).settings if found else {}
     wrong = {name for name, value in _REQUIRED.items() if settings.get(name) != value}
     if wrong:
         asked = ", ".join(f"{name} = {value}" for name, value in _REQUIRED.items())

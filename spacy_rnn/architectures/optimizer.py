@@ -19,12 +19,11 @@ def make_adam(
     grad_clip: Any = 0.0,
     average_decay: float = 1.0,
 ) -> "AveragingOptimizer":
-    """Make Thinc's Adam, that keeps an average of the weights of a larger part of all steps.
+    """Make Thinc's Adam with an average of the weights over more steps. The other settings are
+    those of `Adam.v1`.
 
-    learn_rate, L2, beta1, beta2, eps, grad_clip (Any): As for `Adam.v1`: numbers or schedules.
-    L2_is_weight_decay (bool): As for `Adam.v1`.
-    average_decay (float): How little old weights count in the average: 0 for the plain mean of
-        all steps, 1 for about the last half of them. Thinc's own average has 8, for a ninth.
+    average_decay (float): The decay of old weights in the average: 0 for the mean of all steps, 1
+        for about the last half of them. Thinc's own average has 8, for a ninth.
     RETURNS (AveragingOptimizer): The optimizer.
     """
     return AveragingOptimizer(
@@ -44,9 +43,8 @@ class AveragingOptimizer(Optimizer):
     Descent for Non-smooth Optimization"). With decay d, the weights of step t count for (d + 1) /
     (t + d) of the average.
 
-    learn_rate (Any): As for Thinc's optimizer.
-    average_decay (float): As in `make_adam`.
-    settings (Any): As for Thinc's optimizer.
+    learn_rate, settings (Any): The settings of Thinc's optimizer.
+    average_decay (float): The decay d.
     """
 
     def __init__(self, learn_rate: Any, *, average_decay: float = 1.0, **settings: Any):
@@ -58,7 +56,7 @@ class AveragingOptimizer(Optimizer):
     def __call__(
         self, key: Any, weights: FloatsXd, gradient: FloatsXd, *, lr_scale: float = 1.0
     ) -> tuple[FloatsXd, FloatsXd]:
-        """Make a step. The arguments are those of Thinc's optimizer, and so is what is returned."""
+        """Make a step. Arguments and return value are those of Thinc's optimizer."""
         averages = self.averages
         assert averages is not None
         # Thinc would keep its own average.

@@ -11,13 +11,13 @@ from ..layers.crop import crop
 from ..layers.ensemble import ensemble
 from ..layers.pool import pool
 from ..layers.skip_empty import skip_empty
-from ..layers.torch_shim import TorchShim, get_shim
+from ..layers.torch_shim import TorchShim, find_layers, get_shim
 from ..modules.pooling import POOLINGS, Pooling
+from ..modules.rnn.encoder_stack import EncoderStack
 
-# The score of a new label before it is learned. Beside others, that is a probability of about
-# 1e-9, and can still be learned, what spaCy's -5000 can't.
+# The score of a new label before it is learned: with exclusive labels a probability of about 1e-9,
+# from which it can still be learned, unlike spaCy's -5000; otherwise one of 2 %.
 NEW_EXCLUSIVE_LABEL = -20.0
-# By itself, a probability of 2 %.
 NEW_LABEL = -4.0
 
 
@@ -34,26 +34,25 @@ def build_rnn_text_classifier(
     max_tokens_in_training: int | None = None,
     nO: int | None = None,
 ) -> Model[list[Doc], Floats2d]:
-    """Classify texts by what a recurrent network makes of them, and by their words alone if there
-    is a `linear_model`: both are trained by themselves, and vote.
+    """Classify texts by a recurrent network, and by a `linear_model` of their words if there is
+    one. The two are trained independently, and their scores are added up.
 
     tok2vec (Model[List[Doc], List[Floats2d]]): Embeds the tokens in context.
     exclusive_classes (bool): Whether the probabilities of all labels add up to 1.
-    pooling (List[str]): What to make of the tokens' vectors, side by side: "last" (what each
-        direction has read last), "mean", "max" and "attention" (a mean with learned weights).
+    pooling (List[str]): The kinds of pooling, concatenated: "last" (the last state of each
+        direction), "mean", "max" and "attention" (a weighted mean).
     attention_width (int): The width of the hidden layer of the attention.
-    attention_heads (int): How many such means there are.
+    attention_heads (int): The number of attention heads.
     bidirectional (Optional[bool]): Whether the second half of the vectors was read from right to
-        left, for "last". None finds out from the encoder, and is true behind a listener.
-    linear_model (Optional[Model[List[Doc], Floats2d]]): A model that votes too, such as
+        left, for "last". None asks the encoder, and is true behind a listener.
+    linear_model (Optional[Model[List[Doc], Floats2d]]): A linear model, such as
         spacy.TextCatBOW.v3 with `no_output_layer = true`. Its weights take 4 x labels x `length`
         bytes, and four times as much in training: with more than 500 labels, use a shorter
         `length`, such as 8192, or no `linear_model`.
-    grad_clip_norm (float): Scale the gradients of the attention's weights, no others, down where
-        the norm of all of them together is larger than this. 0 turns it off.
-    max_tokens_in_training (Optional[int]): In training, what is pooled of a longer text are only so
-        many tokens in a row, other ones each time. The `linear_model` reads all of it. None reads
-        all of it.
+    grad_clip_norm (float): The largest norm of the gradients of the attention's weights together.
+        0 turns it off.
+    max_tokens_in_training (Optional[int]): The size of a random window of longer texts that is read
+        in training, except by the `linear_model`. None reads whole texts.
     nO (Optional[int]): The number of labels. Inferred.
     RETURNS (Model[List[Doc], Floats2d]): The model, with a probability for each text and label.
     """
@@ -98,11 +97,10 @@ def build_rnn_text_classifier(
 def resize_output(
     output: Model, linear_model: Model | None, model: Model, nO: int
 ) -> Model[list[Doc], Floats2d]:
-    """Make room for more labels. The probabilities of those that were there stay as they are.
+    """Set the number of labels. Labels that stay keep their probabilities.
 
-    output (Model): The resizable output layer.
-    linear_model (Optional[Model]): The linear model, if there is one.
-    model (Model): The whole model.
+    output, linear_model, model (Model): The resizable output layer, the linear model if there is
+        one, and the whole model.
     nO (int): The new number of labels.
     RETURNS (Model): The whole model.
     """
@@ -120,14 +118,14 @@ def _resize_linear_model(linear_model: Model, nO: int) -> None:
     if any(layer.has_param("W") for layer in linear_model.walk()):
         linear_model.attrs["resize_output"](linear_model, nO)
         return
-    # spaCy would make the weights, which are large, once for each label that is added.
+    # spaCy would allocate the weights, which are large, again for each new label.
     for layer in linear_model.walk():
         if layer.has_dim("nO") is not False:
             layer.set_dim("nO", nO, force=True)
 
 
 def check_pooling(pooling: list[str]) -> None:
-    """Raise a ValueError unless there are kinds of pooling, each of them once."""
+    """Raise a ValueError unless there are kinds of pooling without repetition."""
     for kind in pooling:
         check_choice("pooling", kind, POOLINGS)
     if not pooling or len(set(pooling)) < len(pooling):
@@ -158,14 +156,10 @@ def check_linear_model(linear_model: Model, exclusive_classes: bool) -> None:
 
 
 def find_bidirectional(tok2vec: Model, bidirectional: bool | None) -> bool:
-    """Find out whether the second half of a layer's output was read from right to left.
-
-    tok2vec (Model): The layer.
-    bidirectional (Optional[bool]): What the config says, None if nothing.
-    RETURNS (bool): Whether it was.
-    RAISES (ValueError): If the encoder is not what the config says.
+    """RETURNS (bool): Whether the second half of a layer's output was read from right to left. A
+    ValueError is raised if the config's setting contradicts the encoder.
     """
-    encoders = [layer for layer in tok2vec.walk() if layer.name == "rnn_encoder"]
+    encoders = find_layers(tok2vec, EncoderStack)
     if not encoders:
         return True if bidirectional is None else bidirectional
     found = get_shim(encoders[-1]).settings["bidirectional"]

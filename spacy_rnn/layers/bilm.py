@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy
 import torch
@@ -12,15 +12,18 @@ from thinc.api import Model
 from thinc.types import Floats3d
 from thinc.util import partial
 
+from ..modules.embed.char_cnn import CharCNN
+from ..modules.embed.lexeme import LexemeEmbedding
+from ..modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
 from ..modules.rnn.lm_stack import LMStack
 from .ragged import flatten, no_backprop, split, to_torch, to_xp
-from .torch_shim import TorchShim, get_shim
+from .torch_shim import TorchShim, find_layers, get_shim
 
 InT = list[Doc]
 OutT = list[Floats3d]
 
-# To get new memory for the layers of a window of Docs takes a tenth of a tagger's time (`speed.py
-# --task tagger` in the benchmark). Each thread keeps its own, at most so many numbers: 100 MB.
+# Allocating memory for a window of Docs takes a tenth of a tagger's time (`speed.py --task tagger`
+# in the benchmark), so each thread keeps its own, of at most this many numbers: 100 MB.
 MAX_MEMORY = 25_000_000
 _kept = threading.local()
 
@@ -36,43 +39,47 @@ def bilm(embed: Model, output: Model, shim: TorchShim, dropout: float | None) ->
         output. Each (layers, tokens, directions x width)
     """
     attrs = {"dropout_rate": 0.0} if dropout is None else {}
-    settings = shim.settings
-    n_directions = 2 if settings["directions"] == "both" else 1
+    n_directions = 2 if shim.settings["directions"] == "both" else 1
     return Model(
         shim.layer,
         partial(forward, dropout),
         init=init,
-        dims={"nO": n_directions * settings["width"]},
+        dims={"nO": n_directions * shim.settings["width"]},
         layers=[embed, output],
         shims=[shim],
         attrs={**attrs, "replace_listener_cfg": replace_listener_config},
     )
 
 
+def is_language_model(model: Model) -> bool:
+    """RETURNS (bool): Whether a model is a language model, and not only has one inside."""
+    return model in find_layers(model, LMStack)
+
+
 def get_embed(model: Model) -> Model:
-    """RETURNS (Model): The embedding layer. No ref, as copies of a model lose those."""
-    return model.layers[0]
+    """RETURNS (Model): The embedding layer of a language model."""
+    return find_layers(model, LexemeEmbedding, CharCNN)[0]
 
 
 def get_output(model: Model) -> Model:
-    """RETURNS (Model): The layer that holds the softmax."""
-    return model.layers[1]
+    """RETURNS (Model): The layer that holds the softmax of a language model."""
+    return find_layers(model, AdaptiveSoftmax, TiedSoftmax)[0]
 
 
 def get_weights(model: Model) -> list[torch.Tensor]:
-    """RETURNS (List[Tensor]): What the layers' outputs depend on, besides the Docs."""
-    modules = [get_shim(layer).module for layer in (model, get_embed(model))]
-    return [tensor for module in modules if module is not None for tensor in module.parameters()]
+    """RETURNS (List[Tensor]): The weights of a language model without the softmax."""
+    modules = [get_shim(layer).require_module() for layer in (model, get_embed(model))]
+    return [tensor for module in modules for tensor in module.parameters()]
 
 
 def replace_listener_config(bilm_config: dict[str, Any], tok2vec_config: dict[str, Any]) -> Any:
-    """Find the config that takes the place of a listener's, where `replace_listeners` puts a copy
-    of the language model.
+    """Make the config for `replace_listeners`, which replaces a listener by a copy of the language
+    model.
 
     bilm_config (Dict[str, Any]): The config of the language model.
     tok2vec_config (Dict[str, Any]): The config around the listener.
     RETURNS (Dict[str, Any]): The config of a spacy-rnn.ScalarMix.v1.
-    RAISES (ValueError): If there are listeners with other settings beside it.
+    RAISES (ValueError): If there are several listeners with different settings.
     """
     listener, *others = _find_listeners(tok2vec_config) or [{}]
     if any(other != listener for other in others):
@@ -95,11 +102,11 @@ def _find_listeners(config: Any) -> list[dict[str, Any]]:
 def forward(
     dropout: float | None, model: Model[InT, OutT], docs: InT, is_train: bool
 ) -> tuple[OutT, Callable]:
-    """Run the model. Docs may be empty. White space is not read, as it is not in pretraining; its
-    layers are zero.
+    """Run the model. Docs may be empty. White space is not read, as in pretraining; its layers are
+    zero.
     """
     shim = get_shim(model)
-    shim.require_module()
+    stack: LMStack = shim.require_module()
     lengths = [len(doc) for doc in docs]
     is_space = numpy.concatenate([doc.to_array([IS_SPACE]).ravel() for doc in docs])
     is_word = is_space == 0
@@ -118,7 +125,7 @@ def forward(
         return Y.new_zeros(len(Xf), *width).index_copy(0, words, Y) if has_space else Y
 
     if not is_train:
-        size = cast(LMStack, shim.module).get_memory_size(len(read))
+        size = stack.get_memory_size(len(read))
         memory = _get_memory(size) if shim.device.type == "cpu" else None
         predicted = shim.predict(read, n_words, memory=memory)
         return _split_layers(spread(predicted, shape), lengths), no_backprop
@@ -141,8 +148,8 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
 
 
 def _get_memory(size: int) -> torch.Tensor | None:
-    """RETURNS (Optional[Tensor]): Memory of this thread for so many numbers, the same each time;
-    None if they are too many to keep it.
+    """RETURNS (Optional[Tensor]): This thread's memory, of at least this many numbers; None if they
+    are too many.
     """
     if size > MAX_MEMORY:
         return None
@@ -153,8 +160,8 @@ def _get_memory(size: int) -> torch.Tensor | None:
 
 
 def _split_layers(Yf: torch.Tensor, lengths: list[int]) -> OutT:
-    """Cut (tokens, layers, width) into sequences of (layers, tokens, width), each in memory of its
-    own, so that whoever keeps one does not keep them all.
+    """Cut (tokens, layers, width) into sequences of (layers, tokens, width), each in its own
+    memory, so that keeping one does not keep them all.
     """
     layers = (part.transpose(0, 1) for part in Yf.split(lengths))
     return [to_xp(part.clone(memory_format=torch.contiguous_format)) for part in layers]

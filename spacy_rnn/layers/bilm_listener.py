@@ -1,4 +1,4 @@
-"""Listening to a language model earlier in the pipeline, whose layers are in `doc._.bilm`."""
+"""The layer that listens to a language model earlier in the pipeline."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,17 +13,17 @@ from .torch_shim import get_shim
 InT = list[Doc]
 OutT = list[Floats3d]
 
-_LINK = "bilm_link"
+_LISTENER = "bilm_listener"
 
 
 class Gradients:
-    """What the listeners to one batch give back to the language model, added up.
+    """The sum of the gradients that listeners have for a batch.
 
     docs (List[Doc]): The batch.
-    layers (List[Floats3d]): What it was encoded to.
-    backprop (Callable): Takes the gradient of that.
+    layers (List[Floats3d]): The language model's output for it.
+    backprop (Callable): The language model's callback.
 
-    is_empty (bool): Whether no listener has given anything yet.
+    is_empty (bool): Whether no listener has added anything yet.
     """
 
     def __init__(self, docs: InT, layers: OutT, backprop: Callable):
@@ -46,7 +46,7 @@ class Gradients:
         return set(map(id, docs)) <= set(self._ids)
 
     def backprop(self) -> None:
-        """Give all of it to the language model."""
+        """Pass the sum to the language model."""
         self._backprop(self._sums)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -55,41 +55,40 @@ class Gradients:
         return {**vars(Gradients(empty, [], no_backprop)), "is_empty": True}
 
 
-class Link:
-    """What ties a listener to its component.
-
-    upstream (str): The component's name; "*" is any.
+class Listener:
+    """The connection of a layer to the component of a language model, kept in the layer's
+    attributes, as `Model.copy` copies those. Takes the component's name; "*" is any.
     """
 
     def __init__(self, upstream: str):
         self.upstream = upstream
         self.extension = "bilm"
         self.gradients: Gradients | None = None
-        # Docs that sizes are inferred from, which have not been through the pipeline.
+        # Docs for initialisation, which have not been through the pipeline.
         self.samples: InT = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "gradients": None, "samples": []}
 
-    def connect(self, listener: Model, model: Model, extension: str) -> None:
+    def connect(self, layer: Model, bilm: Model, extension: str) -> None:
         """Take over the sizes of the language model.
 
-        listener (Model): The layer that this is the link of.
-        model (Model): The language model.
-        extension (str): The Doc's extension attribute that will have its layers.
+        layer (Model): The layer that listens.
+        bilm (Model): The language model.
+        extension (str): The Doc's extension attribute with that one's output.
         """
         self.extension = extension
-        listener.set_dim("nO", model.get_dim("nO"), force=True)
-        listener.attrs["n_layers"] = get_shim(model).settings["depth"] + 1
+        layer.set_dim("nO", bilm.get_dim("nO"), force=True)
+        layer.attrs["n_layers"] = get_shim(bilm).settings["depth"] + 1
 
 
-def get_link(node: Model) -> Link | None:
-    """RETURNS (Optional[Link]): The link of a layer, if it is a listener."""
-    return node.attrs.get(_LINK)
+def get_listener(layer: Model) -> Listener | None:
+    """RETURNS (Optional[Listener]): The connection of a layer, if it listens."""
+    return layer.attrs.get(_LISTENER)
 
 
 def bilm_listener(upstream: str) -> Model[InT, OutT]:
-    """Take a language model's layers from Docs.
+    """Look up a language model's output, `doc._.bilm`.
 
     upstream (str): The name of its component; "*" is any.
     RETURNS (Model[List[Doc], List[Floats3d]]): The layer. Each (layers, tokens, width)
@@ -99,16 +98,15 @@ def bilm_listener(upstream: str) -> Model[InT, OutT]:
         forward,
         init=init,
         dims={"nO": None},
-        attrs={_LINK: Link(upstream), "n_layers": 0},
+        attrs={_LISTENER: Listener(upstream), "n_layers": 0},
     )
 
 
 def forward(model: Model[InT, OutT], docs: InT, is_train: bool) -> tuple[OutT, Callable]:
-    """Take the layers of a batch."""
-    link = get_link(model)
-    assert link is not None
-    layers = [_get_layers(model, link, doc) for doc in docs]
-    gradients = link.gradients if is_train else None
+    """Look up the layers of a batch."""
+    listener: Listener = model.attrs[_LISTENER]
+    layers = [_get_layers(model, listener, doc) for doc in docs]
+    gradients = listener.gradients if is_train else None
 
     def backprop(dYs: OutT) -> InT:
         if gradients is not None and gradients.has(docs):
@@ -119,28 +117,27 @@ def forward(model: Model[InT, OutT], docs: InT, is_train: bool) -> tuple[OutT, C
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
-    """Be ready for Docs that have not been through the pipeline."""
-    link = get_link(model)
-    assert link is not None
+    """Remember the sample, whose Docs have not been through the pipeline."""
+    listener: Listener = model.attrs[_LISTENER]
     if X and not model.has_dim("nO"):
         raise ValueError(
-            f'A layer that listens to the component {link.upstream!r} ("*" is any) found none '
+            f'A layer that listens to the component {listener.upstream!r} ("*" is any) found none '
             'that is a language model: put the component "bilm" before this one in the pipeline.'
         )
-    link.samples = list(X or [])
+    listener.samples = list(X or [])
 
 
-def _get_layers(model: Model[InT, OutT], link: Link, doc: Doc) -> Any:
+def _get_layers(model: Model[InT, OutT], listener: Listener, doc: Doc) -> Any:
     user_data: dict[Any, Any] = doc.user_data
-    layers = user_data.get(("._.", link.extension, None, None))
+    layers = user_data.get(("._.", listener.extension, None, None))
     if layers is not None and layers.shape[1] == len(doc):
-        link.samples = []
+        listener.samples = []
         return model.ops.asarray(layers)
-    if not len(doc) or any(doc is sample for sample in link.samples):
+    if not len(doc) or any(doc is sample for sample in listener.samples):
         return model.ops.alloc((model.attrs["n_layers"], len(doc), model.get_dim("nO")))
     raise ValueError(
-        f"A layer that listens to the component {link.upstream!r} found no layers of a language "
-        f"model for the Doc {doc.text[:60]!r}: doc._.{link.extension} is "
+        f"A layer that listens to the component {listener.upstream!r} found no layers of a "
+        f"language model for the Doc {doc.text[:60]!r}: doc._.{listener.extension} is "
         f"{'not set' if layers is None else 'for another number of tokens'}. Put the component "
         '"bilm" before this one, and if it is in [training] frozen_components, also into '
         "annotating_components."

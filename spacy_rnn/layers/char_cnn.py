@@ -10,18 +10,18 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..modules.embed.char_cnn import CHAR_ROWS
-from .ragged import flatten, no_backprop, split, to_torch, to_xp
+from .ragged import join, run_module, split, to_torch
 from .torch_shim import TorchShim, get_shim
 
 InT = list[Doc]
 OutT = list[Floats2d]
 
-# What is not a character: the beginning and the end of a word. Row 0 is for none.
+# Rows of the begin and end marks, and the first of a character. Row 0 is padding.
 _BEGIN, _END, _FIRST = 1, 2, 3
 
 
 def char_cnn_embed(shim: TorchShim, width: int) -> Model[InT, OutT]:
-    """Embed the tokens of Docs by their characters, once for each distinct word.
+    """Embed the tokens of Docs by their characters, computing each distinct word once.
 
     shim (TorchShim): Builds a `CharCNN`; its layer setting is `max_chars`.
     width (int): The output width.
@@ -38,15 +38,13 @@ def forward(model: Model[InT, OutT], docs: InT, is_train: bool) -> tuple[OutT, C
     if not any(lengths):
         return [model.ops.alloc2f(0, model.get_dim("nO")) for _ in docs], lambda dYs: []
     features = get_char_features(shim, [token.text for doc in docs for token in doc])
-    if not is_train:
-        return split(to_xp(shim.predict(**features)), lengths), no_backprop
-    Yf, backprop_torch = shim.begin_update(None, **features)
+    Yf, backprop_flat = run_module(model, None, is_train, **features)
 
     def backprop(dYs: OutT) -> InT:
-        backprop_torch(flatten(model.ops, dYs, shim.device))
+        backprop_flat(join(model.ops, dYs))
         return []
 
-    return split(to_xp(Yf), lengths), backprop
+    return split(Yf, lengths), backprop
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
@@ -55,11 +53,11 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
 
 
 def get_char_features(shim: TorchShim, words: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Get what the layer's module embeds words from.
+    """Get the arguments of the layer's module.
 
-    shim (TorchShim): The layer's.
+    shim (TorchShim): The layer's shim.
     words (Sequence[str]): The words, at least one.
-    RETURNS (Dict[str, Tensor]): The module's arguments, for one row a word.
+    RETURNS (Dict[str, Tensor]): The arguments, for one row of output a word.
     """
     numbers: dict[str, int] = {}
     tokens = [numbers.setdefault(word, len(numbers)) for word in words]

@@ -1,7 +1,7 @@
 """The output layer of a linear-chain CRF."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy
@@ -14,39 +14,40 @@ from .. import kernels
 from .ragged import flatten, get_device, join, no_backprop, split, to_torch, to_xp
 
 InT = list[Floats2d]
-# New labels start out this much less probable than the least probable tag: what was learned
-# before decides until they are learned too.
+# New tags start below the least probable one, so that they don't compete before they are learned.
 NEW_TAG_BIAS = -2.0
-# The scores that are the layer's own, whatever the batch.
+# The scores that do not depend on the batch.
 LEARNED = ("transitions", "start", "end")
 
 
 @dataclass
 class CRFScores:
-    """What a CRF knows of a batch; its gradient has the same form.
+    """A CRF's scores for a batch, or their gradient.
 
     emissions (List[Floats2d]): The scores of each sequence's tags. Each (tokens, nO)
     transitions (Floats2d): The scores of a tag (column) after another (row). (nO, nO)
     start, end (Floats1d): The scores of a sequence's first and last tag. (nO,)
-    members (List[CRFScores]): Those of which these are the average, if they learn by themselves.
     """
 
     emissions: list[Floats2d]
     transitions: Floats2d
     start: Floats1d
     end: Floats1d
-    members: "list[CRFScores]" = field(default_factory=list)
+
+
+# The scores of each member of an ensemble. A single network is its only member.
+MemberScores = list[CRFScores]
 
 
 def crf_output(
     nO: int | None = None, nI: int | None = None, *, transitions: bool = True
-) -> Model[InT, CRFScores]:
-    """Score the tags of tokens, by a linear map, and those that follow each other.
+) -> Model[InT, MemberScores]:
+    """Score the tags of tokens, by a linear map, and the transitions between them.
 
     nO (Optional[int]): The number of tags.
     nI (Optional[int]): The input width.
     transitions (bool): Whether transitions are learned; if not, they all score zero.
-    RETURNS (Model[List[Floats2d], CRFScores]): The layer.
+    RETURNS (Model[List[Floats2d], List[CRFScores]]): The layer.
     """
     return Model(
         "crf_output",
@@ -59,8 +60,8 @@ def crf_output(
 
 
 def forward(
-    model: Model[InT, CRFScores], Xs: InT, is_train: bool
-) -> tuple[CRFScores, Callable[[CRFScores], InT]]:
+    model: Model[InT, MemberScores], Xs: InT, is_train: bool
+) -> tuple[MemberScores, Callable[[MemberScores], InT]]:
     """Score a batch. Sequences may be empty."""
     W, b = cast(Floats2d, model.get_param("W")), cast(Floats1d, model.get_param("b"))
     lengths = [len(X) for X in Xs]
@@ -72,11 +73,12 @@ def forward(
         from ..modules.linear import predict_linear
 
         Y = split(predict_linear(*cast(Any, (W, b, Xf))), lengths)
-        return CRFScores(Y, transitions, start, end), no_backprop
+        return [CRFScores(Y, transitions, start, end)], no_backprop
     Yf = model.ops.affine(Xf, W, b)
     scores = CRFScores(split(Yf, lengths), transitions, start, end)
 
-    def backprop(d_scores: CRFScores) -> InT:
+    def backprop(d_members: MemberScores) -> InT:
+        (d_scores,) = d_members
         dYf = join(model.ops, d_scores.emissions, W.shape[0])
         model.inc_grad("W", model.ops.gemm(dYf, Xf, trans1=True))
         model.inc_grad("b", dYf.sum(axis=0))
@@ -85,32 +87,30 @@ def forward(
                 model.inc_grad(name, getattr(d_scores, name))
         return split(model.ops.gemm(dYf, W), lengths)
 
-    return scores, backprop
+    return [scores], backprop
 
 
-def init(model: Model[InT, CRFScores], X: InT | None = None, Y: CRFScores | None = None) -> None:
+def init(model: Model[InT, MemberScores], X: InT | None = None, Y: Any = None) -> None:
     """Infer the input width, and make the parameters."""
     if X is not None and not model.has_dim("nI"):
         model.set_dim("nI", X[0].shape[1])
     nO, nI = model.get_dim("nO"), model.get_dim("nI")
+    for name, shape in _get_shapes(nO, nI).items():
+        model.set_param(name, model.ops.alloc(shape))
     model.set_param("W", glorot_uniform_init(model.ops, (nO, nI)))
-    model.set_param("b", model.ops.alloc1f(nO))
-    model.set_param("transitions", model.ops.alloc2f(nO, nO))
-    for name in ("start", "end"):
-        model.set_param(name, model.ops.alloc1f(nO))
 
 
-def extend_output(layer: Model[InT, CRFScores], nO: int) -> Model[InT, CRFScores]:
-    """Add tags at the end. The scores of those that were there stay as they are.
+def _get_shapes(nO: int, nI: int) -> dict[str, tuple[int, ...]]:
+    return {"W": (nO, nI), "b": (nO,), "transitions": (nO, nO), "start": (nO,), "end": (nO,)}
 
-    layer (Model): An initialised layer.
-    nO (int): The new number of tags.
-    RETURNS (Model): A new layer, for which an optimizer starts anew.
+
+def extend_output(layer: Model[InT, MemberScores], nO: int) -> Model[InT, MemberScores]:
+    """RETURNS (Model): A new layer with tags added at the end, for which an optimizer begins
+    with its first step. The other tags keep their scores.
     """
     nI = layer.get_dim("nI")
     new = crf_output(nO, nI, transitions=layer.attrs["learn_transitions"])
-    shapes = {"W": (nO, nI), "b": (nO,), "transitions": (nO, nO), "start": (nO,), "end": (nO,)}
-    for name, shape in shapes.items():
+    for name, shape in _get_shapes(nO, nI).items():
         old = layer.get_param(name)
         values = layer.ops.alloc(shape)
         if name == "b":
@@ -120,8 +120,13 @@ def extend_output(layer: Model[InT, CRFScores], nO: int) -> Model[InT, CRFScores
     return new
 
 
+def find_outputs(model: Model) -> list[Model[InT, MemberScores]]:
+    """RETURNS (List[Model]): The layers of this kind in a model, one for each member."""
+    return [layer for layer in model.walk() if layer._func is forward]
+
+
 def get_zeros(scores: CRFScores) -> CRFScores:
-    """RETURNS (CRFScores): Zeros of the same shapes, without members."""
+    """RETURNS (CRFScores): Zeros of the same shapes."""
     learned = {name: 0 * getattr(scores, name) for name in LEARNED}
     return CRFScores([0 * Y for Y in scores.emissions], **learned)
 
@@ -131,7 +136,7 @@ def to_tensors(ops: Ops, scores: CRFScores) -> dict[str, torch.Tensor]:
 
     ops (Ops): The layer's backend.
     scores (CRFScores): The scores, not all of the sequences empty.
-    RETURNS (Dict[str, Tensor]): The same, with those of all tokens in one: (N, nO).
+    RETURNS (Dict[str, Tensor]): The same by name, with the emissions joined: (N, nO).
     """
     device = get_device(ops)
     learned = {name: to_torch(getattr(scores, name), device) for name in LEARNED}
@@ -139,12 +144,7 @@ def to_tensors(ops: Ops, scores: CRFScores) -> dict[str, torch.Tensor]:
 
 
 def from_tensors(tensors: dict[str, torch.Tensor], lengths: Sequence[int]) -> CRFScores:
-    """Share scores, or their gradient, with numpy or cupy.
-
-    tensors (Dict[str, Tensor]): What `to_tensors` returns.
-    lengths (Sequence[int]): The number of tokens of each sequence.
-    RETURNS (CRFScores): The same for each sequence.
-    """
+    """RETURNS (CRFScores): What `to_tensors` returned, or its gradient, as sequences of arrays."""
     arrays: dict[str, Any] = {name: to_xp(tensor) for name, tensor in tensors.items()}
     arrays["emissions"] = split(arrays["emissions"], lengths)
     return CRFScores(**arrays)

@@ -1,4 +1,4 @@
-"""Training on a part of each long text."""
+"""Training on a window of each long text, as a Thinc layer."""
 
 from collections.abc import Callable
 
@@ -15,22 +15,16 @@ OutT = list[Floats2d]
 
 
 def crop(tok2vec: Model[InT, OutT], max_tokens: int | None) -> Model[InT, OutT]:
-    """Read only some tokens of long texts in training, in a row, other ones each time: faster, and
-    what is learned does not hang on what the rest of the same text happens to say. All of a text is
-    read in prediction.
+    """In training, read a random window of each long text. That is faster, and regularises. In
+    prediction, the whole text is read.
 
-    tok2vec (Model[List[Doc], List[Floats2d]]): Embeds the tokens. Where it listens to another
-        component, which reads all of a text anyway, its output is cut.
-    max_tokens (Optional[int]): How many tokens; None for all.
+    tok2vec (Model[List[Doc], List[Floats2d]]): Embeds the tokens. If it listens to another
+        component, which reads the whole text anyway, its output is cut.
+    max_tokens (Optional[int]): The size of the window; None for the whole text.
     RETURNS (Model[List[Doc], List[Floats2d]]): The layer, with a row for each token that is read.
     """
-    return Model(
-        "crop",
-        partial(forward, max_tokens),
-        init=init,
-        dims={"nO": tok2vec.maybe_get_dim("nO")},
-        layers=[tok2vec],
-    )
+    dims = {"nO": tok2vec.maybe_get_dim("nO")}
+    return Model("crop", partial(forward, max_tokens), init=init, dims=dims, layers=[tok2vec])
 
 
 def forward(
@@ -38,7 +32,7 @@ def forward(
 ) -> tuple[OutT, Callable[[OutT], InT]]:
     """Embed a batch."""
     (tok2vec,) = model.layers
-    if not is_train or max_tokens is None or is_rehearsing():
+    if not is_train or max_tokens is None or is_rehearsing(model):
         return tok2vec(docs, is_train)
     parts = [_choose(len(doc), max_tokens) for doc in docs]
     if not _listens(tok2vec):
@@ -74,6 +68,6 @@ def _cut(doc: Doc, part: slice) -> Doc:
 
 
 def _listens(tok2vec: Model) -> bool:
-    # Listeners know the Docs of a batch, and no parts of them. What spaCy and its packages for
-    # transformers have of them has no class in common, but is called so.
+    # Listeners know the Docs of a batch, but no parts of them. Those of spaCy and of its packages
+    # for transformers share no class, only the name.
     return any("listener" in node.name for node in tok2vec.walk())

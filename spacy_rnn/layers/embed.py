@@ -1,8 +1,7 @@
 """The embedding of lexemes as a Thinc layer."""
 
 from collections.abc import Callable
-from typing import Any, cast
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import numpy
 import torch
@@ -10,11 +9,10 @@ from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 from thinc.util import partial
-from torch import nn
 
-from ..modules.embed.lexeme import LexemeEmbedding
+from ..modules.cache import cached
 from .lexemes import Lexemes, Tokens, extract_features
-from .ragged import flatten, no_backprop, split, to_torch, to_xp
+from .ragged import join, no_backprop, run_module, split, to_torch, to_xp
 from .rehearsal import is_rehearsing
 from .row_cache import RowCache
 from .torch_shim import TorchShim, get_shim
@@ -23,30 +21,21 @@ from .vectors import get_static_vectors
 InT = list[Doc]
 OutT = list[Floats2d]
 
-# The embeddings of the words of a text, which are few and frequent, are kept between batches.
-# A module must not hold them itself, or they would be copied and stored with it.
-_caches: "WeakKeyDictionary[nn.Module, RowCache]" = WeakKeyDictionary()
-
 
 def lexeme_embed(shim: TorchShim, width: int | None, word_dropout: float) -> Model[InT, OutT]:
-    """Embed the tokens of Docs, once for each distinct set of features in the batch.
+    """Embed the tokens of Docs, computing each distinct lexeme of the batch once.
 
     shim (TorchShim): Builds a `LexemeEmbedding`; needs `vectors_width`. Its layer settings say
         what to extract: `attrs`, `prefix_sizes`, `suffix_sizes`, `ngram_sizes` and
         `include_static_vectors`.
     width (Optional[int]): The output width, if it is known before initialisation.
-    word_dropout (float): The share of tokens in training of which only attributes other than
-        the first are shown.
-    RETURNS (Model[List[Doc], List[Floats2d]]): The layer; one row of output for each token.
+    word_dropout (float): The share of tokens that lose their first attribute, the word, in
+        training.
+    RETURNS (Model[List[Doc], List[Floats2d]]): The layer. Each (tokens, nO)
     """
     # Bound to the function, and no attribute: those are stored, and would outlive the config.
-    return Model(
-        shim.layer,
-        partial(forward, word_dropout),
-        init=init,
-        dims={"nO": width},
-        shims=[shim],
-    )
+    embed = partial(forward, word_dropout)
+    return Model(shim.layer, embed, init=init, dims={"nO": width}, shims=[shim])
 
 
 def forward(
@@ -61,15 +50,15 @@ def forward(
     tokens = Tokens(docs, shim.settings["attrs"])
     if not is_train:
         return split(to_xp(_predict(shim, tokens)), lengths), no_backprop
-    learns = not is_rehearsing()
+    learns = not is_rehearsing(model)
     inputs = get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout if learns else 0.0)
-    Yf, backprop_torch = shim.begin_update(None, **inputs, is_train=learns)
+    Yf, backprop_flat = run_module(model, None, True, **inputs, is_train=learns)
 
     def backprop(dYs: OutT) -> InT:
-        backprop_torch(flatten(model.ops, dYs, shim.device))
+        backprop_flat(join(model.ops, dYs))
         return []
 
-    return split(to_xp(Yf), lengths), backprop
+    return split(Yf, lengths), backprop
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
@@ -85,7 +74,7 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
                 "none: set [initialize] vectors to a pipeline with vectors, or turn it off."
             )
     shim.initialize(vectors_width=vectors_width)
-    model.set_dim("nO", cast(LexemeEmbedding, shim.module).nO, force=True)
+    model.set_dim("nO", shim.require_module().nO, force=True)
 
 
 def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
@@ -94,24 +83,24 @@ def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
         return shim.predict(**get_inputs(shim, tokens, lexemes, 0.0))
 
     if shim.settings["include_static_vectors"]:
-        # Anybody may change the vocab's vectors at any time, so that nothing can be kept.
+        # Nobody says when the vocab's vectors change, so that nothing can be cached.
         return embed()
-    assert shim.module is not None
-    if shim.module not in _caches:
-        _caches[shim.module] = RowCache([*shim.module.parameters(), *shim.module.buffers()])
-    return _caches[shim.module].get_rows(tokens.keys.tolist(), embed)
+    module = shim.require_module()
+    # For a short text, walking over the module takes a quarter of the time of an embedding.
+    weights = cached(module, "weights", [], lambda: list(module.parameters()))
+    return cached(module, "rows", weights, RowCache).get_rows(tokens.keys.tolist(), embed)
 
 
 def get_inputs(
     shim: TorchShim, tokens: Tokens, lexemes: Lexemes, word_dropout: float
 ) -> dict[str, torch.Tensor]:
-    """Get the arguments of the layer's module, but `is_train`.
+    """Get the arguments of the layer's module.
 
-    shim (TorchShim): The layer's.
+    shim (TorchShim): The layer's shim.
     tokens (Tokens): The batch.
     lexemes (Lexemes): Its lexemes.
-    word_dropout (float): The share of tokens whose word is hidden.
-    RETURNS (Dict[str, Tensor]): The arguments.
+    word_dropout (float): The share of tokens that lose their word.
+    RETURNS (Dict[str, Tensor]): The arguments except `is_train`.
     """
     arrays: dict[str, Any] = extract_features(shim.settings, tokens.docs, lexemes, word_dropout)
     if shim.settings["include_static_vectors"]:

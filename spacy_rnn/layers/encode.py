@@ -1,13 +1,14 @@
 """The recurrent encoder as a Thinc layer."""
 
 from collections.abc import Callable
+from typing import Any
 
 from thinc.api import Model, get_width
 from thinc.types import Floats2d
 from thinc.util import partial
 
 from ..modules.rnn.truncation import Limits
-from .ragged import flatten, no_backprop, split, to_xp
+from .ragged import join, run_module, split
 from .torch_shim import TorchShim, get_shim
 
 InT = list[Floats2d]
@@ -27,8 +28,8 @@ def recurrent_encoder(
     RETURNS (Model[List[Floats2d], List[Floats2d]]): The layer; each output has as many rows as
         its input.
     """
-    # spaCy sets this attribute on all layers that have it. What is the layer's own is bound to
-    # the function instead: attributes are stored, and would outlive the config.
+    # spaCy sets this attribute on all layers that have it. Settings are bound to the function
+    # instead, as attributes are stored, and would outlive the config.
     attrs = {"dropout_rate": 0.0} if dropout is None else {}
     return Model(
         shim.layer,
@@ -43,27 +44,17 @@ def recurrent_encoder(
 def forward(
     dropout: float | None, limits: Limits, model: Model[InT, OutT], Xs: InT, is_train: bool
 ) -> tuple[OutT, Callable]:
-    """Encode a batch. Sequences may be empty; what they are encoded to does not depend on the
-    others in the batch.
-    """
-    shim = get_shim(model)
-    shim.require_module()
-    ops, width = model.ops, model.get_dim("nO")
-    lengths = [len(X) for X in Xs]
+    """Encode a batch. Sequences may be empty. The output for one does not depend on the others."""
+    get_shim(model).require_module()
+    ops, lengths = model.ops, [len(X) for X in Xs]
     if not any(lengths):
-        return [ops.alloc2f(0, width) for _ in Xs], lambda dYs: _empty_like(model, Xs)
-    Xf = flatten(ops, Xs, shim.device)
-    if not is_train:
-        return split(to_xp(shim.predict(Xf, lengths, limits=limits)), lengths), no_backprop
-    rate = model.attrs["dropout_rate"] if dropout is None else dropout
-    Yf, backprop_torch = shim.begin_update(Xf, lengths, dropout=rate, is_train=True, limits=limits)
-
-    def backprop(dYs: OutT) -> InT:
-        dXf = backprop_torch(flatten(ops, dYs, shim.device))
-        assert dXf is not None
-        return split(to_xp(dXf), lengths)
-
-    return split(to_xp(Yf), lengths), backprop
+        return _make_empty(model, "nO", Xs), lambda dYs: _make_empty(model, "nI", Xs)
+    options: dict[str, Any] = {"limits": limits}
+    if is_train:
+        rate = model.attrs["dropout_rate"] if dropout is None else dropout
+        options.update(dropout=rate, is_train=True)
+    Yf, backprop = run_module(model, join(ops, Xs), is_train, lengths, **options)
+    return split(Yf, lengths), lambda dYs: split(backprop(join(ops, dYs)), lengths)
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
@@ -74,5 +65,5 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
         get_shim(model).initialize(nI=model.get_dim("nI"))
 
 
-def _empty_like(model: Model, Xs: InT) -> InT:
-    return [model.ops.alloc2f(0, model.get_dim("nI")) for _ in Xs]
+def _make_empty(model: Model, dim: str, Xs: InT) -> OutT:
+    return [model.ops.alloc2f(0, model.get_dim(dim)) for _ in Xs]

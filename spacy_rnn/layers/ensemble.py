@@ -1,4 +1,4 @@
-"""The probabilities of classifiers that vote, as a Thinc layer."""
+"""Classifiers whose scores are added up, as a Thinc layer."""
 
 from collections.abc import Callable
 
@@ -10,34 +10,27 @@ from thinc.util import partial
 InT = list[Doc]
 OutT = Floats2d
 
-# In single precision a probability is not yet 1, so that it differs from a truth that is known.
+# A probability below 1 in single precision, so that it differs from a known truth.
 MAX_LOGIT = 15.0
 
 
 def ensemble(classifiers: list[Model[InT, OutT]], *, exclusive: bool) -> Model[InT, OutT]:
-    """Add up the scores of classifiers and make probabilities of the sum (Hinton 2002, "Training
-    Products of Experts by Minimizing Contrastive Divergence"), but train each by itself: the
-    gradient of its scores is that of its own cross-entropy, its probabilities less the truths.
-    With the gradient of the sum, the one that learns fastest would leave the others nothing to
-    learn, and they nothing to correct.
+    """Make probabilities of the sum of classifiers' scores (Hinton 2002, "Training Products of
+    Experts by Minimizing Contrastive Divergence"), but train each by its own cross-entropy. With
+    the gradient of the sum, the one that learns fastest would leave nothing to learn for the
+    others, and they could not correct it.
 
-    The gradient that comes back is to be the probabilities less the truths, and zero where the
-    truth is not known, as spaCy's text classifiers have it. Thinc's `Logistic` would multiply it
-    by the sigmoid's derivative, so that what is badly wrong is hardly corrected.
+    As in spaCy's text classifiers, the gradient that the layer gets is the probabilities minus the
+    truths, and zero for an unknown truth. Thinc's `Logistic` would multiply it by the sigmoid's
+    derivative, which hardly corrects what is badly wrong.
 
-    classifiers (List[Model[List[Doc], Floats2d]]): One or several, that give each text a score for
-        each label.
+    classifiers (List[Model[List[Doc], Floats2d]]): Classifiers, with scores for texts and labels.
     exclusive (bool): Whether the probabilities of a text add up to 1 (softmax), or each label has
-        one by itself (sigmoid).
+        its own (sigmoid).
     RETURNS (Model[List[Doc], Floats2d]): The layer.
     """
-    return Model(
-        "ensemble",
-        partial(forward, exclusive),
-        init=init,
-        dims={"nO": None},
-        layers=classifiers,
-    )
+    forward_bound = partial(forward, exclusive)
+    return Model("ensemble", forward_bound, init=init, dims={"nO": None}, layers=classifiers)
 
 
 def forward(
@@ -52,7 +45,7 @@ def forward(
 
     def backprop(dY: OutT) -> InT:
         truths = Y - dY
-        # Of labels that exclude each other, none is unknown.
+        # Exclusive labels are all known.
         is_known = exclusive | (dY != 0)
         for X, callback in zip(scores, callbacks, strict=True):
             own = _get_probabilities(model.ops, X, exclusive=exclusive)

@@ -13,19 +13,18 @@ from ..modules.embed.subword import hash_subwords, mix_hash
 
 # Words that share one row of a table seldom share two.
 N_HASHES = 2
-# Independent of those.
 FILTER_SALTS = range(N_HASHES, N_HASHES + FILTER_HASHES)
-# Of a longer token, only the n-grams at both ends are read.
+# Longer tokens are read at both ends only.
 MAX_CHARS = 128
 
 
 @dataclass(frozen=True)
 class Lexemes:
-    """The lexemes of some tokens, each of them once. A lexeme is all that is known of a token by
-    itself, which is more than its ORTH: NORM may be set by hand.
+    """The distinct lexemes of tokens. Tokens with the same ORTH may differ in other attributes,
+    such as a NORM that was set by hand.
 
     tokens (ndarray): The lexeme of each token. (N,)
-    docs (ndarray): The number of a Doc in which each lexeme occurs. (n,)
+    docs (ndarray): The number of a Doc with each lexeme. (n,)
     lowers (ndarray): The IDs of the lower-case forms. (n,)
     vector_keys (ndarray): The keys in the vocab's vectors. (n,)
     attrs (ndarray): The values of the embedded attributes. (n, attributes)
@@ -77,27 +76,27 @@ def _hash_rows(ids: numpy.ndarray) -> numpy.ndarray:
 def extract_features(
     settings: dict[str, Any], docs: Sequence[Doc], lexemes: Lexemes, word_dropout: float
 ) -> dict[str, numpy.ndarray]:
-    """Get the lexemes' features, and which token has which.
+    """Get the features of lexemes and tokens.
 
     settings (Dict[str, Any]): `rows`, `prefix_sizes`, `suffix_sizes`, `affix_rows`, `ngram_sizes`
         and `ngram_rows`.
     docs (Sequence[Doc]): The batch.
     lexemes (Lexemes): Its lexemes.
-    word_dropout (float): The share of tokens whose word is hidden.
-    RETURNS (Dict[str, ndarray]): The arguments of `LexemeEmbedding.forward` but the vectors.
+    word_dropout (float): The share of tokens whose word is masked.
+    RETURNS (Dict[str, ndarray]): The arguments of `LexemeEmbedding.forward` except the vectors.
     """
     tokens = lexemes.tokens
     results = numpy.arange(len(lexemes.docs))
-    hidden = results[:0]
+    masked = results[:0]
     if word_dropout:
         drop = numpy.random.random(len(tokens)) < word_dropout
         dropped, places = numpy.unique(tokens[drop], return_inverse=True)
         tokens = tokens.copy()
         tokens[drop] = len(results) + places
-        hidden = len(results) + numpy.arange(len(dropped))
+        masked = len(results) + numpy.arange(len(dropped))
         results = numpy.concatenate([results, dropped])
-    # Read in lower case, subwords repeat more often, and the shape knows the case. Docs of one
-    # batch may have vocabs of their own.
+    # In lower case, subwords repeat more often; the shape has the case. Docs of one batch may have
+    # different vocabs.
     strings = zip(lexemes.docs.tolist(), lexemes.lowers.tolist(), strict=True)
     subwords = hash_subwords(
         [docs[i].vocab.strings[lower] for i, lower in strings],
@@ -116,7 +115,7 @@ def extract_features(
         "ngrams": ngrams.astype(numpy.int64),
         "ngram_starts": subwords.starts,
         "lexemes": results,
-        "hidden": hidden,
+        "masked": masked,
         "tokens": tokens,
         "words": _table_rows(lexemes.attrs[:, :1], [FILTER_BITS], FILTER_SALTS)[:, 0],
     }

@@ -1,4 +1,4 @@
-"""Thinc's linear layer, with torch's matrix products where it predicts on a CPU."""
+"""Thinc's linear layer, with torch's matrix product for prediction on a CPU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ def linear(nO: int) -> Model[Floats2d, Floats2d]:
     """Multiply by weights and add a bias.
 
     nO (int): The output width.
-    RETURNS (Model[Floats2d, Floats2d]): The layer. Its parameters are those of Thinc's.
+    RETURNS (Model[Floats2d, Floats2d]): The layer, with the parameters of Thinc's.
     """
     return Model(
         "linear",

@@ -1,36 +1,32 @@
-"""The language model inside a `BiLM` layer, for what predicts words: pretraining and `rnn_lm`."""
+"""The language model inside a `BiLM` layer, for predicting words: pretraining and `rnn_lm`."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import islice
-from typing import Any, cast
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import numpy
 import torch
 from spacy.vocab import Vocab
 from thinc.api import Model
 
+from ..modules.cache import cached
 from ..modules.lm.language_model import BOUNDARY_ID, LanguageModel, Vocabulary
 from ..modules.lm.sampling import sample_words
-from ..modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
-from ..modules.rnn.lm_stack import LMStack
+from ..modules.lm.softmax import TiedSoftmax
 from .bilm import get_embed, get_output
 from .torch_shim import get_shim
 from .word_features import get_features
 
-# Layers store their attributes: a vocabulary belongs to the weights.
+# An attribute of the layer, so that it is stored with the weights.
 _VOCABULARY = "lm_vocabulary"
-# To look the whole vocabulary up takes longer than to read a short text: what is known of it is
-# kept for each softmax.
-_vocabularies: "WeakKeyDictionary[torch.nn.Module, Vocabulary]" = WeakKeyDictionary()
-_features: "WeakKeyDictionary[torch.nn.Module, dict[str, torch.Tensor]]" = WeakKeyDictionary()
 
 
 def set_vocabulary(model: Model, words: Sequence[str]) -> None:
     """Make a new softmax.
 
-    model (Model): What `spacy-rnn.BiLM.v1` returned.
+    model (Model): A spacy-rnn.BiLM.v1.
     words (Sequence[str]): The words, as `Vocabulary` wants them.
     RAISES (ValueError): If an adaptive softmax has clusters beyond the vocabulary.
     """
@@ -47,46 +43,43 @@ def set_vocabulary(model: Model, words: Sequence[str]) -> None:
 
 
 def get_vocabulary(model: Model) -> list[str]:
-    """RETURNS (List[str]): The words that the model can predict; none before it was pretrained."""
+    """RETURNS (List[str]): The words that the model can predict; none before pretraining."""
     words: list[str] = get_output(model).attrs.get(_VOCABULARY, [])
     return words
 
 
 def get_language_model(model: Model, vocab: Vocab) -> LanguageModel:
-    """Put a language model together, of the modules that the layers hold.
+    """Make a language model of the modules of layers.
 
-    model (Model): What `spacy-rnn.BiLM.v1` returned, with a vocabulary.
-    vocab (Vocab): The vocab that knows the attributes of words.
+    model (Model): A spacy-rnn.BiLM.v1 with a vocabulary.
+    vocab (Vocab): The vocab with the attributes of words.
     RETURNS (LanguageModel): The model.
     """
-    embed, output = get_embed(model), get_output(model)
-    for layer in (model, embed, output):
-        get_shim(layer).require_module()
-    softmax = cast(AdaptiveSoftmax | TiedSoftmax, get_shim(output).module)
+    embed = get_embed(model)
+    stack, embedding, softmax = (
+        get_shim(layer).require_module() for layer in (model, embed, get_output(model))
+    )
     features = None
     if isinstance(softmax, TiedSoftmax):
-        if softmax not in _features:
-            _features[softmax] = get_features(embed, get_vocabulary(model), vocab)
-        features = _features[softmax]
-    modules = (get_shim(layer).module for layer in (embed, model))
-    embedding, stack = cast(tuple[torch.nn.Module, LMStack], tuple(modules))
+        # Computing them takes longer than reading a short text. A new vocabulary has a new softmax.
+        compute = partial(get_features, embed, get_vocabulary(model), vocab)
+        features = cached(softmax, "features", [], compute)
     return LanguageModel(embedding, stack, softmax, features)
 
 
 class Scorer:
-    """Ask a language model how probable words are.
+    """Get the probabilities of words.
 
-    model (Model): What `spacy-rnn.BiLM.v1` returned, with a vocabulary.
-    vocab (Vocab): The vocab that knows the attributes of words.
+    model (Model): A spacy-rnn.BiLM.v1 with a vocabulary.
+    vocab (Vocab): The vocab with the attributes of words.
     """
 
     def __init__(self, model: Model, vocab: Vocab):
         self.model = model
         self.vocab = vocab
         self.lm = get_language_model(model, vocab)
-        if self.lm.softmax not in _vocabularies:
-            _vocabularies[self.lm.softmax] = Vocabulary(get_vocabulary(model))
-        self.vocabulary = _vocabularies[self.lm.softmax]
+        make_vocabulary = partial(Vocabulary, get_vocabulary(model))
+        self.vocabulary = cached(self.lm.softmax, "vocabulary", [], make_vocabulary)
         self.device = get_shim(model).device
 
     @property
@@ -97,19 +90,18 @@ class Scorer:
     def get_log_probs(
         self, texts: Sequence[Sequence[str]], direction: int = 0
     ) -> list[numpy.ndarray]:
-        """Get the probability of each word of some texts, and of their end.
+        """Get the log-probability of each word of texts and of their boundary.
 
         texts (Sequence[Sequence[str]]): The words of each text.
         direction (int): 0 reads from the left, 1 from the right.
-        RETURNS (List[ndarray]): Natural logarithms, of the words in the order of the text, and then
-            of the end that is reached. A word that is not in the vocabulary has the probability of
-            all those together. Each (words + 1,)
+        RETURNS (List[ndarray]): Natural logarithms for the words in the order of the text, and then
+            for the boundary at the end of reading. Each unknown word has the probability of all
+            unknown words together. Each (words + 1,)
         """
         if not texts:
             return []
         with torch.inference_mode(), self._precision():
             H = self._read(texts, direction)
-            # What is predicted at each place is what is read at the next.
             targets = [
                 [*self.vocabulary.get_ids(words[:: -1 if direction else 1]), BOUNDARY_ID]
                 for words in texts
@@ -123,11 +115,11 @@ class Scorer:
     def compare(
         self, prefixes: Sequence[Sequence[str]], words: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        """Get the probabilities of some words after each of some beginnings.
+        """Get the log-probabilities of next words.
 
-        prefixes (Sequence[Sequence[str]]): The words of each beginning.
-        words (Sequence[Sequence[str]]): The words that might come next.
-        RETURNS (List[List[float]]): Natural logarithms.
+        prefixes (Sequence[Sequence[str]]): The words of each prefix.
+        words (Sequence[Sequence[str]]): The possible next words of each prefix.
+        RETURNS (List[List[float]]): Natural logarithms for these.
         """
         with torch.inference_mode(), self._precision():
             H = self._read(prefixes, 0)
@@ -149,13 +141,13 @@ class Scorer:
         top_p: float = 1.0,
         seed: int = 0,
     ) -> list[str]:
-        """Go on with a text.
+        """Continue a text.
 
-        prompt (Sequence[str]): The words it begins with.
-        max_words (int): How many words to add at most; fewer if the text ends.
+        prompt (Sequence[str]): The words of the text so far.
+        max_words (int): The most words to add; fewer if the text ends.
         temperature, top_k, top_p (float): See `filter_scores`.
         seed (int): The same seed gives the same words.
-        RETURNS (List[str]): The words added.
+        RETURNS (List[str]): The added words.
         """
         generator = torch.Generator().manual_seed(seed)
         options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}

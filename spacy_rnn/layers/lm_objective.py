@@ -1,6 +1,7 @@
-"""Language modelling as a second objective, as a Thinc layer."""
+"""Language modelling as an auxiliary loss, as a Thinc layer."""
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy
 import torch
@@ -23,12 +24,11 @@ OutT = list[Floats2d]
 def with_lm_objective(
     tok2vec: Model[InT, OutT], shim: TorchShim, weight: float
 ) -> Model[InT, OutT]:
-    """Add to the gradient of a layer's output that of predicting the words beside each token. The
-    output is the layer's own.
+    """Add the loss of predicting the words beside each token. The layer's output stays the same.
 
     tok2vec (Model[List[Doc], List[Floats2d]]): The layer, with one recurrent layer last.
     shim (TorchShim): Builds an `LMObjective`; needs `nI`.
-    weight (float): What the objective counts.
+    weight (float): The weight of the loss.
     RETURNS (Model[List[Doc], List[Floats2d]]): The layer.
     """
     return Model(
@@ -48,21 +48,19 @@ def forward(
     Ys, backprop_tok2vec = model.layers[0](docs, is_train)
     shim = get_shim(model)
     lengths = [len(doc) for doc in docs]
-    if not is_train or is_rehearsing() or max(lengths, default=0) < 2:
+    if not is_train or is_rehearsing(model) or max(lengths, default=0) < 2:
         return Ys, backprop_tok2vec
-    shim.require_module()
     words = [doc.to_array([LOWER]).reshape(-1) for doc in docs]
     rows = mix_hash(numpy.concatenate(words)) % numpy.uint64(shim.settings["nO"])
     Yf = flatten(model.ops, Ys, shim.device)
     arrays = (rows.astype(numpy.int64), _find_firsts(lengths))
     inputs = [to_torch(array, shim.device) for array in arrays]
-    loss, backprop_objective = shim.begin_update(Yf, *inputs)
+    loss, backprop_loss = shim.begin_update(Yf, *inputs)
 
     @one_torch_thread()
     def backprop(dYs: OutT) -> InT:
-        d_objective = backprop_objective(torch.full_like(loss, weight))
-        assert d_objective is not None
-        dYf = flatten(model.ops, dYs, shim.device) + d_objective
+        d_loss = cast(torch.Tensor, backprop_loss(torch.full_like(loss, weight)))
+        dYf = flatten(model.ops, dYs, shim.device) + d_loss
         return backprop_tok2vec(split(to_xp(dYf), lengths))
 
     return Ys, backprop
@@ -75,8 +73,6 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
 
 
 def _find_firsts(lengths: list[int]) -> numpy.ndarray:
-    """Find the tokens that have another one after them in their sequence."""
-    is_first = numpy.ones(sum(lengths), dtype=bool)
-    ends = numpy.cumsum([0, *lengths])
-    is_first[ends[1:][numpy.diff(ends) > 0] - 1] = False
-    return numpy.flatnonzero(is_first)
+    """RETURNS (ndarray): The tokens that have another one after them in their sequence."""
+    sequences = numpy.repeat(numpy.arange(len(lengths)), lengths)
+    return numpy.flatnonzero(sequences[:-1] == sequences[1:])

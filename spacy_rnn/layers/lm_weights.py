@@ -6,10 +6,9 @@ from pathlib import Path
 import spacy
 from thinc.api import Model
 
-from .bilm import get_embed, get_output
+from .bilm import get_embed, get_output, is_language_model
 from .torch_shim import get_shim
 
-_NAME = "bilm"
 _HINT = "Name the directory of a pipeline that `spacy rnn pretrain` saved, such as its model-best."
 
 
@@ -26,7 +25,7 @@ def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None
     except (OSError, ValueError) as err:
         raise ValueError(f"Can't load pretrained weights from '{path}': {err}. {_HINT}") from err
     models = [getattr(pipe, "model", None) for _, pipe in nlp.pipeline]
-    stored = [other for other in models if isinstance(other, Model) and other.name == _NAME]
+    stored = [other for other in models if isinstance(other, Model) and is_language_model(other)]
     if len(stored) != 1:
         raise ValueError(
             f"Can't load pretrained weights from '{path}': it has {len(stored)} language models "
@@ -50,9 +49,9 @@ def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None
 
 
 def hash_weights(path: Path) -> str:
-    """Tell weights from others.
+    """Hash the weights of a pipeline that `spacy rnn pretrain` saved.
 
-    path (Path): A pipeline that `spacy rnn pretrain` saved.
+    path (Path): The pipeline.
     RETURNS (str): A hash of all weights in it.
     RAISES (ValueError): If there are none.
     """

@@ -1,14 +1,13 @@
 """Pooling as a Thinc layer."""
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from thinc.api import Model, get_width
 from thinc.types import Floats2d
 
-from ..modules.pooling import Pooling
-from .ragged import flatten, no_backprop, split, to_xp
+from ..modules.pooling import Pooling, Segments
+from .ragged import flatten, join, run_module, split, to_xp
 from .torch_shim import TorchShim, get_shim
 
 InT = list[Floats2d]
@@ -26,22 +25,12 @@ def pool(shim: TorchShim) -> Model[InT, OutT]:
 
 def forward(model: Model[InT, OutT], Xs: InT, is_train: bool) -> tuple[OutT, Callable]:
     """Pool a batch. Sequences may be empty."""
-    shim = get_shim(model)
-    shim.require_module()
+    get_shim(model).require_module()
     lengths = [len(X) for X in Xs]
     if not any(lengths):
         return model.ops.alloc2f(len(Xs), model.get_dim("nO")), lambda dY: list(Xs)
-    Xf = flatten(model.ops, Xs, shim.device)
-    if not is_train:
-        return cast(Floats2d, to_xp(shim.predict(Xf, lengths))), no_backprop
-    Y, backprop_torch = shim.begin_update(Xf, lengths)
-
-    def backprop(dY: OutT) -> InT:
-        dXf = backprop_torch(flatten(model.ops, [dY], shim.device))
-        assert dXf is not None
-        return split(to_xp(dXf), lengths)
-
-    return cast(Floats2d, to_xp(Y)), backprop
+    Y, backprop = run_module(model, join(model.ops, Xs), is_train, lengths)
+    return Y, lambda dY: split(backprop(dY), lengths)
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
@@ -51,24 +40,23 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
     if model.has_dim("nI"):
         shim = get_shim(model)
         shim.initialize(nI=model.get_dim("nI"))
-        model.set_dim("nO", cast(Pooling, shim.module).nO, force=True)
+        model.set_dim("nO", shim.require_module().nO, force=True)
 
 
 def get_attention(model: Model[InT, OutT], Xs: InT) -> InT:
-    """Get the weights that the attention of a layer gives to tokens.
+    """Get the attention weights of tokens.
 
     model (Model[List[Floats2d], Floats2d]): The layer, with attention.
     Xs (List[Floats2d]): A batch.
-    RETURNS (List[Floats2d]): The weights, which add up to 1 over the tokens, by token and head.
-        Each (tokens, heads)
+    RETURNS (List[Floats2d]): The weights. Each head's add up to 1. Each (tokens, heads)
     """
     shim = get_shim(model)
-    shim.require_module()
+    module: Pooling = shim.require_module()
     lengths = [len(X) for X in Xs]
     if not any(lengths):
         heads = shim.settings["attention_heads"]
         return [model.ops.alloc2f(0, heads) for _ in Xs]
-    module = cast(Pooling, shim.module)
     with torch.inference_mode():
-        weights = module.attend(flatten(model.ops, Xs, shim.device), lengths)
+        segments = Segments(lengths, shim.device)
+        weights = module.attend(flatten(model.ops, Xs, shim.device), segments)
     return split(to_xp(weights), lengths)

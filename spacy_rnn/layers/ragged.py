@@ -1,16 +1,18 @@
-"""Between Thinc's lists of arrays and torch's flat batches."""
+"""From Thinc's lists of arrays to torch's flat batches, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
 import torch
-from thinc.api import Ops, torch2xp, xp2torch
+from thinc.api import Model, Ops, torch2xp, xp2torch
 from thinc.types import Floats2d
+
+from .torch_shim import get_shim
 
 
 def get_device(ops: Ops) -> torch.device:
-    """RETURNS (torch.device): Where a backend's arrays are."""
+    """RETURNS (torch.device): The device of a backend's arrays."""
     if ops.device_type == "cpu":
         return torch.device("cpu")
     # Thinc's require_gpu sets the device for cupy and torch, but not on its ops.
@@ -18,11 +20,11 @@ def get_device(ops: Ops) -> torch.device:
 
 
 def to_torch(array: Any, device: torch.device) -> torch.Tensor:
-    """Share an array with torch: what Thinc's `xp2torch` does, ten times as fast for numpy, which
-    counts where a Doc is short.
+    """Share an array with torch: Thinc's `xp2torch`, but ten times as fast for numpy, which counts
+    for a short Doc.
 
     array (ArrayXd): The array, of numpy or cupy.
-    device (torch.device): Where the result should be.
+    device (torch.device): The device of the result.
     RETURNS (Tensor): The tensor, a copy only if it has to be on another device.
     """
     if isinstance(array, numpy.ndarray) and device.type == "cpu":
@@ -31,17 +33,12 @@ def to_torch(array: Any, device: torch.device) -> torch.Tensor:
 
 
 def to_xp(tensor: torch.Tensor) -> Any:
-    """Share a tensor with numpy or cupy, whichever is where it is.
-
-    tensor (Tensor): The tensor.
-    RETURNS (ArrayXd): The array.
-    """
+    """RETURNS (ArrayXd): A tensor as an array of numpy or cupy, in the same memory."""
     return tensor.numpy() if tensor.device.type == "cpu" else torch2xp(tensor)
 
 
 def join(ops: Ops, Xs: Sequence[Any], width: int = 0) -> Any:
-    """Join sequences, without copying if they lie one after another already, as those that `split`
-    returned do.
+    """Join sequences.
 
     ops (Ops): The layer's backend.
     Xs (Sequence[Floats2d]): The sequences. An empty one may have any width.
@@ -49,42 +46,13 @@ def join(ops: Ops, Xs: Sequence[Any], width: int = 0) -> Any:
     RETURNS (Floats2d): The rows of all sequences. (N, width)
     """
     present = [X for X in Xs if len(X)]
-    if not present:
-        return ops.alloc2f(0, width)
     if len(present) == 1:
         return present[0]
-    whole = _find_whole(present)
-    return ops.xp.concatenate(present) if whole is None else whole
-
-
-def _find_whole(Xs: Sequence[Any]) -> Any:
-    """RETURNS (Optional[Floats2d]): The part of numpy's array that sequences were cut from, if they
-    follow each other there.
-    """
-    first, end = Xs[0], None
-    if not isinstance(first, numpy.ndarray) or first.base is None or not first.flags.writeable:
-        return None
-    for X in Xs:
-        address = X.__array_interface__["data"][0]
-        if X.base is not first.base or address != (end or address) or not X.flags.c_contiguous:
-            return None
-        if X.ndim != 2 or X.shape[1] != first.shape[1] or X.dtype != first.dtype:
-            return None
-        end = address + X.nbytes
-    # A single row, or a single column, may have any stride.
-    strides = (first.nbytes // len(first), first.itemsize)
-    shape = (sum(map(len, Xs)), first.shape[1])
-    return numpy.lib.stride_tricks.as_strided(first, shape, strides)
+    return ops.xp.concatenate(present) if present else ops.alloc2f(0, width)
 
 
 def flatten(ops: Ops, Xs: Sequence[Any], device: torch.device) -> torch.Tensor:
-    """Join sequences to a flat batch of torch's.
-
-    ops (Ops): The layer's backend.
-    Xs (Sequence[Floats2d]): The sequences, not all of them empty.
-    device (torch.device): Where the result should be.
-    RETURNS (Tensor): The rows of all sequences. (N, width)
-    """
+    """RETURNS (Tensor): The rows of sequences, not all of them empty, for torch. (N, width)"""
     return to_torch(join(ops, Xs), device)
 
 
@@ -100,5 +68,30 @@ def split(Xf: Any, lengths: Sequence[int]) -> list[Floats2d]:
 
 
 def no_backprop(dYs: Any) -> Any:
-    """Stand in for the callback of a prediction, which has kept nothing to go back with."""
+    """Stand in for the callback of a prediction, which keeps nothing for a backward pass."""
     raise ValueError("Can't backpropagate through a prediction: call the layer with is_train=True.")
+
+
+def run_module(
+    model: Model, X: Any, is_train: bool, /, *args: Any, **kwargs: Any
+) -> tuple[Any, Callable[[Any], Any]]:
+    """Run a layer's module on an array: the forward pass of most of our layers.
+
+    model (Model): The layer.
+    X (Optional[ArrayXd]): The module's first argument, if it has a gradient.
+    is_train (bool): Whether to record gradients.
+    args, kwargs (Any): The module's other arguments.
+    RETURNS (Tuple[ArrayXd, Callable]): The module's output, and a callback from its gradient to
+        that of X, None without X.
+    """
+    shim = get_shim(model)
+    inputs = () if X is None else (to_torch(X, shim.device),)
+    if not is_train:
+        return to_xp(shim.predict(*inputs, *args, **kwargs)), no_backprop
+    Y, backprop_torch = shim.begin_update(*(inputs or (None,)), *args, **kwargs)
+
+    def backprop(dY: Any) -> Any:
+        dX = backprop_torch(to_torch(dY, shim.device))
+        return None if dX is None else to_xp(dX)
+
+    return to_xp(Y), backprop

@@ -1,25 +1,33 @@
-"""What layers do otherwise in rehearsal."""
+"""An attribute of layers that says whether the model is rehearsing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from typing import Any
 
-_is_rehearsing: ContextVar[bool] = ContextVar("is_rehearsing", default=False)
+from thinc.api import Model
+
+_ATTR = "is_rehearsing"
 
 
 @contextmanager
-def rehearsal() -> Iterator[None]:
-    """In it, layers read in training what they read in prediction, and learn from nothing but the
-    gradient that comes back: all of a text is read, no word is hidden, none becomes a known one,
-    and there is no language modelling. A model that has not changed is its own teacher then.
+def rehearsal(*models: Any) -> Iterator[None]:
+    """Set the attribute on all layers of models, and remove it at the end, as Thinc stores a
+    layer's attributes. In rehearsal, layers see in training what they see in prediction: the whole
+    text and every word. They learn from nothing but the gradient that they get: no word becomes a
+    known one, and there is no language modelling. So an unchanged model is its own teacher.
+
+    models (Optional[Model]): The model and its teacher.
     """
-    token = _is_rehearsing.set(True)
+    layers = [layer for model in models if isinstance(model, Model) for layer in model.walk()]
+    for layer in layers:
+        layer.attrs[_ATTR] = True
     try:
         yield
     finally:
-        _is_rehearsing.reset(token)
+        for layer in layers:
+            layer.attrs.pop(_ATTR, None)
 
 
-def is_rehearsing() -> bool:
-    """RETURNS (bool): Whether this is called in rehearsal."""
-    return _is_rehearsing.get()
+def is_rehearsing(model: Model) -> bool:
+    """RETURNS (bool): Whether a layer is called in rehearsal."""
+    return _ATTR in model.attrs

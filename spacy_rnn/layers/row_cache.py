@@ -1,83 +1,70 @@
-"""Rows of output that are kept from one batch to the next."""
+"""Cached rows of a module's output."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import repeat
 
 import torch
 
-from ..modules.cache import Version, get_version
-
-# As many as a long text has; with the 376 numbers of the default embedding, 30 MB.
+# The words of a long text. With the default embedding's width of 376, 30 MB.
 MAX_ROWS = 20_000
-
-Versions = tuple[Version, ...]
 
 
 class RowCache:
-    """Keep rows of a module's output as long as its parameters and buffers stay as they are.
+    """Rows by their keys. Get one with `cached(...)`, which invalidates it with the weights.
 
-    Threads may share it. They read without waiting, and of several that have something to add at
-    the same moment only one does, so that no lock is ever waited for, not even one that a
-    forked process inherited.
+    Threads may share it. They read without waiting. Of several that want to add rows at the same
+    time only one does, so that no thread waits for a lock, not even for one that a forked process
+    inherited.
 
-    tensors (Iterable[Tensor]): The module's parameters and buffers.
-    max_rows (int): When it has no room for new rows, it forgets the old ones.
+    max_rows (int): With no room for new rows, the old ones are dropped.
     """
 
-    def __init__(self, tensors: Iterable[torch.Tensor], max_rows: int = MAX_ROWS):
-        self._tensors = list(tensors)
+    def __init__(self, max_rows: int = MAX_ROWS):
         self._max_rows = max_rows
         self._adding = threading.Lock()
-        self._table = _Table(self._get_versions(), max_rows)
+        self._table = _Table(max_rows)
 
     def get_rows(
         self, keys: list[int], compute: Callable[[list[int]], torch.Tensor]
     ) -> torch.Tensor:
-        """Get rows that were computed before, and compute the others.
+        """Get rows, computing those that are missing.
 
-        keys (List[int]): What to get; may repeat.
+        keys (List[int]): The keys; may repeat.
         compute (Callable[[List[int]], Tensor]): Computes rows, from positions in `keys`.
         RETURNS (Tensor): A row for each key. (len(keys), width)
         """
-        versions, table = self._get_versions(), self._table
-        if table.versions != versions:
-            table = self._table = _Table(versions, self._max_rows)
+        table = self._table
         places = list(map(table.places.get, keys, repeat(-1)))
         if -1 not in places:
             return table.get_rows(places)
         missing = [i for i, place in enumerate(places) if place == -1]
-        new = compute(missing)
-        rows = new
+        rows = new = compute(missing)
         if len(missing) < len(keys):
             rows = table.get_rows([max(place, 0) for place in places])
             with torch.inference_mode():
                 rows[torch.tensor(missing, device=rows.device)] = new
-        self._add(table, {keys[i]: row for row, i in enumerate(missing)}, new)
+        self._add({keys[i]: row for row, i in enumerate(missing)}, new)
         return rows
 
-    def _add(self, table: "_Table", rows_of_keys: dict[int, int], rows: torch.Tensor) -> None:
+    def _add(self, rows_of_keys: dict[int, int], rows: torch.Tensor) -> None:
         n_new = len(rows_of_keys)
         if n_new > self._max_rows or not self._adding.acquire(blocking=False):
             return
         try:
-            if table.used + n_new > self._max_rows:
-                table = self._table = _Table(table.versions, self._max_rows)
-            table.add(rows_of_keys, rows)
+            if self._table.used + n_new > self._max_rows:
+                self._table = _Table(self._max_rows)
+            self._table.add(rows_of_keys, rows)
         finally:
             self._adding.release()
 
-    def _get_versions(self) -> Versions:
-        return tuple(map(get_version, self._tensors))
-
 
 class _Table:
-    """Rows that are written once, and found once they are written."""
+    """Rows that are written once, before they can be found."""
 
-    def __init__(self, versions: Versions, max_rows: int):
-        self.versions = versions
+    def __init__(self, max_rows: int):
         self.places: dict[int, int] = {}
-        # Threads may add a key twice: there can be more rows than keys.
+        # Threads may add a key twice, so that there are more rows than keys.
         self.used = 0
         self._max_rows = max_rows
         self._rows: torch.Tensor | None = None

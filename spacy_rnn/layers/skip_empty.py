@@ -1,4 +1,4 @@
-"""Keeping empty texts from a classifier, as a Thinc layer."""
+"""A Thinc layer that hides empty texts from a classifier."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,8 @@ OutT = Floats2d
 
 
 def skip_empty(classifier: Model[InT, OutT]) -> Model[InT, OutT]:
-    """Give a classifier only the Docs that have tokens: spaCy's bag of words, if it has n-grams,
-    raises an IndexError for an empty one.
+    """Give a classifier only the Docs with tokens: spaCy's bag of words with n-grams raises an
+    IndexError for an empty one.
 
     classifier (Model[List[Doc], Floats2d]): Gives each text a score for each label.
     RETURNS (Model[List[Doc], Floats2d]): The same, with 0 for all labels of empty texts.

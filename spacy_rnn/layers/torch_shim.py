@@ -1,8 +1,9 @@
-"""The bridge between Thinc's models and our torch modules."""
+"""Torch modules in Thinc layers: run, trained, moved and stored."""
 
 import contextlib
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,7 @@ from ..checks import check_limit
 from ..modules.backend import has_bfloat16
 from ..modules.cache import mark_changed
 from ..modules.workers import one_torch_thread, settle_after_fork
-from .storage import StoredModule
+from .storage import dump_module, load_module
 
 ParamKey = tuple[int, str]
 
@@ -27,24 +28,36 @@ def get_shim(model: Model) -> "TorchShim":
     return cast(TorchShim, model.shims[0])
 
 
+def find_layers(model: Model, *kinds: type[nn.Module]) -> list[Model]:
+    """Find layers by the type of their torch module.
+
+    model (Model): A layer with layers inside.
+    kinds (Type[nn.Module]): The types.
+    RETURNS (List[Model]): The layers in breadth-first order, initialised or not.
+    """
+    layers = [(layer, shim) for layer in model.walk() for shim in layer.shims]
+    return [
+        layer
+        for layer, shim in layers
+        if isinstance(shim, TorchShim) and issubclass(shim.build, kinds)
+    ]
+
+
 class TorchShim(Shim):
-    """Hold a torch module for a Thinc layer: run it, train it with Thinc's optimizer, move it,
-    copy it and store it.
+    """Hold a torch module for a Thinc layer.
 
     Unlike Thinc's own PyTorchShim it uses averaged parameters, never switches the module between
     training and evaluation (so threads may share it), gives copies an ID of their own, predicts
-    in inference mode, updates parameters where they lie, stores no pickles, and unscales each
-    gradient once however many batches were accumulated.
+    in inference mode, updates parameters in place, stores no pickles, and unscales each gradient
+    once however many batches were accumulated.
 
     layer (str): The name of the layer, for error messages.
-    build (Callable[..., nn.Module]): Makes the module, from the settings and what is inferred
-        at initialisation. Must be importable, so that the shim can be pickled.
-    settings (Dict[str, Any]): The arguments for `build` that are known from the config.
+    build (Type[nn.Module]): The module's class, importable, so that the shim can be pickled.
+    settings (Dict[str, Any]): The arguments for `build` that the config gives.
     layer_settings (Optional[Dict[str, Any]]): Settings of the layer around the module. Both kinds
         are stored with the weights, and weights of other settings are refused.
-    grad_clip_norm (float): Scale the gradients down where the norm of all of them together is
-        above this. 0 turns it off.
-    grad_clip_value (float): Clip each element of the gradients to this size. 0 turns it off.
+    grad_clip_norm (float): The largest norm of all gradients together. 0 turns it off.
+    grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
     mixed_precision (bool): Compute in half precision where torch thinks it safe: float16 with
         scaled gradients on a GPU, bfloat16 on a CPU that has instructions for it.
     """
@@ -52,7 +65,7 @@ class TorchShim(Shim):
     def __init__(
         self,
         layer: str,
-        build: Callable[..., nn.Module],
+        build: type[nn.Module],
         settings: dict[str, Any],
         *,
         layer_settings: dict[str, Any] | None = None,
@@ -71,31 +84,27 @@ class TorchShim(Shim):
         self.grad_clip_norm = grad_clip_norm
         self.grad_clip_value = grad_clip_value
         self.mixed_precision = mixed_precision
-        self._device = get_torch_default_device()
+        self.device = get_torch_default_device()
         self._scaler = self._make_scaler()
-
-    def require_module(self) -> None:
-        """Raise a ValueError if there is no module yet."""
-        if self._model is None:
-            raise ValueError(
-                f"Layer {self.layer!r} has no weights yet: initialize the pipeline "
-                "(nlp.initialize) or load a trained one before using it."
-            )
 
     @property
     def module(self) -> nn.Module | None:
         """RETURNS (Optional[nn.Module]): The torch module, None before initialisation."""
         return self._model
 
-    @property
-    def device(self) -> torch.device:
-        """RETURNS (torch.device): Where the module is."""
-        return self._device
+    def require_module(self) -> Any:
+        """RETURNS (nn.Module): The torch module. A ValueError is raised if there is none yet."""
+        if self._model is None:
+            raise ValueError(
+                f"Layer {self.layer!r} has no weights yet: initialize the pipeline "
+                "(nlp.initialize) or load a trained one before using it."
+            )
+        return self._model
 
     def initialize(self, **inferred: Any) -> None:
-        """Make the module, with new weights.
+        """Make the module with new weights.
 
-        inferred (Any): The arguments for `build` that were inferred from data.
+        inferred (Any): The arguments for `build` that are inferred from data.
         """
         with torch.inference_mode(False):
             self._set_module(self.build(**self._module_settings, **inferred), inferred)
@@ -103,12 +112,11 @@ class TorchShim(Shim):
     def predict(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Run the module without gradients.
 
-        args, kwargs (Any): Its arguments, tensors on its device.
-        RETURNS (Tensor): What it returns, in float32.
+        args, kwargs (Any): Its arguments, with tensors on its device.
+        RETURNS (Tensor): Its output in float32.
         """
-        assert self._model is not None
         with torch.inference_mode(), self.autocast():
-            return self._model(*args, **kwargs).float()
+            return self.require_module()(*args, **kwargs).float()
 
     @one_torch_thread()
     def begin_update(  # type: ignore[override]
@@ -116,22 +124,21 @@ class TorchShim(Shim):
     ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor | None]]:
         """Run the module with gradients.
 
-        X (Optional[Tensor]): The first argument, whose gradient is asked for if it is one.
+        X (Optional[Tensor]): The first argument, if it has a gradient.
         args, kwargs (Any): Its other arguments.
-        RETURNS (Tuple[Tensor, Callable]): What it returns, in float32, and a callback that takes
-            the gradient of that, adds to the parameters' gradients and returns that of X.
+        RETURNS (Tuple[Tensor, Callable]): Its output in float32, and a callback that takes the
+            output's gradient, adds to the parameters' gradients and returns that of X.
         """
-        assert self._model is not None
         with torch.inference_mode(False), torch.enable_grad(), self.autocast():
             if X is not None:
                 X = (X.clone() if X.is_inference() else X.detach()).requires_grad_()
                 args = (X, *args)
-            Y = self._model(*args, **kwargs).float()
+            Y = self.require_module()(*args, **kwargs).float()
 
         @one_torch_thread()
         def backprop(dY: torch.Tensor) -> torch.Tensor | None:
-            # Scaled by hand, as the loss is not torch's. What comes out for the parameters
-            # stays scaled until the update, when the sum over all batches is unscaled at once.
+            # Scaled by hand, as the loss is not torch's. The parameters' gradients stay scaled
+            # until the update, which unscales the sum over all batches at once.
             torch.autograd.backward(Y, cast(torch.Tensor, self._scaler.scale(dY)))
             self._separate_gradients()
             if X is None:
@@ -166,7 +173,7 @@ class TorchShim(Shim):
 
     @contextlib.contextmanager
     def use_params(self, params: dict[ParamKey, Any]) -> Iterator[None]:
-        """Use other values for the parameters for a while, such as the optimizer's averages.
+        """Use other values for the parameters inside a context, such as the optimizer's averages.
 
         params (Dict[Tuple[int, str], ArrayXd]): The values, by the optimizer's keys.
         """
@@ -211,17 +218,14 @@ class TorchShim(Shim):
         """
         if device_type not in ("cpu", "gpu"):
             raise ValueError(f"Can't move a model to device {device_type!r}: use 'cpu' or 'gpu'.")
-        self._device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
+        self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
         self._scaler = self._make_scaler()
         if self._model is not None:
-            self._model.to(self._device)
+            self._model.to(self.device)
 
     def to_bytes(self) -> bytes:
         """RETURNS (bytes): The settings, and the weights in the safetensors format."""
-        state = self._model.state_dict() if self._model is not None else {}
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
-        inferred = self.inferred if self._model is not None else None
-        return StoredModule(self.settings, inferred, tensors).to_bytes()
+        return dump_module(self.settings, self.inferred, self._model)
 
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         """Load what `to_bytes` returned. Where this fails, nothing is changed.
@@ -231,21 +235,15 @@ class TorchShim(Shim):
         RAISES (ValueError): If the bytes are damaged, or another layer's.
         """
         try:
-            stored = StoredModule.from_bytes(bytes_data)
-            stored.check_settings(self.settings)
-            if stored.inferred is None:
-                self._model, self.inferred = None, {}
-                return self
             with torch.inference_mode(False):
-                module = self.build(**self._module_settings, **stored.inferred)
-                stored.load_into(module)
-                self._set_module(module, stored.inferred)
+                build = partial(self.build, **self._module_settings)
+                self._set_module(*load_module(bytes_data, self.settings, build))
         except (ValueError, TypeError) as err:
             raise ValueError(f"Can't load the weights of layer {self.layer!r}: {err}.") from err
         return self
 
-    def _set_module(self, module: nn.Module, inferred: dict[str, Any]) -> None:
-        self._model = module.to(self._device)
+    def _set_module(self, module: nn.Module | None, inferred: dict[str, Any]) -> None:
+        self._model = None if module is None else module.to(self.device)
         self.inferred = inferred
 
     def _parameters(self) -> list[tuple[str, nn.Parameter]]:
@@ -266,15 +264,15 @@ class TorchShim(Shim):
         return (self.id, f"torch.{name}")
 
     def _make_scaler(self) -> PyTorchGradScaler:
-        scaler = PyTorchGradScaler(self.mixed_precision and self._device.type == "cuda")
-        scaler.to_(self._device)
+        scaler = PyTorchGradScaler(self.mixed_precision and self.device.type == "cuda")
+        scaler.to_(self.device)
         return scaler
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """RETURNS (AbstractContextManager): In it, torch has the precision of the setting."""
-        is_cpu = self._device.type == "cpu"
+        """RETURNS (AbstractContextManager): A context with the precision of the setting."""
+        is_cpu = self.device.type == "cpu"
         # Without instructions it would be emulated.
         if not self.mixed_precision or (is_cpu and not has_bfloat16()):
             return contextlib.nullcontext()
-        dtype = torch.float16 if self._device.type == "cuda" else torch.bfloat16
-        return torch.autocast(self._device.type, dtype=dtype)
+        dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype)

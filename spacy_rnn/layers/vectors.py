@@ -13,12 +13,8 @@ from .lexemes import Lexemes
 
 
 def get_static_vectors(docs: Sequence[Doc], lexemes: Lexemes, width: int) -> ArrayXd:
-    """Get the lexemes' vectors, zeros where there is none.
-
-    docs (Sequence[Doc]): The batch.
-    lexemes (Lexemes): Its lexemes.
-    width (int): The width of the vectors the model was initialised with.
-    RETURNS (ArrayXd): The vectors, in float32. (lexemes, width)
+    """RETURNS (ArrayXd): The vectors of a batch's lexemes in float32, zeros if there is none.
+    (lexemes, width)
     """
     vocab_of_doc = numpy.asarray([id(doc.vocab) for doc in docs], dtype=numpy.uint64)
     vocab_of_lexeme = vocab_of_doc[lexemes.docs]
@@ -39,6 +35,6 @@ def _look_up(vocab: Vocab, keys: numpy.ndarray, width: int) -> ArrayXd:
         )
     found = vocab.vectors.get_batch(keys.tolist()).astype("float32")
     if isinstance(vocab.vectors, Vectors) and vocab.vectors.mode == Mode.default:
-        # What isn't there has row -1, which is the last word's.
+        # A missing vector has row -1, the last word's.
         found[vocab.vectors.find(keys=keys) < 0] = 0
     return found

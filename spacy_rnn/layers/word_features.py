@@ -1,4 +1,4 @@
-"""What embedding layers make of words that are in no Doc: a language model's."""
+"""Embedding of words that are in no Doc, for language models."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,14 @@ from .torch_shim import get_shim
 def get_features(
     embed: Model, words: Sequence[str], vocab: Vocab, word_dropout: float = 0.0
 ) -> dict[str, torch.Tensor]:
-    """Get what an embedding layer's module embeds words from.
+    """Get the arguments of an embedding layer's module for words.
 
     embed (Model[List[Doc], List[Floats2d]]): The layer, initialised: spacy-rnn.LexemeEmbed.v1 or
         spacy-rnn.CharCNNEmbed.v1.
     words (Sequence[str]): The words, at least one.
-    vocab (Vocab): The vocab that knows their attributes.
-    word_dropout (float): The share of words that are hidden, so that only the rest is seen. Those
-        that are read by their characters alone are not.
-    RETURNS (Dict[str, Tensor]): The module's arguments, for one row a word.
+    vocab (Vocab): The vocab with their attributes.
+    word_dropout (float): The share of words that are masked. A CharCNN masks none.
+    RETURNS (Dict[str, Tensor]): The arguments, for one row of output a word.
     """
     shim = get_shim(embed)
     shim.require_module()
@@ -36,12 +35,12 @@ def get_features(
 
 
 def learn_words(embed: Model, words: Sequence[str], vocab: Vocab) -> None:
-    """Let an embedding layer know words by themselves. Others have rows too, those of words that it
-    knows: they are read by what they are made of.
+    """Add words to the known ones of an embedding layer. It masks unknown words, whose rows are
+    shared with known ones.
 
     embed (Model[List[Doc], List[Floats2d]]): The layer, as above.
     words (Sequence[str]): The words.
-    vocab (Vocab): The vocab that knows their attributes.
+    vocab (Vocab): The vocab with their attributes.
     """
     module = get_shim(embed).module
     if isinstance(module, LexemeEmbedding) and words:

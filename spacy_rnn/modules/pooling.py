@@ -7,19 +7,19 @@ POOLINGS = ("last", "mean", "max", "attention")
 
 
 class Pooling(nn.Module):
-    """Make one vector of each sequence, by one or several kinds of pooling side by side. What an
-    empty sequence is pooled to is zero.
+    """Pool sequences to one vector each, by one or several kinds of pooling, concatenated. For an
+    empty sequence it is zero.
 
-    "last" is what each direction has read last: the first half of the last token's vector and
-    the second half of the first token's. "attention" is a weighted mean, with weights from a
-    layer with one hidden layer, for each of its heads (Lin et al. 2017, "A Structured
-    Self-attentive Sentence Embedding").
+    "last" is the last state of each direction: the first half of the last token's vector and the
+    second half of the first token's. "attention" is a weighted mean for each head, with weights
+    from a network with one hidden layer (Lin et al. 2017, "A Structured Self-attentive Sentence
+    Embedding").
 
     nI (int): The width of the tokens' vectors.
     kinds (List[str]): "last", "mean", "max" or "attention", without repetition.
     bidirectional (bool): Whether the second half of a vector was read from right to left.
     attention_width (int): The width of the hidden layer of the attention.
-    attention_heads (int): How many weighted means there are.
+    attention_heads (int): The number of heads.
     """
 
     def __init__(
@@ -37,19 +37,19 @@ class Pooling(nn.Module):
         self.nO = sum(nI * (attention_heads if kind == "attention" else 1) for kind in kinds)
         self.attention: nn.Sequential | None = None
         if "attention" in kinds:
-            hidden = nn.Linear(nI, attention_width, bias=False)
+            project = nn.Linear(nI, attention_width, bias=False)
             heads = nn.Linear(attention_width, attention_heads, bias=False)
-            nn.init.xavier_uniform_(hidden.weight)
-            # All tokens count the same at first.
+            nn.init.xavier_uniform_(project.weight)
+            # Before training, all tokens have the same weight.
             nn.init.zeros_(heads.weight)
-            self.attention = nn.Sequential(hidden, nn.Tanh(), heads)
+            self.attention = nn.Sequential(project, nn.Tanh(), heads)
 
     def forward(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
         """Pool a batch of sequences.
 
         X (Tensor): The tokens of all sequences, one after another. (N, nI)
-        lengths (List[int]): The number of tokens of each sequence; N together.
-        RETURNS (Tensor): A vector for each sequence, the kinds in their order. (sequences, nO)
+        lengths (List[int]): The number of tokens of each sequence.
+        RETURNS (Tensor): A vector for each sequence. (sequences, nO)
         """
         segments = Segments(lengths, X.device)
         parts = []
@@ -61,26 +61,20 @@ class Pooling(nn.Module):
             elif kind == "max":
                 parts.append(segments.max(X))
             else:
-                weights = self._attend(X, segments)
+                weights = self.attend(X, segments)
                 parts.extend(segments.sum(X * column) for column in weights.split(1, dim=1))
         return torch.cat(parts, dim=1)
 
-    def attend(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-        """Get the weights of the attention, which add up to 1 in each sequence and head.
-
-        X (Tensor): The tokens of all sequences, one after another. (N, nI)
-        lengths (List[int]): The number of tokens of each sequence; N together.
-        RETURNS (Tensor): The weights. (N, heads)
+    def attend(self, X: torch.Tensor, segments: "Segments") -> torch.Tensor:
+        """RETURNS (Tensor): The attention weights of tokens. Those of each sequence and head add up
+        to 1. (N, heads)
         """
-        return self._attend(X, Segments(lengths, X.device))
-
-    def _attend(self, X: torch.Tensor, segments: "Segments") -> torch.Tensor:
         assert self.attention is not None
         return segments.softmax(self.attention(X))
 
 
 class Segments:
-    """Sums, maxima and the like over each of the sequences of a flat batch.
+    """Reductions over each sequence of a flat batch.
 
     lengths (List[int]): The number of tokens of each sequence.
     device (torch.device): Where the batch is.
@@ -105,7 +99,7 @@ class Segments:
         largest.scatter_reduce_(0, ids, X.detach(), "amax", include_self=False)
         if not (torch.is_grad_enabled() and X.requires_grad):
             return largest
-        # Torch's own gradient of the maximum takes five times as long as to look for the places.
+        # Looking for the places takes a fifth of the time of torch's own gradient of the maximum.
         places = torch.arange(len(X), device=X.device).unsqueeze(1).expand_as(X)
         places = places.where(X.detach() == largest.index_select(0, self.ids), len(X))
         first = torch.full_like(largest, len(X), dtype=places.dtype)

@@ -1,4 +1,4 @@
-"""Texts with the words highlighted that a text classifier's attention looked at."""
+"""Texts as HTML with words highlighted by their attention weights."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -25,17 +25,15 @@ def render_attention(
     labels: Iterable[str] | None = None,
     page: bool = True,
 ) -> str:
-    """Draw texts as HTML, each word highlighted by its weight. The highest of a text has the full
-    colour. Of several heads, the mean is drawn.
+    """Render texts as HTML, with each word highlighted by its weight relative to the highest of the
+    text. Of several heads, the mean is shown. If the model has other poolings too, or a linear
+    model, other words may have decided.
 
-    The weights say what the attention looked at. With other poolings beside it, or a linear
-    model that votes, other words may have decided.
-
-    docs (Union[Doc, Iterable[Doc]]): What a text classifier has processed.
+    docs (Union[Doc, Iterable[Doc]]): Docs that a text classifier has processed.
     key (str): Its `attention_key`.
-    labels (Optional[Iterable[str]]): The labels of which the most probable are written below. None
+    labels (Optional[Iterable[str]]): The most probable of these labels are shown below a text. None
         takes all in `doc.cats`.
-    page (bool): Whether to make a whole page of it, or only the figures.
+    page (bool): Whether to return a whole page, or only the figures.
     RETURNS (str): The HTML.
     RAISES (ValueError): If a Doc has no weights there.
     """
@@ -60,8 +58,8 @@ def _render(doc: Doc, key: str, labels: set[str] | None) -> str:
 
 
 def _get_weights(doc: Doc, key: str) -> list[float]:
-    """RETURNS (List[float]): The weight of each token. One that others were merged to has the sum
-    of theirs, and one that was split off has that of what it was part of.
+    """RETURNS (List[float]): The weight of each token. A merged token has the sum of its parts; a
+    split one the weight of the token that it was part of.
     """
     stored = sorted(
         (place[2], weight)

@@ -1,17 +1,17 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
+from spacy.pipeline.tok2vec import Tok2Vec
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
 from ..layers.bilm import get_weights
-from ..layers.bilm_listener import Gradients, get_link
+from ..layers.bilm_listener import Gradients, get_listener
 from ..layers.layer_cache import LayerCache
 from ..layers.lm_weights import load_weights
 from .extensions import Extension, Stored
@@ -53,9 +53,9 @@ def make_bilm(
     """Construct a BiLM.
 
     model (Model[List[Doc], List[Floats3d]]): A language model, as spacy-rnn.BiLM.v1 makes it.
-    frozen (bool): Whether its weights stay as they are while other components are trained.
-    cache_mb (int): In training, how much memory may be used to keep what texts were encoded to for
-        the next epoch, where the weights stay as they are. In megabytes.
+    frozen (bool): Whether its weights are frozen while other components are trained.
+    cache_mb (int): Megabytes of memory for the layers of training texts, for the next epoch. Only
+        used if the weights are frozen.
     extension_prefix (str): Goes before the name of the extension attribute `doc._.bilm`.
     RETURNS (BiLM): The component.
     """
@@ -69,21 +69,21 @@ def make_bilm(
     )
 
 
-class BiLM(RNNPipeMixin, TrainablePipe):
+class BiLM(RNNPipeMixin, Tok2Vec):
     """A pretrained language model, whose layers other components mix to their contextual
     embeddings (Peters et al. 2018, "Deep contextualized word representations"). They are in
-    `doc._.bilm`, an array of shape (layers, tokens, width): layer 0 is the embeddings, which know
-    no context; the forward direction's half comes first.
+    `doc._.bilm`, an array of shape (layers, tokens, width): layer 0 is the embeddings, without
+    context; the forward direction's half comes first.
 
     vocab (Vocab): The shared vocabulary.
     model (Model[List[Doc], List[Floats3d]]): The language model.
     name (str): The component's name.
-    frozen (bool): Whether the weights stay as they are.
-    cache_mb (int): Memory for what texts were encoded to, in training, in megabytes.
+    frozen (bool): Whether the weights are frozen.
+    cache_mb (int): Memory for the layers of training texts, in megabytes.
     extension_prefix (str): Goes before the name of the extension attribute.
     """
 
-    # What is predicted takes kilobytes for each token.
+    # The layers take kilobytes for each token.
     max_window = 4_000
 
     def __init__(
@@ -96,16 +96,12 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         cache_mb: int = 0,
         extension_prefix: str = "",
     ):
-        self.vocab = vocab
-        self.model = model
-        self.name = name
+        super().__init__(vocab, model, name)
         self.frozen = frozen
         self.cache_mb = cache_mb
-        self.cfg = {}
-        self.listener_map: dict[str, list[Model]] = {}
+        self.extension_prefix = extension_prefix
         self._gradients: Gradients | None = None
         self._cache = LayerCache(cache_mb)
-        self.extension_prefix = extension_prefix
         self.register_extensions()
 
     @property
@@ -113,43 +109,6 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         """RETURNS (List[Extension]): The layers of a Doc."""
         name = f"{self.extension_prefix}{EXTENSION}"
         return [Extension(Doc, name, Stored(name))]
-
-    @property
-    def listeners(self) -> list[Model]:
-        """RETURNS (List[Model]): The layers that listen to this component."""
-        return [
-            listener for name in self.listening_components for listener in self.listener_map[name]
-        ]
-
-    @property
-    def listening_components(self) -> list[str]:
-        """RETURNS (List[str]): The components that have such layers."""
-        return list(self.listener_map)
-
-    def add_listener(self, listener: Model, component_name: str) -> None:
-        """Let a layer listen.
-
-        listener (Model): The layer.
-        component_name (str): The component that it is part of.
-        """
-        listeners = self.listener_map.setdefault(component_name, [])
-        if listener not in listeners:
-            listeners.append(listener)
-
-    def remove_listener(self, listener: Model, component_name: str) -> bool:
-        """Let a layer listen no more.
-
-        listener (Model): The layer.
-        component_name (str): The component that it is part of.
-        RETURNS (bool): Whether it listened.
-        """
-        listeners = self.listener_map.get(component_name, [])
-        if listener not in listeners:
-            return False
-        listeners.remove(listener)
-        if not listeners:
-            del self.listener_map[component_name]
-        return True
 
     def find_listeners(self, component: Any) -> None:
         """Find the layers of a component that listen to this one.
@@ -165,10 +124,10 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         if not isinstance(model, Model):
             return
         for node in model.walk():
-            link = get_link(node)
-            if link is not None and link.upstream in ("*", self.name):
-                link.connect(node, self.model, self.extensions[0].name)
-                self.add_listener(node, component.name)
+            listener = get_listener(node)
+            if listener is not None and listener.upstream in ("*", self.name):
+                listener.connect(node, self.model, self.extensions[0].name)
+                self.add_listener(cast(Any, node), component.name)
 
     def initialize(
         self,
@@ -179,10 +138,10 @@ class BiLM(RNNPipeMixin, TrainablePipe):
     ) -> None:
         """Load pretrained weights, or make random ones.
 
-        get_examples (Callable[[], Iterable[Example]]): Not needed: the weights know all sizes.
+        get_examples (Callable[[], Iterable[Example]]): Not needed.
         nlp (Optional[Language]): The pipeline.
         weights (Optional[str / Path]): A pipeline that `spacy rnn pretrain` saved.
-        RAISES (ValueError): If it is none, or made with other settings of the model.
+        RAISES (ValueError): If there is none, or one with other settings of the model.
         """
         self.model.initialize()
         if weights:
@@ -196,24 +155,16 @@ class BiLM(RNNPipeMixin, TrainablePipe):
             )
 
     def predict(self, docs: Iterable[Doc]) -> list[Any]:
-        """Encode Docs, without changing them.
-
-        docs (Iterable[Doc]): The Docs.
-        RETURNS (List[Floats3d]): The layers of each. (layers, tokens, width)
-        """
+        """RETURNS (List[Floats3d]): The layers of each Doc. (layers, tokens, width)"""
         return self.model.predict(list(docs))
 
     def set_annotations(self, docs: Sequence[Doc], scores: list[Any]) -> None:
-        """Store what Docs were encoded to.
-
-        docs (Sequence[Doc]): The Docs.
-        scores (List[Floats3d]): What `predict` returned.
-        """
+        """Store the layers that `predict` returned."""
         (extension,) = self.extensions
         for doc, layers in zip(docs, scores, strict=True):
             extension.store(doc, layers)
 
-    def update(
+    def update(  # type: ignore[override]
         self,
         examples: Iterable[Example],
         *,
@@ -221,14 +172,8 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Encode a batch for the components that listen. Unless the model is frozen, it learns from
-        their gradients.
-
-        examples (Iterable[Example]): The batch.
-        drop (float): The rate of dropout.
-        sgd (Optional[Optimizer]): The optimizer, which also finishes the update before.
-        losses (Optional[Dict[str, float]]): Gets this component's name, with 0.0.
-        RETURNS (Dict[str, float]): The losses.
+        """Run the model for the components that listen. Unless it is frozen, it learns from their
+        gradients. The arguments are those of spaCy's class; the loss is 0.0.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -244,32 +189,22 @@ class BiLM(RNNPipeMixin, TrainablePipe):
         layers, backprop = self.model.begin_update(docs)
         self.set_annotations(docs, layers)
         self._gradients = Gradients(docs, layers, backprop)
-        for listener in self.listeners:
-            link = get_link(listener)
-            assert link is not None
-            link.gradients = self._gradients
+        for layer in self.listeners:
+            listener = get_listener(layer)
+            assert listener is not None
+            listener.gradients = self._gradients
         if sgd is not None:
             self.finish_update(sgd)
         return losses
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Update the weights with the gradients of the components that listen. `nlp.update` with an
-        optimizer calls this before those have learned from the batch: what they give counts in the
-        next update then, as with spaCy's `tok2vec`. `spacy train` calls it afterwards.
-
-        sgd (Optimizer): The optimizer.
+        optimizer calls this before those have learned from the batch, so that their gradients count
+        in the next update, as with spaCy's `tok2vec`. `spacy train` calls it afterwards.
         """
         if not self.frozen:
             self._finish_gradients()
             self.model.finish_update(sgd)
-
-    def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
-        """The component has no loss of its own."""
-        raise NotImplementedError(f"Component {self.name!r} learns from those that listen to it.")
-
-    def add_label(self, label: str) -> int:
-        """The component has no labels."""
-        raise NotImplementedError(f"Component {self.name!r} has no labels.")
 
     def _finish_gradients(self) -> None:
         if self._gradients is not None and not self._gradients.is_empty:

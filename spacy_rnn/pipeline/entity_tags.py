@@ -1,4 +1,4 @@
-"""Which tags tokens may have: by what is known of a Doc before prediction, and by annotation."""
+"""The tags that tokens may have, by earlier annotation of a Doc, and by the gold annotation."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ _IOB_INSIDE, _IOB_OUTSIDE, _IOB_BEGIN = 1, 2, 3
 
 
 def get_allowed(docs: Sequence[Doc], scheme: TaggingScheme, labels: Sequence[str]) -> numpy.ndarray:
-    """Find the tags that may be predicted, as spaCy's own recogniser does: entities that are there
-    already stay, blocked tokens are in none, and others neither begin nor end on whitespace nor
-    cross the start of a sentence.
+    """Find the tags that may be predicted, as in spaCy's `ner`: entities that a Doc has stay,
+    blocked tokens are in none, and others neither begin nor end on white space nor cross the start
+    of a sentence.
 
     docs (Sequence[Doc]): The batch.
     scheme (TaggingScheme): The tags.
@@ -32,7 +32,7 @@ def get_allowed(docs: Sequence[Doc], scheme: TaggingScheme, labels: Sequence[str
     allowed &= ~numpy.outer(sent_start == 1, goes_on)
     is_preset = (iob == _IOB_BEGIN) | (iob == _IOB_INSIDE)
     if is_preset.any():
-        # Entities of labels that are not ours are nothing we could predict, but stay too.
+        # Entities with labels that are not ours stay too, but can't be predicted.
         allowed[is_preset] = False
         allowed[is_preset, scheme.outside] = True
         first = 0
@@ -55,8 +55,8 @@ def get_agreeing(
     examples (Sequence[Example]): The batch.
     scheme (TaggingScheme): The tags.
     labels (Sequence[str]): The labels.
-    RETURNS (ndarray): Whether each tag of each predicted token agrees, all of them where nothing
-        is known. (N, tags)
+    RETURNS (ndarray): Whether each tag of each predicted token agrees. All do where annotation is
+        missing. (N, tags)
     RAISES (ValueError): If an entity has another label.
     """
     names = [name for eg in examples for name in get_learnable_ner(eg)]
@@ -79,11 +79,9 @@ def get_agreeing(
 
 
 def get_learnable_ner(eg: Example) -> list[str | None]:
-    """Get the tags that are annotated, as far as prediction may find them: white space at either
-    end of an entity is cut off, and an entity that crosses the start of a sentence is unknown.
-
-    eg (Example): The example.
-    RETURNS (List[Optional[str]]): The BILUO tag of each predicted token, None where it is missing.
+    """RETURNS (List[Optional[str]]): The gold BILUO tag of each predicted token, None if missing,
+    as far as it may be predicted: white space at the ends of an entity is cut off, and an entity
+    that crosses the start of a sentence is missing.
     """
     names = get_aligned_ner(eg)
     known = eg.predicted.to_array([IS_SPACE, SENT_START]).reshape(-1, 2)
@@ -133,11 +131,8 @@ def _get_names(label: str, length: int) -> list[str]:
 
 
 def get_aligned_ner(eg: Example) -> list[str | None]:
-    """Do what `eg.get_aligned_ner()` does, many times as fast where predicted and annotated tokens
-    are the same.
-
-    eg (Example): The example.
-    RETURNS (List[Optional[str]]): The BILUO tag of each predicted token, None where it is missing.
+    """RETURNS (List[Optional[str]]): The same as `eg.get_aligned_ner()`, many times as fast if
+    predicted and annotated tokens are the same.
     """
     gold = eg.reference.to_array([ORTH, IS_SPACE, ENT_IOB]).reshape(-1, 3)
     if gold[:, 1].any() or not numpy.array_equal(eg.predicted.to_array([ORTH]), gold[:, 0]):
@@ -155,11 +150,11 @@ def get_wrong_spans(
     """Read the spans that are known to be no entities.
 
     examples (Sequence[Example]): The batch.
-    key (str): Where in the reference's `spans` they are.
-    labels (Sequence[str]): The labels; spans of others can't be predicted anyway.
+    key (str): Their key in the reference's `spans`.
+    labels (Sequence[str]): The labels. Spans with others are skipped.
     RETURNS (List[Tuple[int, int, int, int]]): The number of the example, start, end and label of
         each span in the predicted Doc.
-    RAISES (ValueError): If one is annotated as an entity too.
+    RAISES (ValueError): If a span is annotated as an entity too.
     """
     result = []
     for i, eg in enumerate(examples):
@@ -187,13 +182,11 @@ def get_blocked(doc: Doc) -> list[Span]:
 
 
 def _describe_unknown(examples: Sequence[Example], label: str, labels: Sequence[str]) -> str:
-    for eg in examples:
-        for ent in eg.reference.ents:
-            if ent.label_ == label:
-                return (
-                    f"Can't learn entity {ent.text!r} in {eg.reference.text[:60]!r}: its label "
-                    f"{label!r} is not one of {', '.join(labels)}. Add it with add_label (for "
-                    "a component with a `source`, in a callback at [initialize] before_init), or "
-                    "initialise with data (or a labels file, [initialize.components]) that has it."
-                )
-    return f"Can't learn label {label!r}: it is not one of {', '.join(labels)}."
+    ents = (ent for eg in examples for ent in eg.reference.ents if ent.label_ == label)
+    ent = next(ents)
+    return (
+        f"Can't learn entity {ent.text!r} in {ent.doc.text[:60]!r}: its label {label!r} is not one "
+        f"of {', '.join(labels)}. Add it with add_label (for a component with a `source`, in a "
+        "callback at [initialize] before_init), or initialise with data (or a labels file, "
+        "[initialize.components]) that has it."
+    )

@@ -1,10 +1,9 @@
 """Extension attributes (`token._.NAME`) of our components.
 
-They are registered when a component is made or restored, never when the package is imported, and
-another package's attribute of the same name is left alone. What a component stores is in
-`doc.user_data`, where spaCy looks for extension attributes: by characters, not tokens, so that it
-survives merging and splitting, and `Span.as_doc`, `Doc.from_docs`, `Doc.to_json` and `DocBin` take
-it along.
+They are registered when a component is made or restored, never when the package is imported.
+Another package's attribute of the same name is left alone. Values are in `doc.user_data`, under
+spaCy's own keys, by characters: merging and splitting tokens, `Span.as_doc`, `Doc.from_docs`,
+`Doc.to_json` and `DocBin` keep them.
 """
 
 import warnings
@@ -20,8 +19,8 @@ Getter = Callable[[Any], Any]
 
 
 def get_key(obj: Doc | Span | Token, name: str) -> Key:
-    """RETURNS (Tuple[str, str, Optional[int], Optional[int]]): The key in `doc.user_data` of an
-    object's extension attribute, as spaCy has it.
+    """RETURNS (Tuple[str, str, Optional[int], Optional[int]]): spaCy's key in `doc.user_data` for
+    an extension attribute of an object.
     """
     if isinstance(obj, Span):
         return ("._.", name, obj.start_char, obj.end_char)
@@ -30,10 +29,7 @@ def get_key(obj: Doc | Span | Token, name: str) -> Key:
 
 @dataclass(frozen=True)
 class Stored:
-    """Gets what a component stored for a Doc or a Span, None if it stored nothing.
-
-    name (str): The name of the extension attribute.
-    """
+    """Gets the stored value of a Doc or a Span, or None. Takes the extension attribute's name."""
 
     name: str
 
@@ -44,11 +40,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class StoredSum:
-    """Gets the sum of the numbers that a component stored for a token, or for those that were
-    merged to it; None if it stored nothing.
-
-    name (str): The name of the extension attribute.
-    """
+    """Gets the sum of the stored values of the tokens that were merged to a token, or None."""
 
     name: str
 
@@ -68,36 +60,32 @@ class Extension:
     getter (Callable): Gets its value. Must have an equality.
     """
 
-    holder: type
+    holder: Any
     name: str
     getter: Getter
 
     @property
     def is_ours(self) -> bool:
-        """RETURNS (bool): Whether the attribute that is registered is this one."""
+        """RETURNS (bool): Whether the registered attribute of this name is this one."""
         return bool(
-            self.holder.has_extension(self.name)  # type: ignore[attr-defined]
-            and self.holder.get_extension(self.name)[2] == self.getter  # type: ignore[attr-defined]
+            self.holder.has_extension(self.name)
+            and self.holder.get_extension(self.name)[2] == self.getter
         )
 
     def store(self, obj: Doc | Span | Token, value: Any) -> None:
-        """Store a value for an object, unless the attribute is another package's.
-
-        obj (Union[Doc, Span, Token]): The object.
-        value (Any): The value.
-        """
+        """Store the value of an object, unless the attribute is another package's."""
         if self.is_ours:
             user_data: dict[Any, Any] = obj.doc.user_data
             user_data[get_key(obj, self.name)] = value
 
     def register(self, component: str, setting: str) -> None:
-        """Register it. Where the name is taken, warn and leave it alone.
+        """Register the attribute, or warn if another package has the name.
 
         component (str): The name of the component, for the warning.
         setting (str): The component's setting that chooses another name.
         """
-        if not self.holder.has_extension(self.name):  # type: ignore[attr-defined]
-            self.holder.set_extension(self.name, getter=self.getter)  # type: ignore[attr-defined]
+        if not self.holder.has_extension(self.name):
+            self.holder.set_extension(self.name, getter=self.getter)
         elif not self.is_ours:
             holder = self.holder.__name__.lower()
             warnings.warn(

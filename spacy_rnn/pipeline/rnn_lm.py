@@ -39,36 +39,29 @@ def make_rnn_lm(
 
 
 class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
-    """A language model that says how surprising words are, reading from the left:
-    `token._.surprisal`, -log2 P(word | the words before it in the Doc), in bits;
-    `span._.surprisal`, the sum of its tokens'; `doc._.perplexity`, 2 to the power of the mean. A
-    word that is not in the vocabulary has the surprisal of the unknown word, which stands for all
-    of them. White space is not read, has no surprisal (0.0) and does not count.
+    """Compute surprisal with a language model that reads from the left: `token._.surprisal`,
+    -log2 P(word | the words before it in the Doc), in bits; `span._.surprisal`, the sum of its
+    tokens'; `doc._.perplexity`, 2 to the power of the mean. All words that are not in the
+    vocabulary share the surprisal of the unknown word. White space is not read, has no surprisal
+    (0.0) and does not count.
 
-    It is trained by `spacy rnn pretrain`; `spacy train` leaves it as it is.
-
-    vocab (Vocab): The shared vocabulary.
-    model (Model[List[Doc], List[Floats3d]]): The language model.
-    name (str): The component's name.
-    extension_prefix (str): Goes before the names of the extension attributes.
+    The model is trained by `spacy rnn pretrain`, and not by `spacy train`. The arguments are those
+    of `make_rnn_lm`.
     """
 
-    # What is predicted takes kilobytes for each token, and the threads are busy with one window.
+    # A window takes kilobytes for each token, and occupies all threads.
     predicts_ahead = False
 
     def __init__(
         self, vocab: Vocab, model: Model, name: str = "rnn_lm", *, extension_prefix: str = ""
     ):
-        self.vocab = vocab
-        self.model = model
-        self.name = name
+        super().__init__(vocab, model, name)
         self.extension_prefix = extension_prefix
-        self.cfg = {}
         self.register_extensions()
 
     @property
     def extensions(self) -> list[Extension]:
-        """RETURNS (List[Extension]): The surprisals of all tokens, and what is read from them."""
+        """RETURNS (List[Extension]): The surprisals of all tokens, and their sums and means."""
         prefix = self.extension_prefix
         stored = f"{prefix}surprisals"
         surprisal, perplexity = SurprisalGetter(stored), PerplexityGetter(stored)
@@ -81,8 +74,8 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
 
     @property
     def vocabulary(self) -> list[str]:
-        """RETURNS (List[str]): The words that the model can predict, after what stands for the
-        boundary of texts and for unknown words.
+        """RETURNS (List[str]): The boundary of texts, the unknown word, and the words that the
+        model can predict.
         """
         return get_vocabulary(self.model)
 
@@ -98,7 +91,7 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         get_examples (Callable[[], Iterable[Example]]): Not needed.
         nlp (Optional[Language]): The pipeline.
         weights (Optional[str / Path]): A pipeline that `spacy rnn pretrain` saved.
-        RAISES (ValueError): If there are none, or if they were made with other settings.
+        RAISES (ValueError): If there are none, or with other settings of the model.
         """
         if not weights:
             raise ValueError(
@@ -110,12 +103,7 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         load_weights(self.model, Path(weights), with_output=True)
 
     def predict(self, docs: Iterable[Doc]) -> list[numpy.ndarray]:
-        """Find the surprisals of Docs, without changing them.
-
-        docs (Iterable[Doc]): The Docs.
-        RETURNS (List[ndarray]): In bits, in single precision. Each (tokens,)
-        RAISES (ValueError): If the model was not pretrained.
-        """
+        """RETURNS (List[ndarray]): The surprisals of each Doc in bits. Each (tokens,)"""
         if not self.vocabulary:
             raise ValueError(
                 f"Component {self.name!r} can't predict words: train it with `spacy rnn pretrain`."
@@ -131,11 +119,7 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         return results
 
     def set_annotations(self, docs: Sequence[Doc], scores: list[numpy.ndarray]) -> None:
-        """Store surprisals.
-
-        docs (Sequence[Doc]): The Docs.
-        scores (List[ndarray]): What `predict` returned.
-        """
+        """Store the surprisals that `predict` returned."""
         stored = self.extensions[0]
         for doc, surprisals in zip(docs, scores, strict=True):
             stored.store(doc, surprisals)
@@ -144,18 +128,10 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         self,
         examples: Iterable[Example],
         *,
-        drop: float = 0.0,
-        sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
+        **kwargs: Any,
     ) -> dict[str, float]:
-        """Do nothing: raw text is what the model learns from.
-
-        examples (Iterable[Example]): The batch.
-        drop (float): Not used.
-        sgd (Optional[Optimizer]): Not used.
-        losses (Optional[Dict[str, float]]): Gets this component's name, with 0.0.
-        RETURNS (Dict[str, float]): The losses.
-        """
+        """Do nothing, as the model learns from raw text only. The loss is 0.0."""
         validate_examples(examples, "RNNLanguageModel.update")
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -165,7 +141,7 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
         """Do nothing."""
 
     def get_loss(self, examples: Iterable[Example], scores: Any) -> tuple[float, Any]:
-        """The component has no annotations to learn from."""
+        """Raise an error: no annotation trains the model."""
         raise NotImplementedError(f"Component {self.name!r} is trained by `spacy rnn pretrain`.")
 
     def add_label(self, label: str) -> int:
@@ -175,10 +151,10 @@ class RNNLanguageModel(RNNPipeMixin, TrainablePipe):
 
 @dataclass(frozen=True)
 class SurprisalGetter:
-    """Gets the surprisal of a token, or of all tokens of a span together, in bits; None if its Doc
-    has none, or if its tokens are no longer those that were read.
+    """Gets the surprisal of a token or a span in bits; None if its Doc has none, or if its tokens
+    have changed since.
 
-    stored (str): The Doc's extension attribute that has the surprisals of all tokens.
+    stored (str): The Doc's extension attribute with the surprisals of all tokens.
     """
 
     stored: str
@@ -194,8 +170,7 @@ class SurprisalGetter:
 
 @dataclass(frozen=True)
 class PerplexityGetter:
-    """Gets 2 to the power of the mean surprisal of a Doc's words; None if it has no words or no
-    surprisals.
+    """Gets the perplexity of a Doc; None if it has no words or no surprisals.
 
     stored (str): As in `SurprisalGetter`.
     """

@@ -1,25 +1,25 @@
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-import numpy
 import torch
 from spacy.language import Language
 from spacy.scorer import get_ner_prf
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..checks import check_choice, check_key, check_positive, check_share
-from ..layers.crf import CRFScores, extend_output, to_tensors
-from ..layers.crf_ensemble import get_members
-from ..modules.crf.span_crf import SpanCRF
+from ..layers.crf import MemberScores, extend_output, find_outputs
+from ..layers.rehearsal import is_rehearsing
 from ..modules.crf.tagging_scheme import TaggingScheme
-from .entity_objective import EntityObjective
-from .entity_tags import find_white_space, get_allowed, get_blocked
+from .entity_decoding import Entities, EntityDecoder, set_entities
+from .entity_loss import compute_entity_loss
+from .entity_tags import find_white_space
 from .extensions import Extension, Stored
 from .labels import find_labels
 from .mixin import RNNPipeMixin
@@ -47,13 +47,9 @@ depth = 1
 cell = "lstm"
 """
 
-# Entities of a Doc: start, end, label and probability.
-Entities = list[tuple[int, int, int, float]]
-
-DECODINGS = ("viterbi", "posterior")
-# What is less probable is not looked for, however low the threshold.
+# The least threshold in posterior decoding.
 MIN_PROBABILITY = 0.01
-# So many scores of tags are held at a time, and several numbers for each.
+# The most scores of tags in memory at a time.
 MAX_SCORES = 2**21
 
 
@@ -86,19 +82,17 @@ def make_rnn_ner(
 ) -> "RNNEntityRecognizer":
     """Construct an RNNEntityRecognizer.
 
-    model (Model[List[Doc], CRFScores]): A model that scores tags, such as spacy-rnn.CRF.v1.
-    spans_key (Optional[str]): Where in `doc.spans` to store all of `doc.ents` too, with their
-        probabilities in `attrs["scores"]`. spaCy does not move such a group when tokens are merged
-        or split afterwards. None stores none.
+    model (Model[List[Doc], List[CRFScores]]): A model that scores tags, such as spacy-rnn.CRF.v1.
+    spans_key (Optional[str]): The key in `doc.spans` for a copy of `doc.ents`, with probabilities
+        in `attrs["scores"]`. spaCy does not move it when tokens are merged or split. None: no copy.
     threshold (float): Entities that are less probable are dropped.
-    decoding (str): "viterbi" finds the entities of the most probable reading of a Doc;
-        "posterior" all that are at least as probable as the threshold, and no less than 0.01,
-        whatever else the Doc holds, and of those that overlap the ones that exceed it by most. It
-        needs a threshold, such as 0.3, and is the better one with that which is best on dev.
-    temperature (float): What all scores are divided by for probabilities (Guo et al. 2017, "On
+    decoding (str): "viterbi" finds the entities of the most probable reading of a Doc. "posterior"
+        finds all that are at least as probable as the threshold, and no less than 0.01; of those
+        that overlap, the ones that exceed it by most. With the threshold that is best on dev, such
+        as 0.3, it is more accurate.
+    temperature (float): All scores are divided by this for probabilities (Guo et al. 2017, "On
         Calibration of Modern Neural Networks"): above 1 they are more moderate.
-    incorrect_spans_key (Optional[str]): Where in the `spans` of training data there are spans that
-        are known to be no entities.
+    incorrect_spans_key (Optional[str]): The key in `spans` of training data for known non-entities.
     extension_prefix (str): Goes before the name of the extension attribute `span._.probability`.
     scorer (Optional[Callable]): The scoring method.
     RETURNS (RNNEntityRecognizer): The component.
@@ -117,20 +111,15 @@ def make_rnn_ner(
     )
 
 
-def ner_score(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
-    """Score entities as spaCy does: precision, recall and F-score, exact match."""
-    return get_ner_prf(examples, **kwargs)
-
-
 class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
-    """Recognise named entities with a recurrent network and a conditional random field, and say
-    how probable each of them is: `ent._.probability`, a float, for each entity of a Doc; 1.0 for
-    those that were there already.
+    """Recognise named entities with a recurrent network and a conditional random field. The
+    probability of each entity is in `ent._.probability`, a float; 1.0 for entities that a Doc had
+    before. The arguments are those of `make_rnn_ner`.
     """
 
     spans_key = Setting(check_key, None)
     threshold = Setting(check_share, 0.0)
-    decoding = Setting(partial(check_choice, choices=DECODINGS), "viterbi")
+    decoding = Setting(partial(check_choice, choices=["viterbi", "posterior"]), "viterbi")
     temperature = Setting(check_positive, 1.0)
     incorrect_spans_key = Setting(check_key, None)
 
@@ -140,30 +129,16 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         model: Model,
         name: str = "rnn_ner",
         *,
-        spans_key: str | None = None,
-        threshold: float = 0.0,
-        decoding: str = "viterbi",
-        temperature: float = 1.0,
-        incorrect_spans_key: str | None = None,
         extension_prefix: str = "",
-        scorer: Callable | None = ner_score,
+        scorer: Callable | None = get_ner_prf,
+        **settings: Any,
     ):
-        self.vocab = vocab
-        self.model = model
-        self.name = name
+        super().__init__(vocab, model, name, labels=[])
         self.scorer = scorer
         self.extension_prefix = extension_prefix
         self._rehearsal_model = None
         self._warned: set[str] = set()
-        self.cfg: dict[str, Any] = {
-            "labels": [],
-            "spans_key": spans_key,
-            "threshold": threshold,
-            "decoding": decoding,
-            "temperature": temperature,
-            "incorrect_spans_key": incorrect_spans_key,
-        }
-        self.check_settings()
+        self.check_settings(**settings)
         self.register_extensions()
 
     @property
@@ -179,7 +154,7 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
 
     @property
     def label_data(self) -> list[str]:
-        """RETURNS (List[str]): The labels, as `spacy init labels` stores them."""
+        """RETURNS (List[str]): The labels for `spacy init labels`."""
         return list(self.cfg["labels"])
 
     @property
@@ -188,9 +163,8 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         return TaggingScheme(self.model.attrs["scheme"], len(self.labels))
 
     def add_label(self, label: str) -> int:
-        """Add a label. A trained model keeps the scores of those it has.
+        """Add a label. A trained model keeps the scores of its other labels.
 
-        label (str): The label.
         RETURNS (int): 1 if it was added, 0 if it was there.
         """
         if not isinstance(label, str) or not label:
@@ -199,10 +173,9 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
             return 0
         self.cfg["labels"].append(label)
         self.vocab.strings.add(label)
-        for member in get_members(self.model):
-            output = member.get_ref("output")
+        for output in find_outputs(self.model):
             if output.has_param("W"):
-                _replace_output(member, extend_output(output, self.scheme.n_learned))
+                self.model.replace_node(output, extend_output(output, self.scheme.n_learned))
         return 1
 
     def initialize(
@@ -212,32 +185,27 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         nlp: Language | None = None,
         labels: list[str] | None = None,
     ) -> None:
-        """Find the labels in data, and make the model's weights.
+        """Find the labels, and initialise the model.
 
         get_examples (Callable[[], Iterable[Example]]): Returns the training data.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[List[str]]): The labels, which are not looked for then.
+        labels (Optional[List[str]]): The labels, instead of those in the data.
+        RAISES (ValueError): If there are none, or the wrong ones.
         """
         validate_get_examples(get_examples, "RNNEntityRecognizer.initialize")
-        found = find_labels(self.name, get_examples, labels, _read_labels, "entities")
+        found = find_labels(self, get_examples, labels, _read_labels, "entities")
         for label in sorted(found) if labels is None else found:
             self.add_label(label)
-        if not self.labels:
-            raise ValueError(
-                f"Component {self.name!r} has no labels: there are no entities in the training "
-                "data, and none were added with add_label or given in [initialize.components]."
-            )
-        sample = [eg.x for eg in islice(get_examples(), 10)]
-        for member in get_members(self.model):
-            member.get_ref("output").set_dim("nO", self.scheme.n_learned, force=True)
-        self.model.initialize(X=sample)
+        for output in find_outputs(self.model):
+            output.set_dim("nO", self.scheme.n_learned, force=True)
+        self.model.initialize(X=[eg.x for eg in islice(get_examples(), 10)])
 
     def predict(self, docs: Iterable[Doc]) -> list[Entities]:
-        """Find entities, as the setting `decoding` says.
+        """Find entities by the setting `decoding`.
 
         docs (Iterable[Doc]): The Docs.
-        RETURNS (List[List[Tuple[int, int, int, float]]]): For each Doc start, end (exclusive), the
-            number of the label and the probability of each entity.
+        RETURNS (List[List[Tuple[int, int, int, float]]]): Start, end (exclusive), number of the
+            label and probability of each entity of each Doc.
         """
         docs = list(docs)
         self.require_tok2vec(docs)
@@ -250,137 +218,83 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
     def _predict_part(self, docs: list[Doc]) -> list[Entities]:
         if not any(map(len, docs)):
             return [[] for _ in docs]
-        temperature = self.temperature
-        crf, allowed = self._score(docs)
-        if self.decoding == "posterior":
-            threshold = self._get_posterior_threshold()
-            return crf.find_probable_spans(allowed, threshold, temperature)
-        found = [crf.scheme.get_spans(tags) for tags in crf.find_best(allowed)]
-        flat = [(i, *span) for i, spans in enumerate(found) for span in spans]
-        probs = crf.get_span_probs(allowed, flat, temperature)
-        entities: list[Entities] = [[] for _ in docs]
-        for (i, *span), prob in zip(flat, probs, strict=True):
-            start, end, label = span
-            entities[i].append((start, end, label, prob))
-        return entities
+        decoder = self._decode(docs)
+        if self.decoding == "viterbi":
+            return decoder.find_best()
+        if self.threshold < MIN_PROBABILITY and "threshold" not in self._warned:
+            self._warned.add("threshold")
+            warnings.warn(
+                f"Component {self.name!r} has decoding = 'posterior' and threshold = "
+                f"{self.threshold}: it uses {MIN_PROBABILITY}. Set a threshold, such as 0.3, by "
+                "`spacy find-threshold` on dev.",
+                stacklevel=2,
+            )
+        return decoder.find_probable(max(self.threshold, MIN_PROBABILITY))
+
+    def _decode(self, docs: list[Doc]) -> EntityDecoder:
+        ops, members = self.model.ops, self.model.predict(docs)
+        return EntityDecoder(ops, docs, members, self.scheme, self.labels, self.temperature)
 
     def set_annotations(self, docs: Iterable[Doc], entities: list[Entities]) -> None:
-        """Set entities, and store the probability of each.
-
-        docs (Iterable[Doc]): The Docs.
-        entities (List[List[Tuple[int, int, int, float]]]): What `predict` returned.
-        """
-        labels, threshold, key = self.labels, self.threshold, self.spans_key
+        """Set the entities that `predict` returned, and store the probability of each."""
         (probability,) = self.extensions
         for doc, found in zip(docs, entities, strict=True):
-            found = [entity for entity in found if entity[3] >= threshold]
-            spans = [Span(doc, start, end, labels[label]) for start, end, label, _ in found]
-            _set_entities(doc, spans)
-            # Entities of other labels, which were there already, are certain too.
-            probs = {(start, end): prob for start, end, _, prob in found}
-            ents = doc.ents
-            scores = [probs.get((ent.start, ent.end), 1.0) for ent in ents]
-            for ent, score in zip(ents, scores, strict=True):
-                # Another recogniser may have said how probable its entities are.
-                if (ent.start, ent.end) in probs or probability.getter(ent) is None:
-                    probability.store(ent, score)
-            if key is not None:
-                attrs = {"scores": numpy.asarray(scores, dtype="float32")}
-                doc.spans[key] = SpanGroup(doc, name=key, spans=ents, attrs=attrs)
+            probable = [entity for entity in found if entity[3] >= self.threshold]
+            set_entities(doc, probable, self.labels, probability, self.spans_key)
 
     def predict_k_best(self, docs: Iterable[Doc], k: int) -> list[list[tuple[float, list[Span]]]]:
         """Find the k most probable readings of each Doc. Nothing is set on the Docs.
 
         docs (Iterable[Doc]): The Docs.
-        k (int): How many readings.
-        RETURNS (List[List[Tuple[float, List[Span]]]]): For each Doc the probability and the
-            entities of each reading, best first; fewer than k where there are not as many.
+        k (int): The number of readings.
+        RETURNS (List[List[Tuple[float, List[Span]]]]): The probability and the entities of up to k
+            readings of each Doc, best first.
         """
         docs = list(docs)
         self.require_tok2vec(docs)
         if not any(map(len, docs)):
             return [[(1.0, [])] for _ in docs]
         with torch.inference_mode():
-            crf, allowed = self._score(docs)
-            readings = crf.find_k_best(allowed, k, self.temperature)
-        return [
-            [
-                (prob, [Span(doc, *span[:2], self.labels[span[2]]) for span in spans])
-                for prob, spans in ((prob, crf.scheme.get_spans(tags)) for prob, tags in of_doc)
-            ]
-            for doc, of_doc in zip(docs, readings, strict=True)
-        ]
+            return self._decode(docs).find_k_best(k)
 
-    def get_loss(self, examples: Iterable[Example], scores: CRFScores) -> tuple[float, CRFScores]:
-        """Find the loss, the negative logarithm of the probability of what is annotated, and its
-        gradient.
-
-        examples (Iterable[Example]): The batch.
-        scores (CRFScores): What the model returned for it.
-        RETURNS (Tuple[float, CRFScores]): The loss and its gradient.
+    def get_loss(
+        self, examples: Iterable[Example], scores: MemberScores
+    ) -> tuple[float, MemberScores]:
+        """RETURNS (Tuple[float, List[CRFScores]]): The negative log-likelihood of the annotation,
+        and its gradient for the scores.
         """
         examples = list(examples)
         validate_examples(examples, "RNNEntityRecognizer.get_loss")
-        self._warn_of_white_space(examples)
-        objective = EntityObjective(
-            self.name,
-            self.scheme,
-            self.labels,
-            output=self.model.attrs["output"],
-            incorrect_spans_key=self.incorrect_spans_key,
-        )
-        return objective.compute_loss(self.model.ops, examples, scores)
-
-    def _warn_of_white_space(self, examples: list[Example]) -> None:
+        if is_rehearsing(self.model):
+            return super().get_loss(examples, scores)
         ent = None if "white space" in self._warned else find_white_space(examples)
         if ent is not None:
             self._warned.add("white space")
             warnings.warn(
-                f"Component {self.name!r} learns entities without the white space at their ends, "
-                f"such as {ent.text!r} ({ent.label_}) in {ent.doc.text[:60]!r}. It will not be "
-                "predicted, either.",
-                stacklevel=3,
-            )
-
-    def _get_posterior_threshold(self) -> float:
-        if self.threshold < MIN_PROBABILITY and "threshold" not in self._warned:
-            self._warned.add("threshold")
-            warnings.warn(
-                f"Component {self.name!r} has decoding = 'posterior' and threshold = "
-                f"{self.threshold}: entities less probable than {MIN_PROBABILITY} are not looked "
-                "for. Set a threshold, such as 0.3, by `spacy find-threshold` on dev.",
+                f"Component {self.name!r} learns and predicts entities without the white space at "
+                f"their ends, such as {ent.text!r} ({ent.label_}) in {ent.doc.text[:60]!r}.",
                 stacklevel=2,
             )
-        return max(self.threshold, MIN_PROBABILITY)
-
-    def _score(self, docs: list[Doc]) -> tuple[SpanCRF, torch.Tensor]:
-        scheme, scores = self.scheme, to_tensors(self.model.ops, self.model.predict(docs))
-        legal = scheme.select_legal(scores["transitions"]).map(_limit)
-        emissions, start, end = (_limit(scores[name]) for name in ("emissions", "start", "end"))
-        crf = SpanCRF(scheme, emissions, legal, start, end, [len(doc) for doc in docs])
-        allowed = get_allowed(docs, scheme, self.labels)
-        return crf, torch.from_numpy(allowed).to(emissions.device)
-
-
-def _limit(scores: torch.Tensor) -> torch.Tensor:
-    # Whatever the weights are, what is not allowed must be worse than what is.
-    return scores.nan_to_num(nan=0.0).clamp(-1e6, 1e6)
+        model, key = self.model, self.incorrect_spans_key
+        options = {"output": model.attrs["output"], "incorrect_spans_key": key}
+        loss, gradient, impossible = compute_entity_loss(
+            model.ops, examples, scores, self.scheme, self.labels, **options
+        )
+        if impossible:
+            text = examples[impossible[0]].predicted.text
+            warnings.warn(
+                f"Component {self.name!r} can't learn from {len(impossible)} of {len(examples)} "
+                "texts, as no sequence of entities agrees with the annotation and the constraints, "
+                f"such as those of sentence starts. The first is {text[:60]!r}.",
+                stacklevel=2,
+            )
+        if math.isnan(loss):
+            raise ValueError(
+                f"The loss of component {self.name!r} is not a number: training has diverged. "
+                "Try a lower learn rate, or grad_clip in [training.optimizer]."
+            )
+        return loss, gradient
 
 
 def _read_labels(eg: Example) -> list[str]:
     return [ent.label_ for ent in eg.reference.ents if not ent.text.isspace()]
-
-
-def _replace_output(member: Model, output: Model) -> None:
-    member._layers[-1] = output
-    member.set_ref("output", output)
-
-
-def _set_entities(doc: Doc, spans: list[Span]) -> None:
-    if not doc.has_annotation("ENT_IOB"):
-        doc.set_ents(spans)
-        return
-    # What was there stays as it is, knowledge base IDs included.
-    preset = {(ent.start, ent.end): ent for ent in doc.ents}
-    new = [span for span in spans if (span.start, span.end) not in preset]
-    doc.set_ents([*preset.values(), *new], blocked=get_blocked(doc))

@@ -58,10 +58,10 @@ def make_rnn_textcat(
 ) -> "RNNTextCategorizer":
     """Construct an RNNTextCategorizer.
 
-    model (Model[List[Doc], Floats2d]): A model that gives each text a probability for each label.
+    model (Model[List[Doc], Floats2d]): A model with a probability for each text and label.
     threshold (float): Not used, as in spaCy's: the labels exclude each other.
-    attention_key (Optional[str]): Where in `doc.user_data` to store the weights of the attention.
-        None does not.
+    attention_key (Optional[str]): The key in `doc.user_data` for attention weights. None stores
+        none.
     scorer (Optional[Callable]): The scoring method.
     RETURNS (RNNTextCategorizer): The component.
     """
@@ -81,19 +81,19 @@ class RNNTextCategorizer(RNNTextCatMixin, TextCategorizer):
         labels: Iterable[str] | None = None,
         positive_label: str | None = None,
     ) -> None:
-        """Find the labels in data, and make the model's weights.
+        """Find the labels, and initialise the model.
 
         get_examples (Callable[[], Iterable[Example]]): Returns the training data.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[Iterable[str]]): The labels, which are not looked for then.
+        labels (Optional[Iterable[str]]): The labels, instead of those in the data.
         positive_label (Optional[str]): Of two labels, the one whose F-score is reported.
-        RAISES (ValueError): If there are fewer than two, or if those given are not in the data.
+        RAISES (ValueError): If there are fewer than two, or the wrong ones.
         """
         found = self.find_labels(get_examples, labels, 2)
         super().initialize(get_examples, nlp=nlp, labels=found, positive_label=positive_label)
 
     def _examples_to_truth(self, examples: Iterable[Example]) -> Any:
-        # To spaCy's, a text without categories is one that has none of them, and so is impossible.
+        # For spaCy's class, all labels of a text without categories are known to be wrong.
         examples = list(examples)
         truths, not_missing = super()._examples_to_truth(examples)
         not_missing[[not eg.reference.cats for eg in examples]] = 0.0

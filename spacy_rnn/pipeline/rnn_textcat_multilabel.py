@@ -34,10 +34,10 @@ def make_rnn_textcat_multilabel(
 ) -> "RNNMultiLabelTextCategorizer":
     """Construct an RNNMultiLabelTextCategorizer.
 
-    model (Model[List[Doc], Floats2d]): A model that gives each text a probability for each label.
+    model (Model[List[Doc], Floats2d]): A model with a probability for each text and label.
     threshold (float): From which probability on scorers count a label as predicted.
-    attention_key (Optional[str]): Where in `doc.user_data` to store the weights of the attention.
-        None does not.
+    attention_key (Optional[str]): The key in `doc.user_data` for attention weights. None stores
+        none.
     scorer (Optional[Callable]): The scoring method.
     RETURNS (RNNMultiLabelTextCategorizer): The component.
     """
@@ -56,12 +56,12 @@ class RNNMultiLabelTextCategorizer(RNNTextCatMixin, MultiLabel_TextCategorizer):
         nlp: Language | None = None,
         labels: Iterable[str] | None = None,
     ) -> None:
-        """Find the labels in data, and make the model's weights.
+        """Find the labels, and initialise the model.
 
         get_examples (Callable[[], Iterable[Example]]): Returns the training data.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[Iterable[str]]): The labels, which are not looked for then.
-        RAISES (ValueError): If there are none, or if those given are not in the data.
+        labels (Optional[Iterable[str]]): The labels, instead of those in the data.
+        RAISES (ValueError): If there are none, or the wrong ones.
         """
         found = self.find_labels(get_examples, labels, 1)
         super().initialize(get_examples, nlp=nlp, labels=found)

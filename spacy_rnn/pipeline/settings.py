@@ -7,15 +7,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-# What the settings were in the config that the component was made from.
+# The key of the settings as the config gave them.
 CONFIGURED = "configured"
 
 
 class Setting:
     """A property of a component that is kept in its `cfg`.
 
-    check (Callable[[str, Any], None]): Raises a ValueError if a value, given with the setting's
-        name, has no meaning.
+    check (Callable[[str, Any], None]): Raises a ValueError for a name and a value that is invalid.
     default (Any): The factory's default.
     """
 
@@ -35,43 +34,42 @@ class Setting:
 
 def get_settings(owner: type) -> dict[str, Setting]:
     """RETURNS (Dict[str, Setting]): The settings of a class of components, by name."""
-    return {
-        name: value
-        for base in reversed(owner.__mro__)
-        for name, value in vars(base).items()
-        if isinstance(value, Setting)
-    }
+    members = [value for base in reversed(owner.__mro__) for value in vars(base).values()]
+    return {member.name: member for member in members if isinstance(member, Setting)}
 
 
 class CheckedSettings(dict[str, Any]):
-    """A component's `cfg`. Its settings are checked when they are set, and it takes no others.
+    """A component's `cfg`. Its settings are checked when they are set, and no others can be.
 
     component (str): The component's name, for error messages.
     owner (type): The component's class, which has the settings.
-    values (Dict[str, Any]): All that is in it.
+    values (Dict[str, Any]): The component's `cfg` so far.
+    given (Any): More settings. The rest have their defaults.
     """
 
-    def __init__(self, component: str, owner: type, values: dict[str, Any]):
-        settings = get_settings(owner)
-        super().__init__(values)
-        self.setdefault(CONFIGURED, {name: values[name] for name in settings})
+    def __init__(self, component: str, owner: type, values: dict[str, Any], **given: Any):
         self.component = component
         self.owner = owner
-        for name in settings:
-            self._check(name, values[name])
+        settings = get_settings(owner)
+        super().__init__(values)
+        for name, setting in settings.items():
+            self.setdefault(name, setting.default)
+        for name, value in ({name: self[name] for name in settings} | given).items():
+            self[name] = value
+        self.setdefault(CONFIGURED, {name: self[name] for name in settings})
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._check(name, value)
         super().__setitem__(name, value)
 
     def update(self, stored: dict[str, Any]) -> None:  # type: ignore[override]
-        """Take over the `cfg` that was stored with a trained component. A setting that the
-        component was made with, and that the stored one was not made with, was overridden, as in
-        `spacy.load(path, config=...)`: it keeps its value. The factory's default counts as not
-        given, as in `nlp.add_pipe(name).from_disk(path)`.
+        """Load the `cfg` that was stored with a trained component. A setting keeps its value if it
+        is an override, as in `spacy.load(path, config=...)`: different from the factory's default
+        and from the config of the stored component. The default is none, so that
+        `nlp.add_pipe(name).from_disk(path)` loads what was stored.
 
         stored (Dict[str, Any]): The `cfg` that was stored.
-        RAISES (ValueError): If a value has no meaning, or a setting is unknown. Nothing is changed.
+        RAISES (ValueError): If a value is invalid or a setting unknown. Nothing is changed.
         """
         given, stored_given = self[CONFIGURED], stored.get(CONFIGURED)
         values = {**stored, CONFIGURED: given}
@@ -111,7 +109,7 @@ class CheckedSettings(dict[str, Any]):
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    # The JSON that is stored changes the last digit of a number.
+    # JSON changes the last digit of a number.
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-12)
     return bool(one == other)

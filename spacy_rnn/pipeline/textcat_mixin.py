@@ -9,24 +9,19 @@ from thinc.types import Floats2d
 
 from ..checks import check_key, check_share
 from ..layers.pool import get_attention
+from ..layers.torch_shim import find_layers, get_shim
+from ..modules.pooling import Pooling
 from .extensions import Extension, StoredSum
 from .labels import find_labels
 from .mixin import RNNPipeMixin
 from .settings import Setting
 
-# What spaCy's default_score_weights are for both kinds.
-SCORE_WEIGHTS = {
-    "cats_score": 1.0,
-    "cats_score_desc": None,
-    "cats_micro_p": None,
-    "cats_micro_r": None,
-    "cats_micro_f": None,
-    "cats_macro_p": None,
-    "cats_macro_r": None,
-    "cats_macro_f": None,
-    "cats_macro_auc": None,
-    "cats_f_per_type": None,
+# spaCy's default_score_weights of both kinds.
+SCORE_WEIGHTS: dict[str, float | None] = {
+    f"cats_{name}": None
+    for name in ("score_desc", "micro_p", "micro_r", "micro_f", "macro_p", "macro_r", "macro_f")
 }
+SCORE_WEIGHTS |= {"cats_score": 1.0, "cats_macro_auc": None, "cats_f_per_type": None}
 
 
 def _read_cats(eg: Example) -> list[str]:
@@ -34,13 +29,12 @@ def _read_cats(eg: Example) -> list[str]:
 
 
 class RNNTextCatMixin(RNNPipeMixin):
-    """Give a text classifier the same categories for an empty Doc whatever batch it is in, and
-    access to what its attention looked at. Goes before spaCy's class in the list of bases.
+    """Give a text classifier attention weights, and zeros for an empty Doc in any batch. Goes
+    before spaCy's class in the list of bases.
 
     args, kwargs (Any): The arguments of spaCy's class.
-    attention_key (Optional[str]): Where in `doc.user_data` to store the weights of the attention,
-        and the name of the extension attribute of each token that has the mean of its heads. None
-        stores none.
+    attention_key (Optional[str]): The key in `doc.user_data` for attention weights, and the name of
+        the tokens' extension attribute with the mean of the heads. None stores none.
     """
 
     threshold = Setting(check_share, 0.0)
@@ -51,8 +45,7 @@ class RNNTextCatMixin(RNNPipeMixin):
 
     def __init__(self, *args: Any, attention_key: str | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.cfg["attention_key"] = attention_key
-        self.check_settings()
+        self.check_settings(attention_key=attention_key)
         if attention_key is not None:
             self.require_attention()
 
@@ -62,37 +55,19 @@ class RNNTextCatMixin(RNNPipeMixin):
         labels: Iterable[str] | None,
         n_least: int,
     ) -> list[str]:
-        """Find the labels in data, or check those that are given.
-
-        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
-        labels (Optional[Iterable[str]]): The labels, if they are given.
-        n_least (int): How many there must be, with those that the component has.
-        RETURNS (List[str]): The labels.
-        RAISES (ValueError): If there are fewer, or if those given are not those in the data.
-        """
+        """Call the function `find_labels` for the categories of texts."""
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
-        found = find_labels(self.name, get_examples, labels, _read_cats, "doc.cats")
-        known = {*found, *self.labels}  # type: ignore[attr-defined]
-        if len(known) < n_least:
-            raise ValueError(
-                f"Component {self.name!r} needs {n_least} or more labels, and has "
-                f"{len(known)}{': ' * bool(known)}{', '.join(sorted(known))}. They are those in "
-                "the doc.cats of the training data, or those given in [initialize.components]."
-            )
-        return found
+        return find_labels(self, get_examples, labels, _read_cats, "doc.cats", n_least)
 
     @property
     def extensions(self) -> list[Extension]:
-        """RETURNS (List[Extension]): The weights of tokens, where they are asked for."""
+        """RETURNS (List[Extension]): The attention weights of tokens, if there is a key."""
         key = self.attention_key
         return [] if key is None else [Extension(Token, key, StoredSum(key))]
 
     def predict(self, docs: Iterable[Doc]) -> Any:
-        """Get the probabilities of a batch, without changing the Docs.
-
-        docs (Iterable[Doc]): The batch.
-        RETURNS (Floats2d): A probability for each Doc and label; 0.0 for all labels of a Doc
-            without tokens. (Docs, labels)
+        """RETURNS (Floats2d): A probability for each Doc and label; 0.0 for a Doc without tokens.
+        (Docs, labels)
         """
         docs = list(docs)
         scores = super().predict(docs)
@@ -100,21 +75,18 @@ class RNNTextCatMixin(RNNPipeMixin):
         return scores
 
     def set_annotations(self, docs: Iterable[Doc], scores: Any) -> None:
-        """Set the categories of a batch, and the weights of the attention where the component's
-        `attention_key` asks for them.
-
-        docs (Iterable[Doc]): The batch.
-        scores (Floats2d): What `predict` returned for it.
+        """Set the categories that `predict` returned, and the attention weights if there is an
+        `attention_key`.
         """
         docs = list(docs)
-        # What spaCy's does, without looking up each number by itself: there may be many labels.
+        # As in spaCy's class, but faster for many labels.
         labels = self.labels  # type: ignore[attr-defined]
         for doc, row in zip(docs, self.model.ops.to_numpy(scores).tolist(), strict=True):
             doc.cats.update(zip(labels, row, strict=True))
         key = self.attention_key
         if key is None:
             return
-        # The key may have been set after the component was made.
+        # The key may be newer than the component.
         self.register_extensions()
         (attention,) = self.extensions
         for doc, weights in zip(docs, self.get_attention(docs), strict=True):
@@ -123,25 +95,23 @@ class RNNTextCatMixin(RNNPipeMixin):
                 attention.store(token, weight)
 
     def get_attention(self, docs: Iterable[Doc]) -> list[Floats2d]:
-        """Get the weights that the attention gives to tokens. Takes about as long as `predict`.
+        """Get the attention weights of tokens. Takes about as long as `predict`.
 
         docs (Iterable[Doc]): The batch.
-        RETURNS (List[ndarray]): For each Doc the weights, which add up to 1 in each head. Each
-            (tokens, heads)
+        RETURNS (List[ndarray]): The weights of each Doc. Each head's add up to 1. (tokens, heads)
         RAISES (ValueError): If the model has no attention, or listens to a `tok2vec` that has not
             processed the Docs.
         """
         self.require_attention()
         docs, tok2vec = list(docs), self.model.get_ref("tok2vec")
         self.require_tok2vec(docs)
-        layer, ops = self.model.get_ref("pooling"), self.model.ops
+        (layer,), ops = find_layers(self.model, Pooling), self.model.ops
         return [ops.to_numpy(weights) for weights in get_attention(layer, tok2vec.predict(docs))]
 
     def require_attention(self) -> None:
         """Raise a ValueError if the model has no attention."""
-        has_pooling = self.model.has_ref("pooling")
-        layers = [self.model.get_ref("pooling")] if has_pooling else []
-        if not any("attention" in layer.shims[0].settings["kinds"] for layer in layers):
+        layers = find_layers(self.model, Pooling)
+        if not any("attention" in get_shim(layer).settings["kinds"] for layer in layers):
             raise ValueError(
                 f"Component {self.name!r} has no attention: add 'attention' to the "
                 "setting pooling of spacy-rnn.RNNTextCat.v1, and train it."

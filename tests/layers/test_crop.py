@@ -74,7 +74,7 @@ def test_short_texts_are_read_as_they_are(docs):
 def test_all_of_a_text_is_read_in_rehearsal(docs):
     model, _ = make_reader()
     model = crop(model, 4)
-    with rehearsal():
+    with rehearsal(model):
         assert [len(X) for X in model(docs, True)[0]] == [50, 0, 4, 3, 11]
     assert [len(X) for X in model(docs, True)[0]] == [4, 0, 4, 3, 4]
 
@@ -110,16 +110,15 @@ def set_one(ops, shape):
 @pytest.mark.parametrize("wrap", [lambda node: node, lambda node: concatenate(node, node)])
 def test_output_of_a_language_model_is_cut(docs, wrap):
     n_layers, width = 3, 4
-    if not Doc.has_extension("bilm"):
-        Doc.set_extension("bilm", default=None)
     for doc in docs:
-        doc._.bilm = numpy.random.random((n_layers, len(doc), width)).astype("f")
+        layers = numpy.random.random((n_layers, len(doc), width)).astype("f")
+        doc.user_data["._.", "bilm", None, None] = layers
     listener = chain(
         bilm_listener("*"), Model("last", lambda model, Xs, is_train: ([X[-1] for X in Xs], None))
     )
     Ys, _ = crop(wrap(listener), 4)(docs, True)
     assert [len(Y) for Y in Ys] == [4, 0, 4, 3, 4]
-    last = docs[0]._.bilm[-1]
+    last = docs[0].user_data["._.", "bilm", None, None][-1]
     assert any((Ys[0][:, :width] == last[i : i + 4]).all() for i in range(47))
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from spacy_rnn.layers.row_cache import RowCache
+from spacy_rnn.modules.cache import cached
 
 
 class Computer:
@@ -31,23 +32,27 @@ def computer():
 
 
 def test_only_new_rows_are_computed(computer):
-    cache = RowCache([computer.weight])
+    cache = RowCache()
     for keys in ([3, 1, 3], [1, 3], [2, 1, 2, 4]):
         assert torch.equal(computer.get_rows(cache, keys), computer.expected(keys))
     assert [sorted(set(keys)) for keys in computer.computed] == [[1, 3], [2, 4]]
 
 
 def test_changed_parameters_forget_everything(computer):
-    cache = RowCache([computer.weight])
-    computer.get_rows(cache, [1, 2])
+    def get_rows():
+        cache = cached(computer, "rows", [computer.weight], RowCache)
+        assert torch.equal(computer.get_rows(cache, [1, 2]), computer.expected([1, 2]))
+
+    get_rows()
     with torch.no_grad():
         computer.weight *= 2
-    assert torch.equal(computer.get_rows(cache, [1, 2]), computer.expected([1, 2]))
+    get_rows()
+    get_rows()
     assert len(computer.computed) == 2
 
 
 def test_the_number_of_rows_is_bounded(computer):
-    cache = RowCache([computer.weight], max_rows=5)
+    cache = RowCache(max_rows=5)
     for keys in ([1, 2, 3], [4, 5], [3, 6], [6, 4], list(range(10, 20)), [6]):
         assert torch.equal(computer.get_rows(cache, keys), computer.expected(keys))
         assert cache._table.used <= 5
@@ -56,7 +61,7 @@ def test_the_number_of_rows_is_bounded(computer):
 
 
 def test_threads_get_the_right_rows(computer):
-    cache = RowCache([computer.weight], max_rows=40)
+    cache = RowCache(max_rows=40)
     wrong = []
 
     def work(seed):
@@ -76,7 +81,7 @@ def test_threads_get_the_right_rows(computer):
 
 def test_a_lock_that_is_never_released_stops_nobody(computer):
     """As in a process that was forked while another thread was adding rows."""
-    cache = RowCache([computer.weight])
+    cache = RowCache()
     computer.get_rows(cache, [1])
     cache._adding.acquire()
     assert torch.equal(computer.get_rows(cache, [1, 2]), computer.expected([1, 2]))

@@ -8,12 +8,14 @@ import numpy
 import pytest
 import srsly
 import torch
-from thinc.api import SGD, Adam, Model, fix_random_seed
+from thinc.api import SGD, Adam, Linear, Model, chain, fix_random_seed
 from torch import nn
 
 from spacy_rnn.architectures.encoder import build_rnn_encoder
-from spacy_rnn.layers.torch_shim import TorchShim
+from spacy_rnn.layers.torch_shim import TorchShim, find_layers
+from spacy_rnn.modules.pooling import Pooling
 from spacy_rnn.modules.rnn.cells import CELLS
+from spacy_rnn.modules.rnn.encoder_stack import EncoderStack
 
 
 def make_encoder(nI=4, width=6, **kwargs):
@@ -341,3 +343,14 @@ def test_unknown_devices_are_refused():
     shim = TorchShim("linear", nn.Linear, {"in_features": 2, "out_features": 2})
     with pytest.raises(ValueError, match="tpu"):
         shim.to_device("tpu", 0)
+
+
+def test_layers_are_found_by_the_type_of_their_module():
+    encoder, outer = make_encoder(), build_rnn_encoder(6, depth=1)
+    model = chain(encoder, chain(Linear(), outer))
+    # Initialised or not.
+    assert find_layers(model, EncoderStack) == [encoder, outer]
+    assert find_layers(model, Pooling) == []
+    assert find_layers(model, Pooling, EncoderStack) == [encoder, outer]
+    assert find_layers(encoder, nn.Module) == [encoder]
+    assert find_layers(Linear(), nn.Module) == []

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_rnn.modules.pooling import POOLINGS, Pooling
+from spacy_rnn.modules.pooling import POOLINGS, Pooling, Segments
 
 LENGTHS = st.lists(st.integers(0, 6), min_size=1, max_size=8).filter(any)
 
@@ -69,13 +69,14 @@ def test_attention_adds_up_to_one_and_stands_large_scores():
     X = 1e4 * torch.randn(6, 4)
     with torch.no_grad():
         pooling.attention[2].weight *= 1e4
-    weights = pooling.attend(X, [4, 0, 2])
+    weights = pooling.attend(X, Segments([4, 0, 2], X.device))
     sums = torch.stack([part.sum(0) for part in weights.split([4, 0, 2])])
     torch.testing.assert_close(sums, torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]))
 
 
 def test_a_new_attention_counts_all_tokens_the_same():
-    weights = Pooling(4, ["attention"]).attend(torch.randn(4, 4), [4])
+    X = torch.randn(4, 4)
+    weights = Pooling(4, ["attention"]).attend(X, Segments([4], X.device))
     torch.testing.assert_close(weights, torch.full((4, 1), 0.25))
 
 

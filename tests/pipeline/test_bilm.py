@@ -14,8 +14,9 @@ from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
 from spacy_rnn.layers.bilm import MAX_MEMORY
-from spacy_rnn.layers.bilm_listener import get_link
+from spacy_rnn.layers.bilm_listener import get_listener
 from spacy_rnn.layers.lm import set_vocabulary
+from spacy_rnn.modules.cache import cached
 from spacy_rnn.pipeline.bilm import BiLM
 
 from ..conftest import SMALL_BILM
@@ -142,7 +143,7 @@ def test_windows_are_small_and_threads_predict_them(monkeypatch):
     nlp = make_nlp()
     texts = ["The cat sat .", "", "Dogs bark at Anna all day long , and cats sleep .", "Hi"] * 20
     expected = [nlp(text)._.bilm for text in texts]
-    monkeypatch.setattr("spacy_rnn.pipeline.mixin.MIN_TOKENS", 5)
+    monkeypatch.setattr("spacy_rnn.pipeline.read_ahead.MIN_TOKENS", 5)
     monkeypatch.setattr(BiLM, "max_window", 20)
     windows, predict_window = [], BiLM.predict
 
@@ -205,7 +206,7 @@ def test_a_full_cache_keeps_no_more():
     cache, bilm = nlp.get_pipe("bilm")._cache, nlp.get_pipe("bilm")
     for i in range(60):
         cache.get_layers([nlp.make_doc(f"word{i} " * 100)], bilm.predict)
-    size = sum(layers.nbytes for layers in cache._layers.values())
+    size = sum(layers.nbytes for layers in cached(cache, "layers", [], dict).values())
     assert 0.9e6 < size <= 1e6
 
 
@@ -367,7 +368,7 @@ def test_gradients_arrive_as_spacy_train_has_it(accumulate):
 
 def test_listeners_are_found_by_name():
     nlp = make_nlp(initialize=False)
-    links = [get_link(node) for node in nlp.get_pipe("rnn_ner").model.walk()]
+    links = [get_listener(node) for node in nlp.get_pipe("rnn_ner").model.walk()]
     (link,) = [link for link in links if link is not None]
     assert link.upstream == "*"
     link.upstream = "other"

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc
 from thinc.api import PyTorchShim
 
-from spacy_rnn.pipeline import mixin
-from spacy_rnn.pipeline.mixin import TOKEN_BUDGET
-from spacy_rnn.pipeline.read_ahead import may_share, predict_ahead, read_windows
+from spacy_rnn.pipeline import read_ahead
+from spacy_rnn.pipeline.read_ahead import TOKEN_BUDGET, may_share, predict_ahead, read_windows
 
 from ..conftest import make_nlp
 from .test_rnn_tagger import get_tags
@@ -155,8 +154,8 @@ def test_threads_do_not_share_what_may_not_be_shared():
 
 @pytest.mark.parametrize("batch_size, is_ahead", [(1, False), (64, True)])
 def test_threads_predict_what_one_does(trained_nlp, monkeypatch, batch_size, is_ahead):
-    monkeypatch.setattr(mixin, "TOKEN_BUDGET", 20)
-    monkeypatch.setattr(mixin, "MIN_TOKENS", 5)
+    monkeypatch.setattr(read_ahead, "TOKEN_BUDGET", 20)
+    monkeypatch.setattr(read_ahead, "MIN_TOKENS", 5)
     threads = set()
     pipe = trained_nlp.get_pipe("rnn_tagger")
     predict = type(pipe).predict
@@ -185,7 +184,7 @@ def test_threads_predict_what_one_does(trained_nlp, monkeypatch, batch_size, is_
 def test_scores_do_not_depend_on_the_batch(trained_nlp, texts, batch_size, budget):
     pipe = trained_nlp.get_pipe("rnn_tagger")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixin, "TOKEN_BUDGET", budget)
+        patch.setattr(read_ahead, "TOKEN_BUDGET", budget)
         docs = list(trained_nlp.pipe(texts, batch_size=batch_size))
     assert [doc.text for doc in docs] == texts
     for doc, together in zip(docs, pipe.model.predict(docs), strict=True):

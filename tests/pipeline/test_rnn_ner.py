@@ -286,13 +286,13 @@ class TestRehearsal:
         nlp.update(make_examples(nlp), sgd=optimizer)
         nlp.resume_training()
         docs = [nlp.make_doc("Quite other words")]
-        before = pipe.model.predict(docs).emissions[0]
+        before = pipe.model.predict(docs)[0].emissions[0]
         # Not Adam, whose steps are as large for a gradient of rounding errors.
         sgd = SGD(0.1)
         for _ in range(3):
             losses = nlp.rehearse([Example(doc, doc) for doc in docs], sgd=sgd)
             assert losses["rnn_ner"] < 1e-9
-        after = pipe.model.predict(docs).emissions[0]
+        after = pipe.model.predict(docs)[0].emissions[0]
         numpy.testing.assert_allclose(after, before, atol=1e-5)
 
     def test_nothing_is_done_where_there_is_nothing_to_do(self, nlp):
@@ -361,12 +361,12 @@ class TestAnnotation:
         nothing = Example(words(nlp, text), words(nlp, text, ents=[""] * 6))
         loss, gradient = self.get_gradient(nlp, nothing)
         assert loss == pytest.approx(0, abs=1e-4)
-        assert numpy.abs(gradient.emissions[0]).max() < 1e-5
+        assert numpy.abs(gradient[0].emissions[0]).max() < 1e-5
         loss, gradient = self.get_gradient(
             nlp, Example(words(nlp, text), words(nlp, text, ents=tags))
         )
         assert loss > 0.1
-        assert numpy.abs(gradient.emissions[0][0]).max() > 0.01
+        assert numpy.abs(gradient[0].emissions[0][0]).max() > 0.01
 
     def test_a_doc_without_annotation_is_no_loss(self, nlp):
         loss, _ = self.get_gradient(nlp, Example(words(nlp, "a b"), words(nlp, "a b")))
@@ -404,7 +404,7 @@ class TestAnnotation:
         example = Example(predicted, words(nlp, "New York", ents=["O", ""]))
         with pytest.warns(UserWarning, match="New York"):
             loss, gradient = self.get_gradient(nlp, example)
-        assert loss == 0 and not gradient.emissions[0].any()
+        assert loss == 0 and not gradient[0].emissions[0].any()
 
     def test_an_unknown_label_is_named(self, nlp):
         examples = make_examples(nlp, [("Acme sells", ["B-ORG", "O"])])
@@ -420,9 +420,9 @@ class TestAnnotation:
         scores = pipe.model.predict([eg.predicted for eg in examples])
         _, gradient = pipe.get_loss(examples, scores)
         rng = numpy.random.default_rng(0)
-        arrays = [(scores.emissions[0], gradient.emissions[0])]
-        arrays += [(scores.emissions[1], gradient.emissions[1])]
-        arrays += [(scores.transitions, gradient.transitions), (scores.end, gradient.end)]
+        (Y,), (dY,) = scores, gradient
+        arrays = [(Y.emissions[0], dY.emissions[0]), (Y.emissions[1], dY.emissions[1])]
+        arrays += [(Y.transitions, dY.transitions), (Y.end, dY.end)]
         for values, grads in arrays:
             place = tuple(rng.integers(size) for size in values.shape)
             losses = []
@@ -453,12 +453,12 @@ class TestAnnotation:
         example = Example(words(nlp, "x " * 300), reference)
         scores = pipe.model.predict([example.predicted])
         tag = pipe.scheme.get_learned()[pipe.scheme.get_tag(pipe.labels.index("PER"), UNIT)]
-        scores.emissions[0][9, tag] += confidence
+        scores[0].emissions[0][9, tag] += confidence
         _, gradient = pipe.get_loss([example], scores)
         if confidence:
-            assert gradient.emissions[0][9, tag] == pytest.approx(1, abs=0.05)
+            assert gradient[0].emissions[0][9, tag] == pytest.approx(1, abs=0.05)
         else:
-            assert 0 < gradient.emissions[0][9, tag] < 1
+            assert 0 < gradient[0].emissions[0][9, tag] < 1
 
     def test_divergence_is_an_error(self, nlp):
         output = nlp.get_pipe("rnn_ner").model.get_ref("output")
@@ -501,9 +501,9 @@ class TestLabels:
         nlp = make_nlp(steps=40, scheme=scheme)
         pipe = nlp.get_pipe("rnn_ner")
         docs = [words(nlp, text) for text, _ in TEXTS]
-        before, entities = pipe.model.predict(docs), [read(nlp(copy.deepcopy(d))) for d in docs]
+        (before,), entities = pipe.model.predict(docs), [read(nlp(copy.deepcopy(d))) for d in docs]
         assert pipe.add_label("ORG") == 1 and pipe.add_label("ORG") == 0
-        after = pipe.model.predict(docs)
+        (after,) = pipe.model.predict(docs)
         n_old = before.transitions.shape[0]
         for old, new in zip(before.emissions, after.emissions, strict=True):
             numpy.testing.assert_allclose(new[:, :n_old], old, atol=1e-6)

@@ -6,21 +6,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Characters are hashed to this many rows; the first is for no character.
+# Characters are hashed to this many rows; the first is padding.
 CHAR_ROWS = 1024
 
 
 class Highway(nn.Module):
-    """Let each feature through as it is, or transformed (Srivastava et al. 2015, "Highway
-    Networks").
-
-    width (int): The number of features.
+    """A gate between each feature and its transformation (Srivastava et al. 2015, "Highway
+    Networks"). Takes the number of features.
     """
 
     def __init__(self, width: int):
         super().__init__()
         self.linear = nn.Linear(width, 2 * width)
-        # Most goes through at first.
+        # Before training, the gate lets most of the input through.
         nn.init.constant_(self.linear.bias[width:], -2.0)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -30,13 +28,12 @@ class Highway(nn.Module):
 
 
 class CharCNN(nn.Module):
-    """Embed words by convolutions over their characters, the largest value of each filter, highway
-    layers and a linear map (Kim et al. 2016, "Character-Aware Neural Language Models").
+    """Embed words by convolutions over their characters, max pooling, highway layers and a linear
+    map (Kim et al. 2016, "Character-Aware Neural Language Models").
 
     width (int): The output width.
     char_width (int): The width of a character's embedding.
-    filters (Sequence[Sequence[int]]): For each convolution, how many characters it sees and how
-        many filters it has.
+    filters (Sequence[Sequence[int]]): The width and the number of filters of each convolution.
     highway_layers (int): The number of highway layers.
     """
 
@@ -55,15 +52,15 @@ class CharCNN(nn.Module):
     def forward(
         self, chars: torch.Tensor, tokens: torch.Tensor, *, is_train: bool = False
     ) -> torch.Tensor:
-        """Embed the tokens of a batch. The work is done once for each distinct word.
+        """Embed the tokens of a batch, computing each distinct word once.
 
-        chars (Tensor): The rows of each word's characters, zeros after its last. (words, chars)
+        chars (Tensor): The rows of each word's characters, padded with zeros. (words, chars)
         tokens (Tensor): The word of each token. (N,)
         is_train (bool): Not used.
         RETURNS (Tensor): The embeddings. (N, width)
         """
         lengths = (chars != 0).sum(dim=1)
-        # Every word has as many windows as characters, however long the others are.
+        # As many windows as characters for every word, whatever the padding.
         chars = F.pad(chars, (0, self._longest - 1))
         X = self.chars(chars).transpose(1, 2)
         parts = []

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Characters that begin and end a word, so that its first and last n-grams are told from others.
+# Marks at the beginning and the end of a word.
 _BEGIN, _END = "\x02", "\x03"
-# The odd numbers that hashes are multiplied with: 2^64 divided by the golden ratio (Knuth 1973),
-# and the second multiplier of MurmurHash3's finaliser.
+# Odd multipliers: 2^64 divided by the golden ratio (Knuth 1973), and the second one of the
+# finaliser of MurmurHash3.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MURMUR = np.uint64(0xC4CEB9FE1A85EC53)
 _INVERSE = np.uint64(pow(int(_GOLDEN), -1, 2**64))
@@ -18,8 +18,8 @@ def mix_hash(values: np.ndarray, salt: int | np.ndarray = 0) -> np.ndarray:
     """Scatter 64-bit numbers evenly, as the finaliser of MurmurHash3 does.
 
     values (ndarray): Unsigned 64-bit integers, of any shape.
-    salt (int / ndarray): Chooses one of many independent hash functions; an array, of a shape
-        that fits that of the values, for each value its own.
+    salt (int / ndarray): Chooses one of many independent hash functions, for all values or, in an
+        array that broadcasts, for each.
     RETURNS (ndarray): Unsigned 64-bit integers of the same shape.
     """
     hashed = values ^ (np.atleast_1d(np.uint64(1) + np.asarray(salt, dtype=np.uint64)) * _GOLDEN)
@@ -32,8 +32,8 @@ class Subwords:
     """The hashed parts of words, as unsigned 64-bit integers.
 
     ngrams (ndarray): The character n-grams of all words, word by word. (M,)
-    starts (ndarray): Where each word's n-grams begin. A short word may have none. (words,)
-    affixes (ndarray): The prefix and suffix of each size, or the whole word where it is shorter.
+    starts (ndarray): The place of each word's first n-gram. A short word may have none. (words,)
+    affixes (ndarray): The prefix and suffix of each length, or a whole shorter word.
         (words, prefix sizes + suffix sizes)
     """
 
@@ -53,10 +53,9 @@ def hash_subwords(
     Information"), prefixes and suffixes of words.
 
     words (Sequence[str]): The words, at least one.
-    ngram_sizes (Sequence[int]): The lengths of the n-grams, which may include a mark at the
-        beginning and one at the end of the word.
-    prefix_sizes, suffix_sizes (Sequence[int]): The numbers of characters of the affixes.
-    max_chars (int): Of longer words only the first and the last half of as many characters count.
+    ngram_sizes (Sequence[int]): The lengths of the n-grams, with a begin and an end mark.
+    prefix_sizes, suffix_sizes (Sequence[int]): The lengths of the affixes.
+    max_chars (int): The number of characters that are read of longer words, from both ends.
     RETURNS (Subwords): The hashes.
     """
     half = max_chars // 2

@@ -2,29 +2,23 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..cache import Version, get_version
+from ..cache import cached
 from ..rnn.cells import State
 from ..rnn.lm_stack import LMStack
 from .softmax import AdaptiveSoftmax, TiedSoftmax
 
-# Places in every vocabulary: the beginning and the end of a text, and all words that it lacks.
+# The first words of every vocabulary: the boundary of texts, and the unknown word.
 BOUNDARY, UNKNOWN = "</s>", "<unk>"
 BOUNDARY_ID, UNKNOWN_ID = 0, 1
-# The target of a position that does not count.
+# The target of a position without a loss.
 NO_TARGET = -1
-
-
-# In prediction, the embeddings of a tied softmax's words, and the versions of the weights that they
-# are of.
-_tables: "WeakKeyDictionary[nn.Module, tuple[tuple[Version, ...], torch.Tensor]]"
-_tables = WeakKeyDictionary()
 
 
 class Vocabulary:
@@ -36,27 +30,27 @@ class Vocabulary:
 
     def __init__(self, words: Sequence[str]):
         self.words = list(words)
-        # Texts may contain what stands for the special words: it is unknown then.
+        # The names of the special words are unknown words in a text.
         self._ids = {word: i for i, word in enumerate(self.words) if i > UNKNOWN_ID}
 
     def __len__(self) -> int:
         return len(self.words)
 
     def get_ids(self, words: Iterable[str]) -> list[int]:
-        """RETURNS (List[int]): The place of each word, that of the unknown word if it is none."""
+        """RETURNS (List[int]): The ID of each word, or that of the unknown word."""
         get = self._ids.get
         return [get(word, UNKNOWN_ID) for word in words]
 
 
 @dataclass(frozen=True)
 class Dropout:
-    """What is left out in training (Merity et al. 2018, "Regularizing and Optimizing LSTM Language
-    Models"). All are probabilities.
+    """The rates of dropout in training (Merity et al. 2018, "Regularizing and Optimizing LSTM
+    Language Models").
 
-    layers (float): Of features, at the input of each layer and after the last, with one mask for
+    layers (float): For features, at the input of each layer and after the last, with one mask for
         all time steps.
-    words (float): Of whole words, in all their places in a batch.
-    weights (float): Of recurrent weights.
+    words (float): For words, each in all its positions in a batch.
+    weights (float): For recurrent weights.
     """
 
     layers: float = 0.0
@@ -70,9 +64,8 @@ class LanguageModel(nn.Module):
 
     embed (nn.Module): Embeds words, given their features.
     stack (LMStack): The recurrent layers.
-    softmax (nn.Module): An `AdaptiveSoftmax` or a `TiedSoftmax`.
-    vocabulary (Optional[Mapping[str, Tensor]]): The features of the softmax's words, which a
-        `TiedSoftmax` needs.
+    softmax (AdaptiveSoftmax / TiedSoftmax): The softmax.
+    vocabulary (Optional[Mapping[str, Tensor]]): The features of a `TiedSoftmax`'s words.
     """
 
     def __init__(
@@ -99,16 +92,15 @@ class LanguageModel(nn.Module):
     ) -> tuple[torch.Tensor, list[State]]:
         """Read some steps of text on several rows side by side.
 
-        features (Mapping[str, Any]): The arguments that make `embed` embed the distinct words.
-        inputs (Tensor): The number of the word that each direction reads at each step in each row;
-            0 is a boundary, and 1 the first word. (directions, steps x rows)
-        targets (Tensor): The place in the vocabulary of the word that comes next, or NO_TARGET.
-            (directions, steps x rows)
+        features (Mapping[str, Any]): The arguments of `embed` for the distinct words.
+        inputs (Tensor): The word that each direction reads at each step in each row: 0 is a
+            boundary, 1 the first of the distinct words. (directions, steps x rows)
+        targets (Tensor): The ID of the next word, or NO_TARGET. (directions, steps x rows)
         n_rows (int): The number of rows.
-        states (Optional[Sequence[State]]): What the last call returned, to go on from there.
-        dropout (Dropout): What to leave out.
-        RETURNS (Tuple[Tensor, List[State]]): The negative logarithms of the probabilities, added up
-            for each direction, (directions,), and the states after the last step.
+        states (Optional[Sequence[State]]): The states that the last call returned.
+        dropout (Dropout): The rates of dropout.
+        RETURNS (Tuple[Tensor, List[State]]): The negative log-likelihood of each direction,
+            (directions,), and the states after the last step.
         """
         words = torch.cat([self.stack.boundary, self.embed(**features)])
         if dropout.words:
@@ -139,13 +131,11 @@ class LanguageModel(nn.Module):
         return -logs.new_zeros(len(inputs)).index_add(0, directions, logs), states
 
     def get_word_log_probs(self, H: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """RETURNS (Tensor): The logarithm of the probability of one word for each hidden state.
-        (N,)
-        """
+        """RETURNS (Tensor): The log-probability of one word for each hidden state. (N,)"""
         return self.softmax(H, words, *self._get_table())
 
     def get_log_probs(self, H: torch.Tensor) -> torch.Tensor:
-        """RETURNS (Tensor): The logarithms of the probabilities of all words. (N, words)"""
+        """RETURNS (Tensor): The log-probabilities of all words. (N, words)"""
         return self.softmax.get_log_probs(H, *self._get_table())
 
     def _get_table(self) -> list[torch.Tensor]:
@@ -153,9 +143,7 @@ class LanguageModel(nn.Module):
             return []
         if self._vocabulary is None:
             raise ValueError("A tied softmax needs the features of the vocabulary's words.")
+        embed = partial(self.embed, **self._vocabulary)
         if not torch.is_inference_mode_enabled():
-            return [self.embed(**self._vocabulary)]
-        versions = tuple(map(get_version, self.embed.parameters()))
-        if self.softmax not in _tables or _tables[self.softmax][0] != versions:
-            _tables[self.softmax] = versions, self.embed(**self._vocabulary)
-        return [_tables[self.softmax][1]]
+            return [embed()]
+        return [cached(self.softmax, "table", self.embed.parameters(), embed)]
