@@ -12,11 +12,12 @@ import tempfile
 from pathlib import Path
 
 import spacy
-import spacy_rnn
 from spacy.tokens import Doc
 from spacy.training import Example
-from spacy_rnn.cli.pretrain import pretrain
 from thinc.api import Adam, Config, fix_random_seed
+
+import spacy_rnn
+from spacy_rnn.cli.pretrain import pretrain
 
 DATA = [
     ("Anna lives in New York .", "NNP VBZ IN NNP NNP .", [(0, 4, "PER"), (14, 22, "LOC")], "GOOD"),
