@@ -7,8 +7,11 @@ SOURCES := $(filter-out %/_kernels.c,$(wildcard spacy_rnn/kernels/*.[ch])) \
 	spacy_rnn/kernels/_kernels.pyx
 # Where real data lies, for the tests that use it; they are skipped without.
 export SPACY_RNN_DATA ?=
+# For a machine with a GPU: a folder of wheels, and the version of Python there.
+WHEELS ?= wheels
+GPU_PYTHON ?= 3.12
 
-.PHONY: quickstart test test-slow sanitize lint docs bench clean
+.PHONY: quickstart test test-slow sanitize wheels test-gpu lint docs bench clean
 
 quickstart: $(VENV)/.installed
 	cd projects/quickstart && ../../$(BIN)/python -m spacy project run all --force
@@ -30,10 +33,22 @@ sanitize: $(VENV)/.installed-test
 		ASAN_OPTIONS=detect_leaks=0 $(CURDIR)/$(BIN)/python -m pytest -c $(CURDIR)/pyproject.toml \
 		--rootdir . tests/kernels tests/modules/crf tests/modules/lm/test_softmax.py
 
+wheels:
+	$(PYTHON) -m pip download --dest $(WHEELS) --requirement .ci/gpu-wheels.txt --no-deps \
+		--only-binary :all: --python-version $(GPU_PYTHON) \
+		--platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64
+
+# PYTHON has torch with CUDA, cupy, pytest, hypothesis, Cython and a compiler. None of it is changed.
+test-gpu:
+	$(PYTHON) -m pip install --no-index --no-deps --upgrade --target build/gpu $(WHEELS)/*.whl
+	$(PYTHON) setup.py --quiet egg_info build_ext --inplace
+	PYTHONPATH=$(CURDIR)/build/gpu:$(CURDIR) $(PYTHON) -m pytest -m gpu
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -c docs . build/docs

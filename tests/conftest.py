@@ -1,4 +1,6 @@
-"""What the tests share: a small corpus, pipelines trained on it, and where the real data is."""
+"""What the tests share: a small corpus, pipelines trained on it, the order of tests, and where the
+real data is.
+"""
 
 import importlib.util
 import os
@@ -9,9 +11,12 @@ import pytest
 import spacy
 import torch
 from hypothesis import settings
+from spacy.cli import app
 from spacy.tokens import Doc
 from spacy.training import Example
-from thinc.api import Config, fix_random_seed
+from spacy.util import registry
+from thinc.api import Config, fix_random_seed, require_cpu
+from typer.main import get_command
 
 from spacy_rnn.kernels import INSTRUCTIONS
 
@@ -19,6 +24,9 @@ settings.register_profile("spacy-rnn", deadline=None, max_examples=30, derandomi
 settings.load_profile("spacy-rnn")
 
 ROOT = Path(__file__).parent.parent
+# Cheap tests first. Folders that are not here come in between, with the files of this one.
+FIRST = ("kernels", "modules", "layers", "architectures")
+LAST = ("pretraining", "probing", "cli", "projects", "docs")
 
 SENTENCES = [
     ("The/DT cat/NN sat/VBD ./."),
@@ -86,6 +94,14 @@ def load_script(path):
     return module
 
 
+def run_spacy(*args):
+    """Run `python -m spacy ...` in this process: a new one would import torch again."""
+    # Loads the commands of other packages.
+    registry.cli.get_all()
+    command = [str(arg) for arg in args]
+    get_command(app).main(command, prog_name="python -m spacy", standalone_mode=False)
+
+
 def make_docs(nlp, sentences=SENTENCES):
     """Docs with gold tokens and tags."""
     docs = []
@@ -105,7 +121,8 @@ def make_examples(nlp, sentences=SENTENCES):
 def make_nlp(config=SMALL_TAGGER, steps=0, seed=0, **settings):
     """A pipeline with a small rnn_tagger, trained for a few steps."""
     fix_random_seed(seed)
-    nlp = spacy.blank("en")
+    # Most of the time goes into making a tokenizer. "en" takes four times as long.
+    nlp = spacy.blank("xx")
     model = Config().from_str(config)["model"] if isinstance(config, str) else config
     nlp.add_pipe("rnn_tagger", config={"model": model, **settings})
     examples = make_examples(nlp)
@@ -164,7 +181,29 @@ def pytest_sessionstart():
         )
 
 
+@pytest.fixture
+def exact_gpu():
+    """For tests that move to the GPU: full precision there, and the CPU again afterwards."""
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = False
+    yield
+    for backend, allow_tf32 in zip(backends, before, strict=True):
+        backend.allow_tf32 = allow_tf32
+    require_cpu()
+
+
+def get_order(item):
+    """RETURNS (int): Where a test's folder comes in the suite."""
+    folder = item.path.relative_to(ROOT / "tests").parts[0]
+    if folder in FIRST:
+        return FIRST.index(folder) - len(FIRST)
+    return 1 + LAST.index(folder) if folder in LAST else 0
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=get_order)
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

@@ -7,6 +7,7 @@ import sys
 import numpy
 import pytest
 import spacy
+import srsly
 from spacy.cli.init_config import fill_config
 from spacy.cli.train import train
 from spacy.tokens import Doc, DocBin
@@ -16,7 +17,7 @@ from spacy_rnn.cli.pretrain import pretrain
 from spacy_rnn.pretraining.find_model import load_pipeline
 from spacy_rnn.pretraining.settings import LMSettings
 
-from .conftest import ROOT
+from .conftest import ROOT, run_spacy
 
 PRETRAINING = [ROOT / "configs" / f"{name}.cfg" for name in ("bilm", "lm")]
 CONFIGS = [
@@ -82,12 +83,9 @@ def test_config_is_complete(config, tmp_path):
 @pytest.mark.parametrize("config", CONFIGS, ids=[config.stem for config in CONFIGS])
 def test_config_trains_and_evaluates(config, corpus, tmp_path):
     nlp = train_briefly(config, corpus, tmp_path)
-    run = subprocess.run(
-        [sys.executable, "-m", "spacy", "evaluate", tmp_path / "model-last", corpus],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0 and "SPEED" in run.stdout, run.stdout + run.stderr
+    metrics = tmp_path / "metrics.json"
+    run_spacy("evaluate", tmp_path / "model-last", corpus, "--output", metrics)
+    assert srsly.read_json(metrics)["speed"] > 0
     doc = nlp("The cats sang.")
     for attr in {a for name in nlp.pipe_names for a in nlp.get_pipe_meta(name).assigns}:
         # After two steps there may be no entities, of which there are types.
@@ -124,6 +122,7 @@ def test_pretraining_config_is_complete_and_trains(config, tmp_path):
         "lm_pretraining.max_steps": 2,
         "lm_pretraining.n_rows": 2,
         "lm_pretraining.n_steps": 8,
+        "lm_pretraining.n_process": 0,
         f"components.{before['nlp']['pipeline'][0]}.model.cutoffs": [4],
     }
     pretrain(load_config(config, overrides=changes, interpolate=False), tmp_path / "output")
@@ -148,9 +147,17 @@ def test_a_classifiers_own_model_is_that_of_its_config(name):
             assert expected["tok2vec"][part][key] == value, key
 
 
-def test_a_shared_encoder_learns_through_spacys_listeners(corpus, tmp_path):
+@pytest.fixture(scope="module")
+def shared_path(corpus, tmp_path_factory):
+    """A trained pipeline whose components share an encoder."""
+    path = tmp_path_factory.mktemp("shared")
     overrides = {"training.max_steps": 30, "training.eval_frequency": 30}
-    nlp = train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, tmp_path, **overrides)
+    train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, path, **overrides)
+    return path / "model-last"
+
+
+def test_a_shared_encoder_learns_through_spacys_listeners(shared_path, corpus, tmp_path):
+    nlp = spacy.load(shared_path)
     scores = nlp.evaluate(list(spacy.training.Corpus(corpus)(nlp)))
     for name in ("tag_acc", "pos_acc", "morph_acc", "lemma_acc", "dep_uas"):
         assert scores[name] > 0.9, scores
@@ -168,23 +175,22 @@ def test_a_shared_encoder_learns_through_spacys_listeners(corpus, tmp_path):
     )("The cats sang.").to_bytes(exclude=["tensor", "user_data"])
 
 
-def test_errors_of_spacys_own_component_name_the_layer_and_the_parameter(corpus, tmp_path):
-    nlp = train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, tmp_path)
-    config = nlp.config
+def test_errors_of_spacys_own_component_name_the_layer_and_the_parameter(shared_path):
+    config = load_config(shared_path / "config.cfg")
     config["components"]["tok2vec"]["model"]["encode"]["cell"] = "gru"
     other = spacy.blank("en").from_config(config)
     with pytest.raises(ValueError, match=r"'rnn_encoder'.*cell = 'lstm'.*cell = 'gru'"):
-        other.from_disk(tmp_path / "model-last")
+        other.from_disk(shared_path)
 
 
-def test_a_frozen_encoder_stays_as_it_is(corpus, tmp_path):
-    first = train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, tmp_path / "first")
+def test_a_frozen_encoder_stays_as_it_is(shared_path, corpus, tmp_path):
+    first = spacy.load(shared_path)
     second = train_briefly(
         ROOT / "configs" / "pipeline.cfg",
         corpus,
-        tmp_path / "second",
+        tmp_path,
         **{
-            "components.tok2vec": {"source": str(tmp_path / "first" / "model-last")},
+            "components.tok2vec": {"source": str(shared_path)},
             "training.frozen_components": ["tok2vec"],
             "training.annotating_components": ["tok2vec"],
             "components.tagger.model.tok2vec.width": 256,
@@ -211,9 +217,7 @@ def test_label_files(corpus, tmp_path, task, labels):
     config = load_config(ROOT / "configs" / f"{task}.cfg", interpolate=False)
     config.to_disk(tmp_path / "config.cfg")
     paths = ["--paths.train", str(corpus), "--paths.dev", str(corpus)]
-    command = [sys.executable, "-m", "spacy", "init", "labels", tmp_path / "config.cfg", tmp_path]
-    run = subprocess.run([*command, *paths], capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_spacy("init", "labels", tmp_path / "config.cfg", tmp_path, *paths)
     name = f"rnn_{task}"
     reader = {"@readers": "spacy.read_labels.v1", "path": str(tmp_path / f"{name}.json")}
     nlp = train_briefly(

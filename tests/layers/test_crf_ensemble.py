@@ -53,7 +53,7 @@ def test_each_member_learns_as_if_it_were_alone():
     config = make_config(members=2)
     # Which words are hidden is random.
     config["tok2vec"]["embed"]["word_dropout"] = 0.0
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     pipe = nlp.add_pipe("rnn_ner", config={"model": config})
     examples = make_examples(nlp)
     nlp.initialize(lambda: examples)
@@ -103,7 +103,7 @@ def test_it_can_be_stored_copied_and_pickled(trained, tmp_path):
     expected = get_probabilities(trained)
     trained.to_disk(tmp_path)
     copies = [spacy.load(tmp_path), copy.deepcopy(trained), pickle.loads(pickle.dumps(trained))]
-    copies.append(spacy.blank("en").from_config(trained.config).from_bytes(trained.to_bytes()))
+    copies.append(spacy.blank("xx").from_config(trained.config).from_bytes(trained.to_bytes()))
     for nlp in copies:
         for ours, theirs in zip(get_probabilities(nlp), expected, strict=True):
             numpy.testing.assert_array_equal(ours, theirs)
@@ -143,7 +143,7 @@ def test_what_is_no_ensemble_is_stored_as_ever():
 @pytest.mark.parametrize("members", [0, -1, 1.5])
 def test_bad_numbers_of_members(members):
     with pytest.raises(ValueError, match="members"):
-        spacy.blank("en").add_pipe("rnn_ner", config={"model": make_config(members=members)})
+        spacy.blank("xx").add_pipe("rnn_ner", config={"model": make_config(members=members)})
 
 
 @pytest.mark.parametrize(
@@ -156,4 +156,4 @@ def test_bad_numbers_of_members(members):
 def test_listeners_have_no_copies(listener):
     config = {**make_config(members=2), "tok2vec": listener}
     with pytest.raises(ValueError, match=r"members.*listener"):
-        spacy.blank("en").add_pipe("rnn_ner", config={"model": config})
+        spacy.blank("xx").add_pipe("rnn_ner", config={"model": config})

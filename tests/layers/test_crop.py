@@ -34,7 +34,7 @@ def make_reader():
 
 @pytest.fixture
 def docs():
-    vocab = spacy.blank("en").vocab
+    vocab = spacy.blank("xx").vocab
     return [Doc(vocab, words=number(n)) for n in (50, 0, 4, 3, 11)]
 
 
@@ -109,16 +109,15 @@ def set_one(ops, shape):
 
 @pytest.mark.parametrize("wrap", [lambda node: node, lambda node: concatenate(node, node)])
 def test_output_of_a_language_model_is_cut(docs, wrap):
-    n_layers, width = 3, 4
+    n_layers, width, key = 3, 4, ("._.", "bilm", None, None)
     for doc in docs:
-        layers = numpy.random.random((n_layers, len(doc), width)).astype("f")
-        doc.user_data["._.", "bilm", None, None] = layers
+        doc.user_data[key] = numpy.random.random((n_layers, len(doc), width)).astype("f")
     listener = chain(
         bilm_listener("*"), Model("last", lambda model, Xs, is_train: ([X[-1] for X in Xs], None))
     )
     Ys, _ = crop(wrap(listener), 4)(docs, True)
     assert [len(Y) for Y in Ys] == [4, 0, 4, 3, 4]
-    last = docs[0].user_data["._.", "bilm", None, None][-1]
+    last = docs[0].user_data[key][-1]
     assert any((Ys[0][:, :width] == last[i : i + 4]).all() for i in range(47))
 
 

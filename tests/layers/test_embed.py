@@ -28,7 +28,7 @@ def make_embed(docs, width=12, **kwargs):
 
 @pytest.fixture
 def docs():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     return [nlp(text) for text in ("The cat saw the cat.", "", "Cats!", " \n ")]
 
 
@@ -57,7 +57,7 @@ def test_a_norm_set_by_hand_has_its_own_row(docs):
 def test_words_that_training_never_showed_are_hidden(docs):
     settings = {"rows": [1, 50], "prefix_sizes": [], "suffix_sizes": [], "ngram_sizes": []}
     model = make_embed(docs, word_dropout=0.0, **settings)
-    unseen = spacy.blank("en")("the dog")
+    unseen = spacy.blank("xx")("the dog")
     before = model.predict([docs[0], unseen])
     model.begin_update(docs)
     after = model.predict([docs[0], unseen])
@@ -138,7 +138,7 @@ def test_words_are_embedded_once_until_the_weights_change(docs):
     model, computed = make_embed(docs), []
     model.shims[0].module.register_forward_hook(lambda *args: computed.append(len(args[2])))
     first = model.predict(docs)
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     with_new = model.predict([nlp("The cat saw Rome")])[0]
     assert computed == [sum(map(len, docs)), 1]
     numpy.testing.assert_array_equal(with_new[:3], first[0][:3])
@@ -217,7 +217,7 @@ class TestStaticVectors:
     @pytest.fixture
     def vocab(self):
         """A table without room to spare, as pipelines have: row -1 is a word's."""
-        vocab = spacy.blank("en").vocab
+        vocab = spacy.blank("xx").vocab
         data = numpy.arange(1, 7, dtype="f").reshape(3, 2)
         vocab.vectors = spacy.vectors.Vectors(data=data, keys=["cat", "dog", "last"])
         return vocab
@@ -237,7 +237,7 @@ class TestStaticVectors:
         assert self.lookup(vocab, ["dog"]).dtype == "float32"
 
     def test_floret(self):
-        vocab = spacy.blank("en").vocab
+        vocab = spacy.blank("xx").vocab
         data = numpy.random.default_rng(0).normal(size=(20, 3)).astype("f")
         floret = {"minn": 2, "maxn": 3, "hash_count": 2, "bow": "<", "eow": ">"}
         vocab.vectors = spacy.vectors.Vectors(data=data, mode="floret", **floret)
@@ -254,11 +254,11 @@ class TestStaticVectors:
     def test_other_vectors_than_at_initialisation_are_refused(self, vocab):
         model = make_embed([Doc(vocab, words=["cat"])], include_static_vectors=True)
         with pytest.raises(ValueError, match=r"width 2, but the vocab's have width 0"):
-            model.predict([Doc(spacy.blank("en").vocab, words=["cat"])])
+            model.predict([Doc(spacy.blank("xx").vocab, words=["cat"])])
 
 
 def test_docs_of_several_vocabs(docs):
-    other = [Doc(spacy.blank("en").vocab, words=["Zebras", "cat"])]
+    other = [Doc(spacy.blank("xx").vocab, words=["Zebras", "cat"])]
     model = make_embed(docs)
     together = model.predict([*docs, *other])
     numpy.testing.assert_allclose(together[-1], model.predict(other)[0], atol=1e-6)

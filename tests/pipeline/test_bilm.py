@@ -23,7 +23,7 @@ from ..conftest import SMALL_BILM
 
 LISTENER = """
 [nlp]
-lang = "en"
+lang = "xx"
 pipeline = ["bilm", "rnn_tagger", "rnn_ner"]
 
 [components]
@@ -254,7 +254,7 @@ def test_without_layers_a_listener_says_what_to_do():
 
 def test_without_a_language_model_a_listener_can_not_be_initialised():
     config = make_nlp(initialize=False).get_pipe_config("rnn_tagger")
-    alone = spacy.blank("en")
+    alone = spacy.blank("xx")
     alone.add_pipe("rnn_tagger", config={"model": config["model"]})
     examples = get_examples(alone)
     with pytest.raises(ValueError, match="none that is a language model"):
@@ -280,7 +280,7 @@ def test_replaced_listeners_predict_the_same(tmp_path):
 def test_sourced_with_its_listeners():
     nlp = make_nlp()
     train(nlp)
-    other = spacy.blank("en")
+    other = spacy.blank("xx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in nlp.pipe_names:
@@ -319,7 +319,7 @@ def test_weights_of_another_configuration_are_refused(tmp_path):
         bilm.initialize(lambda: [], weights=tmp_path / "lm")
     with pytest.raises(ValueError, match="nowhere"):
         bilm.initialize(lambda: [], weights=tmp_path / "nowhere")
-    spacy.blank("en").to_disk(tmp_path / "blank")
+    spacy.blank("xx").to_disk(tmp_path / "blank")
     with pytest.raises(ValueError, match="0 language models"):
         bilm.initialize(lambda: [], weights=tmp_path / "blank")
 

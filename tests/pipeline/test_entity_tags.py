@@ -9,7 +9,7 @@ from spacy.training import Example
 
 from spacy_rnn.pipeline.entity_tags import get_aligned_ner
 
-VOCAB = spacy.blank("en").vocab
+VOCAB = spacy.blank("xx").vocab
 WORDS = ["Anna", "in", "New", "York", "."]
 
 

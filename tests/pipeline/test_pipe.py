@@ -6,11 +6,11 @@ import tracemalloc
 
 import numpy
 import pytest
-import spacy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from thinc.api import PyTorchShim
 
 from spacy_rnn.pipeline import read_ahead
@@ -27,7 +27,7 @@ TEXTS = [
 
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 40))
 def test_windows_keep_order_and_stay_within_budget(lengths, budget):
-    vocab = spacy.blank("en").vocab
+    vocab = Vocab()
     docs = [Doc(vocab, words=["a"] * n) for n in lengths]
     windows = list(read_windows(iter(docs), budget))
     assert [doc for window in windows for doc in window] == docs
@@ -38,7 +38,7 @@ def test_windows_keep_order_and_stay_within_budget(lengths, budget):
 
 @given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 99), st.integers(1, 4))
 def test_windows_for_threads_start_small_and_end_together(lengths, budget, n_ahead):
-    vocab = spacy.blank("en").vocab
+    vocab = Vocab()
     docs = [Doc(vocab, words=["a"] * n) for n in lengths]
     windows = list(read_windows(iter(docs), budget, n_ahead, min_tokens=10))
     assert [doc for window in windows for doc in window] == docs
@@ -83,7 +83,7 @@ def test_a_window_is_wide_whatever_the_batch_size(trained_nlp, monkeypatch):
 
 @given(st.lists(st.integers(1, 9), max_size=20), st.integers(0, 3))
 def test_windows_are_predicted_ahead_in_order(sizes, n_ahead):
-    vocab = spacy.blank("en").vocab
+    vocab = Vocab()
     windows = [[Doc(vocab, words=["a"] * size)] for size in sizes]
     read = []
 
@@ -110,7 +110,7 @@ def test_windows_are_predicted_ahead_in_order(sizes, n_ahead):
 
 
 def test_nothing_goes_on_when_the_rest_is_not_wanted():
-    vocab, ended = spacy.blank("en").vocab, []
+    vocab, ended = Vocab(), []
 
     def predict(docs):
         time.sleep(0.05)
@@ -131,7 +131,7 @@ def test_nothing_goes_on_when_the_rest_is_not_wanted():
 
 @pytest.mark.parametrize("n_ahead", [0, 2])
 def test_what_was_read_comes_before_an_error_of_the_source(n_ahead):
-    vocab = spacy.blank("en").vocab
+    vocab = Vocab()
 
     def source():
         for _ in range(3):

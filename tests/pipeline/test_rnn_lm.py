@@ -18,7 +18,7 @@ from spacy_rnn.probing.evaluate_lm import evaluate_language_model
 
 CONFIG = """
 [nlp]
-lang = "en"
+lang = "xx"
 pipeline = ["rnn_lm"]
 
 [components]

@@ -46,7 +46,7 @@ def test_it_is_spacys_tagger():
 
 
 def test_the_default_model_works():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("rnn_tagger")
     examples = make_examples(nlp)
     optimizer = nlp.initialize(lambda: examples)
@@ -69,7 +69,7 @@ def test_serialization_into_a_fresh_pipeline(tmp_path, via, steps):
     docs = blank_docs(nlp)
     scores = nlp.get_pipe("rnn_tagger").model.predict(docs)
     if via == "bytes":
-        fresh = spacy.blank("en").from_config(nlp.config)
+        fresh = spacy.blank("xx").from_config(nlp.config)
         fresh.from_bytes(nlp.to_bytes())
     elif via == "disk":
         nlp.to_disk(tmp_path)
@@ -119,7 +119,7 @@ class TestBrokenFiles:
             spacy.load(path)
 
     def test_foreign(self, path):
-        (path / "rnn_tagger" / "model").write_bytes(spacy.blank("en").to_bytes())
+        (path / "rnn_tagger" / "model").write_bytes(spacy.blank("xx").to_bytes())
         with pytest.raises(ValueError, match=r"from '.*rnn_tagger.model'"):
             spacy.load(path)
 
@@ -147,7 +147,7 @@ class TestBrokenFiles:
 
 class TestLabels:
     def test_label_files(self):
-        nlp = spacy.blank("en")
+        nlp = spacy.blank("xx")
         pipe = nlp.add_pipe(
             "rnn_tagger", config={"model": spacy.Config().from_str(SMALL_TAGGER)["model"]}
         )
@@ -192,7 +192,7 @@ def test_the_loss_is_spacys(nlp, change):
 
 
 def test_a_negative_tag_among_the_labels_is_still_negative():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     pipe = nlp.add_pipe("rnn_tagger")
     words = ["a", "b", "c"]
     gold = Doc(nlp.vocab, words=words, tags=["N", "V", "!N"])
@@ -278,7 +278,7 @@ def test_resume_training(nlp):
 
 
 def test_an_uninitialised_pipeline_says_so():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("rnn_tagger")
     with pytest.raises(ValueError, match="initialize"):
         nlp("Some text.")

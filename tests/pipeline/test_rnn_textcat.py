@@ -80,7 +80,7 @@ def make_examples(nlp, kind, texts=TEXTS):
 
 
 def make_nlp(kind="rnn_textcat", steps=0, seed=0, component=None, **model):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     fix_random_seed(seed)
     nlp.add_pipe(kind, config={"model": make_model(kind, **model), **(component or {})})
     examples = make_examples(nlp, kind)
@@ -130,7 +130,7 @@ def test_it_learns_its_corpus(kind, linear):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_spacys_component(kind):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     pipe = nlp.add_pipe(kind)
     spacys = nlp.add_pipe(kind.removeprefix("rnn_"))
     assert isinstance(pipe, type(spacys))
@@ -143,7 +143,7 @@ def test_it_is_spacys_component(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_default_model_works(kind):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe(kind)
     examples = make_examples(nlp, kind)
     optimizer = nlp.initialize(lambda: examples)
@@ -245,7 +245,7 @@ def test_a_label_added_later_keeps_old_scores_and_is_learned(kind, linear):
     after = read(nlp.pipe(texts))
     numpy.testing.assert_allclose(after[:, :-1], before, atol=1e-6)
     assert (after[:, -1] < 0.05).all()
-    stored = spacy.blank("en")
+    stored = spacy.blank("xx")
     stored.add_pipe(kind, config={"model": make_model(kind, linear=linear)})
     stored.from_bytes(nlp.to_bytes())
     numpy.testing.assert_array_equal(read(stored.pipe(texts)), after)
@@ -271,7 +271,7 @@ def test_missing_labels_have_no_gradient():
 
 
 def test_positive_label():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     pipe = nlp.add_pipe("rnn_textcat", config={"model": make_model("rnn_textcat")})
     examples = make_examples(nlp, "rnn_textcat")
     pipe.initialize(lambda: examples, nlp=nlp, positive_label="BAD")
@@ -308,7 +308,7 @@ def test_serialization_into_a_fresh_pipeline(tmp_path, kind, via, steps):
     elif via == "pickle":
         other = pickle.loads(pickle.dumps(nlp))
     else:
-        other = spacy.blank("en")
+        other = spacy.blank("xx")
         other.add_pipe(kind, source=copy.deepcopy(nlp))
     texts = [text for text, _ in TEXTS] + [""]
     # What is kept of words differs, and so what is computed together.
@@ -359,7 +359,7 @@ def test_many_processes_right_after_training():
 
 
 def test_a_listener_feeds_it():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     model = make_model("rnn_textcat")
     nlp.add_pipe("tok2vec", config={"model": model["tok2vec"]})
     model["tok2vec"] = {"@architectures": "spacy.Tok2VecListener.v1", "width": 16}
@@ -414,7 +414,7 @@ print(get_peak() - before)
 
 @pytest.mark.slow
 def test_a_doc_of_200_000_tokens_takes_less_than_a_gigabyte(tmp_path):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("rnn_textcat", config={"model": {"pooling": ALL}})
     nlp.initialize(lambda: make_examples(nlp, "rnn_textcat"))
     nlp.to_disk(tmp_path)
@@ -426,7 +426,7 @@ def test_a_doc_of_200_000_tokens_takes_less_than_a_gigabyte(tmp_path):
 def test_training_in_pieces_learns():
     config = make_model("rnn_textcat")
     config["tok2vec"]["encode"] |= {"bptt_k1": 2, "bptt_k2": 4}
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     fix_random_seed(0)
     nlp.add_pipe("rnn_textcat", config={"model": config})
     examples = make_examples(nlp, "rnn_textcat")
@@ -510,7 +510,7 @@ def test_attention_that_is_not_there():
         render_attention(nlp("x"), "looked_at")
     model = make_model("rnn_textcat", pooling=["mean"])
     with pytest.raises(ValueError, match="has no attention"):
-        spacy.blank("en").add_pipe("rnn_textcat", config={"model": model, "attention_key": "a"})
+        spacy.blank("xx").add_pipe("rnn_textcat", config={"model": model, "attention_key": "a"})
 
 
 @pytest.mark.parametrize(
@@ -534,7 +534,7 @@ def test_bad_settings(settings, message):
         defaults = {"exclusive_classes": True, "ngram_size": 2}
         settings["linear_model"] = defaults | settings["linear_model"]
     with pytest.raises(ValueError, match=message):
-        spacy.blank("en").add_pipe("rnn_textcat", config={"model": {**model, **settings}})
+        spacy.blank("xx").add_pipe("rnn_textcat", config={"model": {**model, **settings}})
 
 
 @pytest.mark.parametrize(
@@ -550,11 +550,11 @@ def test_bad_settings_of_the_encoder(settings, message):
     model = make_model("rnn_textcat")
     model["tok2vec"]["encode"] |= settings
     with pytest.raises(ValueError, match=message):
-        spacy.blank("en").add_pipe("rnn_textcat", config={"model": model})
+        spacy.blank("xx").add_pipe("rnn_textcat", config={"model": model})
 
 
 def test_an_uninitialised_pipeline_says_so():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("rnn_textcat")
     with pytest.raises(ValueError, match="initialize"):
         nlp("Some text.")

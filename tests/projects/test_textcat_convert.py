@@ -73,8 +73,10 @@ def test_several_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mr", "movie_reviews"])
 def test_folds_divide_the_texts(tmp_path: Path, name: str) -> None:
-    make_mr(tmp_path)
-    make_reviews(tmp_path / "movie_reviews" / "unpacked")
+    if name == "mr":
+        make_mr(tmp_path)
+    else:
+        make_reviews(tmp_path / "movie_reviews" / "unpacked")
     convert.convert_cli(tmp_path, tmp_path / "corpus")
     tests = []
     for fold in range(5):

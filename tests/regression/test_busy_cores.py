@@ -47,7 +47,7 @@ def two_threads():
 
 
 def make_pipeline(factory):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe(factory)
     gold = Doc(
         nlp.vocab,
@@ -154,7 +154,7 @@ import spacy
 from spacy.tokens import Doc
 from spacy.training import Example
 
-nlp = spacy.blank("en")
+nlp = spacy.blank("xx")
 nlp.add_pipe("{factory}")
 words = "Ada lives in New York and works there with her two dogs .".split()
 def make(i):

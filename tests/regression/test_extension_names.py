@@ -56,7 +56,7 @@ from importlib.metadata import entry_points
 found = [point.load() for group in ("spacy_factories", "spacy_architectures", "spacy_cli")
          for point in entry_points(group=group) if point.value.startswith("spacy_rnn")]
 assert len(found) > 10
-nlp = spacy.blank("en")
+nlp = spacy.blank("xx")
 from spacy.tokens import Doc, Span, Token
 from spacy.tokens.underscore import Underscore
 assert not any(Underscore.get_state()), Underscore.get_state()
@@ -71,7 +71,7 @@ def test_importing_the_package_changes_nothing():
 @pytest.mark.parametrize("factory", ["rnn_lm", "bilm", "rnn_ner"])
 @pytest.mark.parametrize("restore", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_they_are_registered_when_a_component_is_made_or_restored(factory, restore):
-    component = spacy.blank("en").add_pipe(factory)
+    component = spacy.blank("xx").add_pipe(factory)
     expected = {(ext.holder, ext.name) for ext in component.extensions}
     assert expected <= set(NAMES) and all(ext.is_ours for ext in component.extensions)
     for holder, name in expected:
@@ -86,19 +86,19 @@ def test_they_are_registered_when_a_component_is_made_or_restored(factory, resto
 def test_a_name_that_is_taken_is_left_alone_with_a_warning(factory):
     for holder, name in NAMES:
         holder.set_extension(name, default="theirs")
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     with pytest.warns(UserWarning, match=rf"{factory}.*_\..*extension_prefix"):
         nlp.add_pipe(factory)
     assert nlp.make_doc("a")._.perplexity == "theirs"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        component = spacy.blank("en").add_pipe(factory, config={"extension_prefix": "rnn_"})
+        component = spacy.blank("xx").add_pipe(factory, config={"extension_prefix": "rnn_"})
     assert all(ext.name.startswith("rnn_") and ext.is_ours for ext in component.extensions)
 
 
 def test_nothing_is_written_where_the_name_is_taken():
     Span.set_extension("probability", default="theirs")
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     with pytest.warns(UserWarning, match=r"span\._\.probability"):
         ner = nlp.add_pipe("rnn_ner")
     ner.add_label("PER")
@@ -109,7 +109,7 @@ def test_nothing_is_written_where_the_name_is_taken():
 
 def test_a_language_model_with_a_prefix_feeds_its_listeners():
     config = spacy.util.load_config_from_str("[components]\n" + SMALL_BILM)["components"]["bilm"]
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe(config.pop("factory"), config={**config, "extension_prefix": "my_"})
     listener = {"@architectures": "spacy-rnn.BiLMListener.v1", "width": 8}
     nlp.add_pipe(

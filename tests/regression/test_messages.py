@@ -25,7 +25,7 @@ def make_example(vocab, tags=("NNS", "VBP"), cats=None):
     "factory, source", [("rnn_tagger", "tag"), *((name, "cats") for name in TEXTCATS)]
 )
 def test_data_without_annotation(factory, source):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe(factory)
     empty = make_example(nlp.vocab, tags=["", ""], cats={})
     with pytest.raises(ValueError, match=rf"'{factory}'.*labels.*{source}"):
@@ -33,7 +33,7 @@ def test_data_without_annotation(factory, source):
 
 
 def test_one_category_is_named():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("rnn_textcat")
     with pytest.raises(ValueError, match="'rnn_textcat' needs 2 or more labels, and has 1: A"):
         nlp.initialize(lambda: [make_example(nlp.vocab, cats={"A": 1.0})])
@@ -41,7 +41,7 @@ def test_one_category_is_named():
 
 @pytest.mark.parametrize("factory", ["rnn_tagger", "rnn_ner", *TEXTCATS])
 def test_labels_of_another_component_are_refused_at_initialisation(factory):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe(factory)
     examples = [make_example(nlp.vocab)]
     nlp.config["initialize"]["components"][factory] = {"labels": ["CARD", "RATE"]}
@@ -50,19 +50,19 @@ def test_labels_of_another_component_are_refused_at_initialisation(factory):
 
 
 def test_a_corpus_with_one_tag_only_warns():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("rnn_tagger")
     with pytest.warns(UserWarning, match="one tag only, '-'"):
         nlp.initialize(lambda: [make_example(nlp.vocab, tags=["-", "-"])])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        other = spacy.blank("en")
+        other = spacy.blank("xx")
         other.add_pipe("rnn_tagger")
         other.initialize(lambda: [make_example(other.vocab)])
 
 
 def test_a_listener_of_another_width():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("tok2vec", config={"model": Config().from_str(SMALL_TAGGER)["model"]["tok2vec"]})
     listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 24, "upstream": "*"}
     model = {"@architectures": "spacy.Tagger.v2", "tok2vec": listener}
@@ -78,7 +78,7 @@ def test_a_listener_of_another_width():
 
 def test_weights_of_another_size(tmp_path):
     def make(tags):
-        nlp = spacy.blank("en")
+        nlp = spacy.blank("xx")
         nlp.add_pipe("rnn_tagger", config={"model": Config().from_str(SMALL_TAGGER)["model"]})
         nlp.initialize(lambda: [make_example(nlp.vocab, tags=tags)])
         return nlp
@@ -92,7 +92,7 @@ def test_weights_of_another_size(tmp_path):
 
 
 def test_texts_without_categories_teach_a_classifier_nothing():
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     textcat = nlp.add_pipe("rnn_textcat")
     examples = [make_example(nlp.vocab, cats=cats) for cats in ({"A": 1.0, "B": 0.0}, {})]
     nlp.initialize(lambda: examples)

@@ -148,7 +148,7 @@ def test_options_that_contradict_the_weights_are_refused(pretrained, tmp_path):
 
 
 def test_weights_without_a_language_model_are_refused(pretrained, tmp_path):
-    spacy.blank("en").to_disk(tmp_path / "blank")
+    spacy.blank("xx").to_disk(tmp_path / "blank")
     for weights, message in (("blank", "it has none"), ("nowhere", "Can't read the config")):
         config = load_config(ROOT / "configs" / "bilm.cfg", interpolate=False)
         texts = str(pretrained / "texts.txt")

@@ -20,7 +20,7 @@ FACTORIES = ["rnn_tagger", "rnn_ner", "rnn_textcat", "rnn_textcat_multilabel"]
 
 
 def make_nlp(**settings):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("rnn_ner", config={"model": make_config(), **settings}).add_label("PER")
     nlp.initialize()
     return nlp
@@ -28,7 +28,7 @@ def make_nlp(**settings):
 
 @pytest.mark.parametrize("factory", FACTORIES)
 def test_factories_have_the_defaults_of_the_settings(factory):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     component = nlp.add_pipe(factory)
     defaults = nlp.get_pipe_meta(factory).default_config
     for name, setting in get_settings(type(component)).items():
@@ -40,7 +40,7 @@ def test_factories_have_the_defaults_of_the_settings(factory):
 @pytest.mark.parametrize("factory", FACTORIES)
 @pytest.mark.parametrize("copied", [False, True])
 def test_a_setting_that_does_not_exist_is_an_error(factory, copied):
-    component = spacy.blank("en").add_pipe(factory)
+    component = spacy.blank("xx").add_pipe(factory)
     if copied:
         component = pickle.loads(pickle.dumps(copy.deepcopy(component)))
     before = dict(component.cfg)
@@ -61,7 +61,7 @@ def test_settings_are_properties_and_are_kept(tmp_path):
     nlp.to_disk(tmp_path)
     assert spacy.load(tmp_path).get_pipe("rnn_ner").threshold == pytest.approx(0.6)
     with pytest.raises(ValueError, match=r"'rnn_tagger'.*overwrite = 'yes'"):
-        spacy.blank("en").add_pipe("rnn_tagger").overwrite = "yes"
+        spacy.blank("xx").add_pipe("rnn_tagger").overwrite = "yes"
 
 
 @pytest.mark.parametrize("changed", [None, 0.4])
@@ -102,7 +102,7 @@ def test_what_an_older_version_stored_wins_and_says_so(tmp_path):
 def test_another_components_file_is_refused_by_name(tmp_path):
     make_nlp().to_disk(tmp_path)
     path = tmp_path / "rnn_ner" / "cfg"
-    path.write_text(json.dumps(dict(spacy.blank("en").add_pipe("rnn_tagger").cfg)))
+    path.write_text(json.dumps(dict(spacy.blank("xx").add_pipe("rnn_tagger").cfg)))
     with pytest.raises(ValueError, match=r"rnn_ner/cfg.*no setting 'label_smoothing'"):
         spacy.load(tmp_path)
 
@@ -118,7 +118,7 @@ def test_posterior_decoding_without_a_threshold_warns_once():
 
 @pytest.mark.parametrize("factory", ["rnn_tagger", "rnn_ner", "rnn_textcat"])
 def test_a_listener_without_its_tok2vec_says_so(factory):
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     tok2vec = Config().from_str(SMALL_TAGGER)["model"]["tok2vec"]
     nlp.add_pipe("tok2vec", config={"model": tok2vec})
     model = nlp.get_factory_meta(factory).default_config["model"]
@@ -131,7 +131,7 @@ def test_a_listener_without_its_tok2vec_says_so(factory):
     optimizer = nlp.initialize(lambda: examples)
     nlp.update(examples, sgd=optimizer)
     nlp("Dogs bark")
-    other = spacy.blank("en")
+    other = spacy.blank("xx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         other.add_pipe(factory, source=nlp)

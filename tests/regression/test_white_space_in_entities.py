@@ -26,7 +26,7 @@ def make_example(nlp, text, entities):
 
 def test_entities_are_learned_without_it():
     fix_random_seed(0)
-    nlp = spacy.blank("en")
+    nlp = spacy.blank("xx")
     nlp.add_pipe("rnn_ner")
     examples = [make_example(nlp, text, entities) for text, entities in DATA]
     optimizer = nlp.initialize(lambda: examples)
@@ -50,7 +50,7 @@ def test_entities_are_learned_without_it():
     ],
 )
 def test_white_space_is_cut_off(words, tags, expected):
-    vocab = spacy.blank("en").vocab
+    vocab = spacy.blank("xx").vocab
     spaces = [False] * len(words)
     predicted = Doc(vocab, words=words, spaces=spaces)
     example = Example(predicted, Doc(vocab, words=words, spaces=spaces, ents=tags))
@@ -60,7 +60,7 @@ def test_white_space_is_cut_off(words, tags, expected):
 @pytest.mark.parametrize("seed", range(20))
 def test_gold_and_prediction_allow_the_same(seed):
     rng = numpy.random.default_rng(seed)
-    vocab, n_words = spacy.blank("en").vocab, 12
+    vocab, n_words = spacy.blank("xx").vocab, 12
     words = [str(rng.choice(["a", "b", "\n"])) for _ in range(n_words)]
     starts = [True, *(bool(rng.random() < 0.2) for _ in words[1:])]
     predicted = Doc(vocab, words=words, spaces=[False] * n_words, sent_starts=starts)
