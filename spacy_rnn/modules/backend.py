@@ -31,3 +31,10 @@ def has_bfloat16() -> bool:
     bfloat16, and there are kernels that use them.
     """
     return kernels.INSTRUCTIONS is not None and kernels.HAS_BFLOAT16
+
+
+def wants_bfloat16(X: torch.Tensor) -> bool:
+    """RETURNS (bool): Whether the compiled kernels round factors of products to bfloat16, because
+    autocast asks for it and they are faster with it on this processor.
+    """
+    return get_product_dtype(X) is torch.bfloat16 and kernels.PREFERS_BFLOAT16

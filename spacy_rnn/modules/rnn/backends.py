@@ -2,8 +2,7 @@
 
 import torch
 
-from ... import kernels
-from ..backend import get_product_dtype, is_compiled
+from ..backend import is_compiled
 from . import torch_layers
 from .cells import Cell
 from .truncation import RunLayer
@@ -26,10 +25,3 @@ def choose_run_layer(cell: Cell, X: torch.Tensor, weight: torch.Tensor) -> tuple
     from . import compiled_layers
 
     return compiled_layers.run_layer, True
-
-
-def wants_bfloat16(X: torch.Tensor) -> bool:
-    """RETURNS (bool): Whether the compiled kernels round factors of products to bfloat16, because
-    autocast asks for it and they are faster with it on this processor.
-    """
-    return get_product_dtype(X) is torch.bfloat16 and kernels.PREFERS_BFLOAT16

@@ -13,8 +13,8 @@ from torch.autograd.function import once_differentiable
 
 from ...kernels._kernels import LANES, Layer, Sequences
 from ...kernels.layout import from_kernel_rows, lay_out_backward, make_layer, to_kernel_rows
+from ..backend import wants_bfloat16
 from ..workers import run_tasks
-from .backends import wants_bfloat16
 from .cells import Cell, State
 from .compiled_predict import get_last_saved
 from .parts import divide

@@ -7,7 +7,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from .backends import choose_run_layer, wants_bfloat16
+from ..backend import wants_bfloat16
+from .backends import choose_run_layer
 from .cells import CELLS
 from .dropout import locked_dropout
 from .layer import Layer, get_weights, make_layer

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .backends import choose_run_layer, wants_bfloat16
+from ..backend import wants_bfloat16
+from .backends import choose_run_layer
 from .cells import CELLS, State
 from .dropout import locked_dropout
 from .layer import Layer, get_weights, make_layer
