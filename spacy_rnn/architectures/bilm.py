@@ -45,7 +45,7 @@ def build_bilm(
     hidden (Optional[int]): The number of units of a layer, which a linear map projects to the
         width. None: the width, without a projection.
     depth (int): The number of recurrent layers.
-    cell (str): The kind of cell: "lstm", "gru", "elman" or "irnn".
+    cell (str): The kind of cell: as in spacy-rnn.RNNEncoder.v1.
     directions (str): "forward", or "both" for forward and backward.
     residual (bool): Whether to add a layer's input to its output, from the second layer on.
     softmax (str): "adaptive" (Grave et al. 2017), in clusters by frequency, or "tied", whose
@@ -55,9 +55,7 @@ def build_bilm(
         None follows `[training] dropout`; a number stays fixed.
     grad_clip_norm (float): The largest norm of this layer's gradients together. 0 turns it off.
     grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
-    mixed_precision (bool): Compute in half precision, much faster on a GPU or on a CPU with
-        bfloat16 instructions. Without compiled kernels for it, results depend on the batch by its
-        rounding.
+    mixed_precision (bool): Compute in half precision, on a GPU or on a CPU where it is faster.
     RETURNS (Model[List[Doc], List[Floats3d]]): The model. For each Doc the embeddings, once for
         each direction, and the layers' outputs, the forward half first.
         (depth + 1, tokens, directions x width)

@@ -32,7 +32,8 @@ def build_rnn_encoder(
     width (int): The output width, even for a bidirectional encoder, which has half as many units in
         each direction. The input width is inferred.
     depth (int): The number of recurrent layers.
-    cell (str): The kind of cell: "lstm", "gru", "elman" (a plain network with tanh) or "irnn"
+    cell (str): The kind of cell: "lstm", "lstm_peephole", "lstm_coupled" (its input gate is one
+        minus the forget gate), "gru", "elman" (a plain network with tanh) or "irnn"
         (one with rectified units that starts as the identity).
     bidirectional (bool): Whether to read from both ends, or from left to right only.
     dropout (Optional[float]): The rate of dropout at the input and after each layer, with one
@@ -41,9 +42,9 @@ def build_rnn_encoder(
     layer_norm (bool): Whether to normalise the output of each layer.
     grad_clip_norm (float): The largest norm of this layer's gradients together. 0 turns it off.
     grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
-    mixed_precision (bool): Compute in half precision: for wide layers on a GPU, or for an LSTM or
-        GRU on a CPU with bfloat16 instructions. Prediction on a CPU stays in single precision
-        without compiled kernels, as torch's output in half precision depends on the batch.
+    mixed_precision (bool): Compute in half precision: for wide layers on a GPU, or on a CPU where
+        the compiled kernels are faster in bfloat16 (AMD with AVX512-BF16). Other CPUs compute in
+        single precision.
     max_tokens_in_memory (int): In prediction, longer Docs are computed layer by layer in pieces of
         this many tokens, with the same result, to bound the memory between input and output.
     bptt_k1 (Optional[int]): In training, Docs longer than `bptt_k2` are computed in pieces of this

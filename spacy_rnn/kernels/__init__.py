@@ -1,4 +1,4 @@
-"""Compiled kernels on numpy arrays: recurrent layers, linear layers, chains and softmaxes on a CPU.
+"""Compiled kernels on numpy arrays: recurrent layers, linear layers, and linear chains on a CPU.
 They are built where there is a compiler when the package is installed. Without them everything
 works on torch, more slowly.
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from ...kernels.missing import warn_if_missing
 from ..backend import is_compiled
 from . import torch_layers
 from .cells import Cell
@@ -20,6 +21,8 @@ def choose_run_layer(cell: Cell, X: torch.Tensor, weight: torch.Tensor) -> tuple
         compiled kernels do.
     """
     if cell.kernel is None or not is_compiled(X, weight):
+        if X.device.type == "cpu":
+            warn_if_missing()
         return torch_layers.run_layer, False
     # Imported late, as the kernels may not have been built.
     from . import compiled_layers
