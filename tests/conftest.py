@@ -15,7 +15,7 @@ from spacy.cli import app
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import registry
-from thinc.api import Config, fix_random_seed, require_cpu
+from thinc.api import Adam, Config, fix_random_seed, require_cpu
 from typer.main import get_command
 
 from spacy_rnn.kernels import INSTRUCTIONS
@@ -118,19 +118,30 @@ def make_examples(nlp, sentences=SENTENCES):
     ]
 
 
-def make_nlp(config=SMALL_TAGGER, steps=0, seed=0, **settings):
-    """A pipeline with a small rnn_tagger, trained for a few steps."""
+def train_component(factory, config, make_examples, *, steps, seed=0, learn_rate=0.01):
+    """A pipeline with one component, trained for so many steps."""
     fix_random_seed(seed)
     # Most of the time goes into making a tokenizer. "en" takes four times as long.
     nlp = spacy.blank("xx")
-    model = Config().from_str(config)["model"] if isinstance(config, str) else config
-    nlp.add_pipe("rnn_tagger", config={"model": model, **settings})
+    nlp.add_pipe(factory, config=config)
     examples = make_examples(nlp)
-    optimizer = nlp.initialize(lambda: examples)
-    optimizer.learn_rate = 0.01
+    nlp.initialize(lambda: examples)
+    optimizer = Adam(learn_rate)
     for _ in range(steps):
         nlp.update(examples, sgd=optimizer)
     return nlp
+
+
+def make_tok2vec():
+    """The config of a small embedding layer and encoder."""
+    return Config().from_str(SMALL_TAGGER)["model"]["tok2vec"]
+
+
+def make_nlp(config=SMALL_TAGGER, steps=0, seed=0, **settings):
+    """A pipeline with a small rnn_tagger, trained for a few steps."""
+    model = Config().from_str(config)["model"] if isinstance(config, str) else config
+    settings = {"model": model, **settings}
+    return train_component("rnn_tagger", settings, make_examples, steps=steps, seed=seed)
 
 
 def assert_gradient(param, get_loss):

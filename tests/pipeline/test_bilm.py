@@ -45,6 +45,9 @@ factory = "rnn_tagger"
 [components.rnn_tagger.model.tok2vec.embed.*.lexemes]
 @architectures = "spacy-rnn.LexemeEmbed.v1"
 width = 16
+rows = [50, 50, 50, 50]
+affix_rows = 50
+ngram_rows = 100
 
 [components.rnn_tagger.model.tok2vec.embed.*.context]
 @architectures = "spacy-rnn.BiLMListener.v1"

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
-from thinc.api import SGD, Adam, Config, fix_random_seed
+from thinc.api import SGD, Adam
 
 from spacy_rnn.modules.crf.tagging_scheme import UNIT
 
-from ..conftest import SMALL_TAGGER
+from ..conftest import make_tok2vec, train_component
 
 TEXTS = [
     ("Anna lives in New York .", ["B-PER", "O", "O", "B-LOC", "I-LOC", "O"]),
@@ -23,13 +23,10 @@ TEXTS = [
     ("Bob Smith Junior met Eve .", ["B-PER", "I-PER", "I-PER", "O", "B-PER", "O"]),
     ("Lisbon", ["B-LOC"]),
 ]
-TOK2VEC = SMALL_TAGGER[SMALL_TAGGER.index("[model.tok2vec]") :]
 
 
 def make_config(**settings):
-    model = {"@architectures": "spacy-rnn.CRF.v1", **settings}
-    model["tok2vec"] = Config().from_str(TOK2VEC.replace("[model.", "[")).pop("tok2vec")
-    return model
+    return {"@architectures": "spacy-rnn.CRF.v1", **settings, "tok2vec": make_tok2vec()}
 
 
 def make_examples(nlp, texts=TEXTS):
@@ -40,16 +37,15 @@ def make_examples(nlp, texts=TEXTS):
 
 
 def make_nlp(steps=0, seed=0, texts=TEXTS, component=None, **model):
-    nlp = spacy.blank("xx")
-    fix_random_seed(seed)
-    settings = {"spans_key": "rnn_ner", **(component or {})}
-    nlp.add_pipe("rnn_ner", config={"model": make_config(**model), **settings})
-    examples = make_examples(nlp, texts)
-    nlp.initialize(lambda: examples)
-    optimizer = Adam(0.05)
-    for _ in range(steps):
-        nlp.update(examples, sgd=optimizer)
-    return nlp
+    config = {"model": make_config(**model), "spans_key": "rnn_ner", **(component or {})}
+    return train_component(
+        "rnn_ner",
+        config,
+        lambda nlp: make_examples(nlp, texts),
+        steps=steps,
+        seed=seed,
+        learn_rate=0.05,
+    )
 
 
 @pytest.fixture(scope="module", params=["viterbi", "posterior"])

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from spacy.cli.find_threshold import find_threshold
 from spacy.tokens import Doc, DocBin
 from spacy.training import Example
-from thinc.api import Adam, Config, Model, fix_random_seed
+from thinc.api import Adam, Model, fix_random_seed
 
 from spacy_rnn.architectures.encoder import build_rnn_encoder
 from spacy_rnn.architectures.textcat import build_rnn_text_classifier
 from spacy_rnn.layers.ensemble import ensemble
 from spacy_rnn.pipeline.attention_html import render_attention
 
-from ..conftest import SMALL_TAGGER
+from ..conftest import make_tok2vec, train_component
 
 TEXTS = [
     ("A good, good film.", ["GOOD", "FILM"]),
@@ -31,7 +31,6 @@ TEXTS = [
     ("The soup was good", ["GOOD"]),
     ("good", ["GOOD"]),
 ]
-TOK2VEC = SMALL_TAGGER[SMALL_TAGGER.index("[model.tok2vec]") :]
 BOW = {"@architectures": "spacy.TextCatBOW.v3", "length": 128, "no_output_layer": True}
 REDUCE = {
     "@architectures": "spacy.TextCatReduce.v1",
@@ -59,7 +58,7 @@ def make_model(kind, *, linear=False, **model):
     exclusive = kind == "rnn_textcat"
     model.setdefault("pooling", ALL)
     model |= {"@architectures": "spacy-rnn.RNNTextCat.v1", "exclusive_classes": exclusive}
-    model["tok2vec"] = Config().from_str(TOK2VEC.replace("[model.", "[")).pop("tok2vec")
+    model["tok2vec"] = make_tok2vec()
     model["tok2vec"]["encode"]["cell"] = "gru"
     # None is said, as the component's own model has one.
     bow = {**BOW, "exclusive_classes": exclusive, "ngram_size": 2}
@@ -80,15 +79,10 @@ def make_examples(nlp, kind, texts=TEXTS):
 
 
 def make_nlp(kind="rnn_textcat", steps=0, seed=0, component=None, **model):
-    nlp = spacy.blank("xx")
-    fix_random_seed(seed)
-    nlp.add_pipe(kind, config={"model": make_model(kind, **model), **(component or {})})
-    examples = make_examples(nlp, kind)
-    nlp.initialize(lambda: examples)
-    optimizer = Adam(0.02)
-    for _ in range(steps):
-        nlp.update(examples, sgd=optimizer)
-    return nlp
+    config = {"model": make_model(kind, **model), **(component or {})}
+    return train_component(
+        kind, config, lambda nlp: make_examples(nlp, kind), steps=steps, seed=seed, learn_rate=0.02
+    )
 
 
 @pytest.fixture(scope="module", params=KINDS)
