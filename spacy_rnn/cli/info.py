@@ -7,14 +7,15 @@ import torch
 from wasabi import msg
 
 from ..about import __version__
-from ..kernels import HAS_BFLOAT16, INSTRUCTIONS
+from ..kernels import INSTRUCTIONS
+from ..modules.backend import has_bfloat16
 from ..modules.workers import count_threads
 
 
 def info_cli() -> None:
     """Print the versions and the devices that matter to spacy-rnn, to paste into an issue."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    kernels = [INSTRUCTIONS or "none", *(["bfloat16"] if HAS_BFLOAT16 else [])]
+    kernels = [INSTRUCTIONS or "none", *(["bfloat16"] if has_bfloat16() else [])]
     msg.table(
         {
             "spacy-rnn": __version__,

@@ -89,6 +89,7 @@ cdef extern from "kernels.h" nogil:
     const rnn_kernels *rnn_get_kernels(const char *)
     const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *)
     int rnn_prefers_bf16(const rnn_kernels *)
+    int rnn_has_amx()
     void rnn_pair_bf16(const float *, ptrdiff_t, ptrdiff_t, ptrdiff_t, uint32_t *)
     ptrdiff_t rnn_find_distinct(const float *, ptrdiff_t, ptrdiff_t, int64_t *, int64_t *)
 
@@ -113,6 +114,7 @@ cdef const rnn_kernels *bf16_kernels = rnn_get_bf16_kernels(kernels)
 INSTRUCTIONS = kernels.name.decode("ascii")
 HAS_BFLOAT16 = bf16_kernels != NULL
 PREFERS_BFLOAT16 = bool(rnn_prefers_bf16(kernels))
+HAS_AMX = bool(rnn_has_amx())
 LANES = kernels.lanes
 # The number of each cell, and of a linear layer.
 CELLS = {rnn_cells[i].name.decode("ascii"): i for i in range(N_CELLS)}

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 /* It would delete the rounding in exp, and the comparisons with NaN. */
 #ifdef __FAST_MATH__
 #error "Compile without -ffast-math."
@@ -137,6 +141,16 @@ int rnn_prefers_bf16(const rnn_kernels *kernels) {
     return rnn_get_bf16_kernels(kernels) != NULL && __builtin_cpu_is("amd");
 #else
     (void)kernels;
+    return 0;
+#endif
+}
+
+int rnn_has_amx(void) {
+#if defined(__x86_64__)
+    unsigned int a = 0, b = 0, c = 0, d = 0;
+    /* Older compilers have no name for it. */
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1);
+#else
     return 0;
 #endif
 }

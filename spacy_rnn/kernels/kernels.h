@@ -147,6 +147,9 @@ const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *kernels);
  * each cycle. Intel's start one, and are faster in single precision. */
 int rnn_prefers_bf16(const rnn_kernels *kernels);
 
+/* Whether the processor has AMX for bfloat16: products of large matrices are much faster with it. */
+int rnn_has_amx(void);
+
 /* Round numbers, (blocks, size, width), to bfloat16, and pair those of rows 2 k and 2 k + 1 of each
  * block. (blocks, size / 2 rounded up, width) */
 void rnn_pair_bf16(const float *from, ptrdiff_t blocks, ptrdiff_t size, ptrdiff_t width, uint32_t *to);

@@ -27,10 +27,14 @@ def get_product_dtype(X: torch.Tensor) -> torch.dtype:
 
 
 def has_bfloat16() -> bool:
-    """RETURNS (bool): Whether mixed precision is of use on this CPU: it has instructions for
-    bfloat16, and there are kernels that use them.
+    """RETURNS (bool): Whether mixed precision is faster on this CPU: by our kernels, or by torch's
+    matrix products with AMX.
     """
-    return kernels.INSTRUCTIONS is not None and kernels.HAS_BFLOAT16
+    if kernels.INSTRUCTIONS is None:
+        return False
+    from ..kernels._kernels import HAS_AMX
+
+    return kernels.PREFERS_BFLOAT16 or HAS_AMX
 
 
 def wants_bfloat16(X: torch.Tensor) -> bool:

@@ -94,7 +94,7 @@ class Pretraining:
         self.bf16 = settings.mixed_precision
         if self.bf16 and processes.device.type == "cpu" and not has_bfloat16():
             self.bf16 = False
-            progress.msg.warn("This processor has no bfloat16 instructions: computing in float32")
+            progress.msg.warn("bfloat16 is no faster on this processor: computing in float32")
         self.parallel_lm = processes.wrap(lm)
         # Each process needs its own dropout masks.
         if not processes.is_first:

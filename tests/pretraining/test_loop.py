@@ -11,8 +11,11 @@ from spacy_rnn.layers.bilm import get_embed
 from spacy_rnn.layers.lm import get_vocabulary
 from spacy_rnn.layers.torch_shim import get_shim
 from spacy_rnn.pretraining.checkpoints import find_checkpoints
+from spacy_rnn.pretraining.evaluation import compute_mean_losses
 from spacy_rnn.pretraining.loop import Pretraining
 from spacy_rnn.pretraining.pretrain import pretrain
+from spacy_rnn.pretraining.text_files import read_texts
+from spacy_rnn.pretraining.tokenize import tokenize
 
 from ..conftest import ROOT
 from .conftest import (
@@ -117,12 +120,16 @@ def test_a_run_of_the_first_release_resumes(texts, tmp_path):
     model.update(width=4, depth=1, cutoffs=[5])
     model["embed"].update(width=4, rows=[8, 8], attr_widths=[4, 2])
     model["embed"].update(affix_rows=8, affix_width=2, ngram_rows=8, ngram_width=2)
-    make_run(config, tmp_path / "output", resume=True).run()
-    log = read_log(tmp_path / "output")
-    assert [record["step"] for record in log] == [2, 4]
-    # The end of the run that commit 768f6e3 did not interrupt.
-    assert log[1]["dev_perplexity"] == pytest.approx([35.8359066, 33.5909812], rel=1e-4)
-    assert log[1]["train_perplexity"] == pytest.approx([39.8647668, 45.6080218], rel=1e-4)
+    run = make_run(config, tmp_path / "output", resume=True)
+    assert run.state.position.step == 2
+    texts = tokenize(read_texts(run.dev_files), run.nlp.tokenizer, 0)
+    batches = run.state.batcher.copy_empty().get_batches(texts, to_end=True)
+    losses = compute_mean_losses(run.state.lm, run.nlp, run.model, batches, 200_000)
+    before = read_log(tmp_path / "output")[0]
+    assert before["step"] == 2
+    assert losses.exp().tolist() == pytest.approx(before["dev_perplexity"], rel=1e-4)
+    run.run()
+    assert [record["step"] for record in read_log(tmp_path / "output")] == [2, 4]
 
 
 def test_a_finished_run_does_not_change(texts, tmp_path):
