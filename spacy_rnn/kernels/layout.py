@@ -97,26 +97,38 @@ def from_kernel_rows(rows: Array, n_gates: int, units: int) -> Array:
 
 
 def _pad(gates: Array) -> Array:
-    """Fill the units of gates, (gates, units, size), up to whole tiles."""
-    padding = -gates.shape[1] % (LANES if len(gates) > 1 else 4 * LANES)
-    return np.pad(gates, ((0, 0), (0, padding), (0, 0))) if padding else gates
+    """Fill the units of gates, (gates, units, size), up to whole blocks or tiles."""
+    n_gates, units, size = gates.shape
+    padding = -units % (LANES if n_gates > 1 else 4 * LANES)
+    if not padding:
+        return gates
+    # `np.pad` takes longer than a short text.
+    padded = np.zeros((n_gates, units + padding, size), dtype=np.float32)
+    padded[:, :units] = gates
+    return padded
 
 
 def _to_tiles(weight: Array, n_gates: int) -> Array:
     """(gates x units, size) to (tiles, size, vectors, LANES). Always a copy, so that the layer
     stays as it is when a parameter is written to.
     """
-    gates = _pad(weight.reshape(n_gates, -1, weight.shape[1]))
-    n_blocks = 4 if n_gates == 1 else 1
-    blocks = gates.reshape(n_gates, -1, n_blocks, LANES, gates.shape[2])
-    tiles = np.array(blocks.transpose(1, 4, 2, 0, 3), dtype=np.float32, order="C")
-    return tiles.reshape(len(tiles), gates.shape[2], -1, LANES)
+    n_rows, size = weight.shape
+    if n_gates == 1:
+        width = 4 * LANES
+        tiles = np.zeros((-(-n_rows // width), size, width), dtype=np.float32)
+        for i, tile in enumerate(tiles):
+            rows = weight[i * width : (i + 1) * width]
+            tile[:, : len(rows)] = rows.T
+        return tiles.reshape(len(tiles), size, 4, LANES)
+    blocks = _pad(weight.reshape(n_gates, -1, size)).reshape(n_gates, -1, LANES, size)
+    return np.array(blocks.transpose(1, 3, 0, 2), dtype=np.float32, order="C")
 
 
 def _to_blocks(extra: Array) -> Array:
     """(extra, units) to (blocks, extra, LANES)"""
-    padded = np.pad(extra, ((0, 0), (0, -extra.shape[1] % LANES)))
-    return padded.reshape(len(extra), -1, LANES).swapaxes(0, 1)
+    padded = np.zeros((len(extra), -(-extra.shape[1] // LANES), LANES), dtype=np.float32)
+    padded.reshape(len(extra), -1)[:, : extra.shape[1]] = extra
+    return padded.swapaxes(0, 1)
 
 
 def _round(weight: Array, bf16: bool) -> Array:

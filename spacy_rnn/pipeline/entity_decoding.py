@@ -11,6 +11,7 @@ from ..layers.crf import MemberScores, to_tensors
 from ..layers.crf_ensemble import average
 from ..modules.crf.span_crf import SpanCRF
 from ..modules.crf.tagging_scheme import TaggingScheme
+from ..modules.workers import one_torch_thread
 from .entity_tags import get_allowed, get_blocked
 from .extensions import Extension
 
@@ -47,6 +48,8 @@ class EntityDecoder:
         self.labels = labels
         self.temperature = temperature
 
+    # Torch wakes a thread to take the exponentials of a few numbers.
+    @one_torch_thread()
     def find_best(self) -> list[Entities]:
         """RETURNS (List[Entities]): The entities of the most probable tags of each Doc."""
         found = [self.crf.scheme.get_spans(tags) for tags in self.crf.find_best(self.allowed)]
@@ -57,6 +60,7 @@ class EntityDecoder:
             entities[i].append((start, end, label, prob))
         return entities
 
+    @one_torch_thread()
     def find_probable(self, threshold: float) -> list[Entities]:
         """RETURNS (List[Entities]): Entities that are at least as probable as a threshold."""
         return self.crf.find_probable_spans(self.allowed, threshold, self.temperature)
