@@ -77,11 +77,11 @@ def predict_lm(
     tables, index = _project_distinct(layers[0], inputs)
     outputs, Y = tokens.numpy(), tokens.flatten(1).numpy()
     boundaries = [stack.boundary.detach().numpy()] * stack.n_directions
-    at_boundary = []
+    at_boundary: list[np.ndarray] = []
+    chains: list[list[Any]] = [[] for _ in boundaries]
     for i, directions in enumerate(layers):
         residual, projections = stack.residual and i > 0, _get_projections(stack, i)
         H = np.empty((len(Y), units * len(directions)), dtype=np.float32) if projections else Y
-        tasks = []
         for k, direction in enumerate(directions):
             boundary, state = _read_boundary(direction, boundaries[k])
             boundaries[k] = _finish(boundary, boundaries[k], projections[k : k + 1], residual)
@@ -92,14 +92,26 @@ def predict_lm(
             elif not projections:
                 source["residual"] = residual
             to = k * units if projections else column + len(directions) * width
-            run = partial(direction.forward, Y=H, column=to, state=state, **source)
-            tasks += [partial(run, part, k == 1) for part in parts]
-        run_tasks(tasks, in_threads=in_threads)
+            chains[k].append(partial(direction.forward, Y=H, column=to, state=state, **source))
+        at_boundary.append(np.concatenate(boundaries))
+        if projections or i + 1 == len(layers):
+            # Without projections, a part goes through all layers while it is in the cache.
+            tasks = [
+                partial(_run_chain, runs, part, k)
+                for k, runs in enumerate(chains)
+                for part in parts
+            ]
+            run_tasks(tasks, in_threads=in_threads)
+            chains = [[] for _ in boundaries]
         for k, projection in enumerate(projections):
             h = np.ascontiguousarray(H[:, k * units : (k + 1) * units])
             outputs[:, i + 1, k] = _finish(h, outputs[:, i, k], [projection], residual)
-        at_boundary.append(np.concatenate(boundaries))
     return torch.from_numpy(np.stack(at_boundary))
+
+
+def _run_chain(runs: Sequence[Any], part: Sequences, direction: int) -> None:
+    for run in runs:
+        run(part, direction == 1)
 
 
 def _read_boundary(direction: Layer, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
