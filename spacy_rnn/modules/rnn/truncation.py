@@ -114,7 +114,8 @@ class _Truncated(torch.autograd.Function):
                 column = slice(k * units, (k + 1) * units)
                 Y[tokens.to(Y.device), column] = out[:, column].to(Y.dtype)
         ctx.pieces, ctx.n_back = pieces, n_back
-        ctx.autocast = torch.is_autocast_enabled(X.device.type)
+        device = X.device.type
+        ctx.autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
         # Thinc's optimizer may write to the weights, unseen by torch, before the backward pass.
         ctx.save_for_backward(X, *(parameter.detach().clone() for parameter in flat))
         return Y
@@ -130,7 +131,7 @@ class _Truncated(torch.autograd.Function):
             first = max(0, i + 1 - ctx.n_back)
             with (
                 torch.enable_grad(),
-                torch.autocast(X.device.type, enabled=ctx.autocast, dtype=torch.bfloat16),
+                torch.autocast(X.device.type, enabled=ctx.autocast[0], dtype=ctx.autocast[1]),
             ):
                 Y, _ = pieces.run(args[1:], args[0], first, i, ctx.states[first])
             # The outputs of earlier pieces have a turn of their own.
