@@ -6,24 +6,30 @@ The environment variable SPACY_RNN_KERNELS chooses the instruction set, or "none
 """
 
 import os
+from typing import Any
 
 
-def _find_instructions() -> tuple[str | None, bool, bool]:
+def _find_kernels() -> Any:
     wanted = os.environ.get("SPACY_RNN_KERNELS")
     if wanted == "none":
-        return None, False, False
+        return None
     try:
-        from ._kernels import HAS_BFLOAT16, INSTRUCTIONS, PREFERS_BFLOAT16
+        from . import _kernels
     except ImportError as err:
-        if wanted:
-            raise RuntimeError(
-                f"Environment variable SPACY_RNN_KERNELS is {wanted!r}, but no kernels were built "
-                "with spacy-rnn: reinstall it where there is a C compiler, or unset this variable."
-            ) from err
-        return None, False, False
-    return INSTRUCTIONS, HAS_BFLOAT16, PREFERS_BFLOAT16
+        if not wanted:
+            return None
+        raise RuntimeError(
+            f"Environment variable SPACY_RNN_KERNELS is {wanted!r}, but no kernels were built with "
+            "spacy-rnn: reinstall it where there is a C compiler, or unset this variable."
+        ) from err
+    return _kernels
 
 
+_found = _find_kernels()
 # "avx512", "avx2" or, not on x86, "base": what all processors of a kind have. None without kernels.
-# Then whether there are kernels for bfloat16, and whether they are faster than the others here.
-INSTRUCTIONS, HAS_BFLOAT16, PREFERS_BFLOAT16 = _find_instructions()
+INSTRUCTIONS: str | None = getattr(_found, "INSTRUCTIONS", None)
+# Whether there are kernels for bfloat16, and whether they are faster than the others here.
+HAS_BFLOAT16: bool = getattr(_found, "HAS_BFLOAT16", False)
+PREFERS_BFLOAT16: bool = getattr(_found, "PREFERS_BFLOAT16", False)
+# Whether the processor has AMX, with which torch multiplies bfloat16 faster.
+HAS_AMX: bool = getattr(_found, "HAS_AMX", False)

@@ -363,7 +363,7 @@ cdef class Layer:
 
 
 def pair_bf16(const float[:, :, ::1] rows):
-    """Round numbers to bfloat16, and pair those of one row after another.
+    """Round numbers to bfloat16, and pair rows 2 k and 2 k + 1 of each block.
 
     rows (ndarray): float32, (blocks, size, width)
     RETURNS (ndarray): The first of two rows in the lower half of the bits, zeros where a block has no

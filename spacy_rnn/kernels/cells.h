@@ -6,7 +6,7 @@
 #define SIGMOID NAME(sigmoid)
 #define TANH NAME(tanh)
 
-/* Sums are the gates; what is saved is the gates after their activation, and the cell state. */
+/* `sums` are the gates. The gates after their activation and the cell state are saved. */
 INLINE VEC NAME(forward_lstm)(const VEC *sums, VEC *c, VEC *saved) {
     const VEC i = SIGMOID(sums[0]), f = SIGMOID(sums[1]), g = TANH(sums[2]), o = SIGMOID(sums[3]);
     *c = f * *c + i * g;

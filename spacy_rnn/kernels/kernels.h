@@ -5,9 +5,8 @@
  * tile is one block of a cell with several gates, or four blocks of one with a single gate: three or
  * four vectors either way.
  * Gates of a token: (blocks, gates, lanes). States of a token: (blocks, lanes).
- * Weights of a product: (tiles, size of the factor, vectors, lanes). With bfloat16 each number of these
- * is a pair of them: those of numbers 2 k and 2 k + 1 of the factor, the first in the lower half of the
- * 32 bits, and zeros to fill up an odd size.
+ * Weights of a product: (tiles, size of the factor, vectors, lanes). With bfloat16, 32 bits hold the
+ * weights of numbers 2 k (lower half) and 2 k + 1 of the factor; zeros fill up an odd size.
  *
  * In what follows, sequences are in order of falling length. */
 
@@ -30,8 +29,8 @@ typedef struct {
     int has_cell; /* Whether there is a cell state beside the hidden state */
 } rnn_cell;
 
-/* A GRU's extra parameter is the bias that its reset gate acts on, a peephole LSTM's are those of its
- * input, forget and output gates. */
+/* Extra parameters: the bias that a GRU's reset gate acts on; the peephole weights of the input, forget
+ * and output gates. */
 static const rnn_cell rnn_cells[N_CELLS] = {
     [LINEAR] = {"linear", 1, 0, 0, 0, 0},
     [LSTM] = {"lstm", 4, 0, 5, 4, 1},
@@ -136,7 +135,7 @@ typedef struct {
 } rnn_kernels;
 
 /* The kernels for an instruction set, the best of this processor's if the name is NULL. Returns NULL
- * if the processor has no such instructions, or none worth while. */
+ * if the processor has no such instructions, or none that are faster than torch. */
 const rnn_kernels *rnn_get_kernels(const char *name);
 
 /* The same with factors of products rounded to bfloat16: `project`, `forward` and `backward` only.
@@ -150,8 +149,7 @@ int rnn_prefers_bf16(const rnn_kernels *kernels);
 /* Whether the processor has AMX for bfloat16: products of large matrices are much faster with it. */
 int rnn_has_amx(void);
 
-/* Round numbers, (blocks, size, width), to bfloat16, and pair those of rows 2 k and 2 k + 1 of each
- * block. (blocks, size / 2 rounded up, width) */
+/* Round numbers, (blocks, size, width), to bfloat16, and pair rows 2 k and 2 k + 1 of each block. (blocks, size / 2 rounded up, width) */
 void rnn_pair_bf16(const float *from, ptrdiff_t blocks, ptrdiff_t size, ptrdiff_t width, uint32_t *to);
 
 /* Number the distinct rows of X: row i is the same as row first[index[i]]. Returns how many there

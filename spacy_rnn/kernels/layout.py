@@ -7,7 +7,7 @@ from ._kernels import LANES, Layer, pair_bf16
 Array = np.ndarray
 
 
-def make_layer(
+def lay_out_layer(
     cell: str,
     weight_ih: Array,
     weight_hh: Array,
@@ -44,7 +44,7 @@ def make_layer(
     )
 
 
-def make_linear(weight: Array, bias: Array) -> Layer:
+def lay_out_linear(weight: Array, bias: Array) -> Layer:
     """Lay out a linear layer.
 
     weight (ndarray): The weights. float32, (nO, nI)

@@ -1,4 +1,4 @@
-"""Compiled kernels or torch: the one place that chooses."""
+"""What decides between compiled kernels and torch, and between precisions."""
 
 import torch
 
@@ -6,12 +6,11 @@ from .. import kernels
 
 
 def is_compiled(*tensors: torch.Tensor, dtype: torch.dtype = torch.float32) -> bool:
-    """Choose how to compute: on our kernels, or else with torch.
+    """Decide whether compiled kernels can compute with tensors. If not, torch does.
 
-    tensors (Tensor): What goes in, parameters included.
-    dtype (torch.dtype): What the kernels take.
-    RETURNS (bool): Whether there are compiled kernels, and all tensors are of that type and on
-        the CPU.
+    tensors (Tensor): The input and the parameters.
+    dtype (torch.dtype): The type that the kernels take.
+    RETURNS (bool): Whether there are kernels, and all tensors have that type and are on the CPU.
     """
     return kernels.INSTRUCTIONS is not None and all(
         tensor.device.type == "cpu" and tensor.dtype is dtype for tensor in tensors
@@ -30,15 +29,11 @@ def has_bfloat16() -> bool:
     """RETURNS (bool): Whether mixed precision is faster on this CPU: by our kernels, or by torch's
     matrix products with AMX.
     """
-    if kernels.INSTRUCTIONS is None:
-        return False
-    from ..kernels._kernels import HAS_AMX
-
-    return kernels.PREFERS_BFLOAT16 or HAS_AMX
+    return kernels.INSTRUCTIONS is not None and (kernels.PREFERS_BFLOAT16 or kernels.HAS_AMX)
 
 
 def wants_bfloat16(X: torch.Tensor) -> bool:
-    """RETURNS (bool): Whether the compiled kernels round factors of products to bfloat16, because
-    autocast asks for it and they are faster with it on this processor.
+    """RETURNS (bool): Whether the compiled kernels round factors of products to bfloat16: autocast
+    asks for it, and it is faster on this processor.
     """
     return get_product_dtype(X) is torch.bfloat16 and kernels.PREFERS_BFLOAT16

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..kernels._kernels import Layer
-from ..kernels.layout import make_linear
+from ..kernels.layout import lay_out_linear
 from .workers import count_parts, run_tasks
 
 
@@ -19,7 +19,7 @@ def predict_linear(weight: np.ndarray, bias: np.ndarray, X: np.ndarray) -> np.nd
     X (ndarray): The input. float32, (N, nI)
     RETURNS (ndarray): The output. (N, nO)
     """
-    (out,) = project([make_linear(weight, bias)], np.ascontiguousarray(X))
+    (out,) = project([lay_out_linear(weight, bias)], np.ascontiguousarray(X))
     return np.ascontiguousarray(out[:, : len(weight)])
 
 

@@ -83,7 +83,7 @@ class StepMajor:
 
 
 def find_previous(steps: Steps) -> torch.Tensor:
-    """The packed positions of the tokens before those of the second and later steps."""
+    """RETURNS (Tensor): For each token from the second step on, the packed position before it."""
     sizes = torch.tensor([end - start for start, end in steps])
     offsets = sizes[:-1].repeat_interleave(sizes[1:])
     return torch.arange(len(offsets)) + steps[0][1] - offsets

@@ -16,7 +16,7 @@ if INSTRUCTIONS is None:
     pytest.skip("the kernels were not built, or are turned off", allow_module_level=True)
 
 from spacy_rnn.kernels._kernels import CELLS, LANES, Layer, Sequences, find_distinct, pair_bf16
-from spacy_rnn.kernels.layout import from_kernel_rows, make_layer, make_linear, to_kernel_rows
+from spacy_rnn.kernels.layout import from_kernel_rows, lay_out_layer, lay_out_linear, to_kernel_rows
 from spacy_rnn.modules.linear import predict_linear
 
 GATES = {"lstm": 4, "lstm_peephole": 4, "lstm_coupled": 3, "gru": 3, "elman": 1, "irnn": 1}
@@ -29,7 +29,7 @@ def make(cell, units=5, nI=7, bf16=False):
     shapes = [(rows, nI), (rows, units), (rows,), (rows,)]
     shapes += [(3, units)] if cell == "lstm_peephole" else []
     arrays = [rng.uniform(-0.4, 0.4, shape).astype("float32") for shape in shapes]
-    return make_layer(cell, *arrays, bf16=bf16), arrays
+    return lay_out_layer(cell, *arrays, bf16=bf16), arrays
 
 
 def run(layer, X, sequences=ONE, **options):
@@ -61,8 +61,8 @@ def test_bfloat16_rounds_factors_of_products_only(cell, size):
     """Weights and inputs are bfloat16 already: only the hidden state is rounded."""
     _, arrays = make(cell, nI=size)
     bits = [(a.view("uint32") & 0xFFFF0000).view("float32") for a in arrays[:2]]
-    single = make_layer(cell, *bits, *arrays[2:])
-    half = make_layer(cell, *bits, *arrays[2:], bf16=True)
+    single = lay_out_layer(cell, *bits, *arrays[2:])
+    half = lay_out_layer(cell, *bits, *arrays[2:], bf16=True)
     X = np.ones((4, size), dtype="float32")
     first, second = run(single, X), run(half, X)
     np.testing.assert_allclose(first[0], second[0], rtol=1e-6, atol=1e-6)
@@ -168,7 +168,7 @@ def test_wrong_arrays_are_refused():
         Layer("lstm", 1, 5, ones, ones[0], ones)
     with pytest.raises(ValueError, match="No layer of 'lstn'"):
         Layer("lstn", 1, 5, X, X)
-    linear = make_linear(np.ones((5, 7), dtype="float32"), np.ones(5, dtype="float32"))
+    linear = lay_out_linear(np.ones((5, 7), dtype="float32"), np.ones(5, dtype="float32"))
     with pytest.raises(ValueError, match="no steps"):
         linear.forward(ONE, False, Y, 0, X=X)
 

@@ -83,7 +83,7 @@ SYSTEMS = {
         "TorchBiLSTMEncoder 2x64", "tagger", False, use_bilstm(128), timed=False
     ),
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
-    "ours-ner": System("spacy-rnn, two BiLSTM-CRF 1x256 in bfloat16", "ner", True, seeds=3),
+    "ours-ner": System("spacy-rnn, two BiLSTM-CRF 1x256", "ner", True, seeds=3),
     "ours-ner-1x128": System("spacy-rnn, one BiLSTM-CRF 1x128", "ner", True, SINGLE, seeds=3),
     "ours-ner-bilm": System(
         "BiLSTM-CRF 1x128 with bilm",

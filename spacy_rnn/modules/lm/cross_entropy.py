@@ -1,5 +1,5 @@
-"""Cross-entropy of a linear layer and a softmax over a large vocabulary. Scores are computed a few
-rows at a time, so that those of all rows are never in memory together.
+"""Cross-entropy of a linear layer and a softmax over a large vocabulary. Scores are computed a
+few rows at a time, to bound memory.
 """
 
 from functools import partial
@@ -78,7 +78,9 @@ def _compute(
     labels: torch.Tensor,
     grad: torch.Tensor | None,
 ) -> tuple[torch.Tensor, Gradients]:
-    """Compute the log probabilities, and from their gradient those of X, weight and bias."""
+    """Compute the log probabilities, and given their gradient, the gradients of X, weight and
+    bias.
+    """
     is_divided = X.device.type == "cpu" and len(X) * weight.numel() >= MIN_WORK
     parts = torch.arange(len(X)).chunk(count_threads() if is_divided else 1)
     log_probs, dX = X.new_empty(len(X), dtype=torch.float), torch.empty_like(X)

@@ -106,7 +106,7 @@ class LanguageModel(nn.Module):
         if dropout.words:
             kept = words.new_ones(len(words), 1)
             words = words * F.dropout(kept, dropout.words)
-        # Rows are sequences, of which the backward direction reads the last position first.
+        # Rows are sequences. The stack reads them backward from the last position.
         places, targets = (
             torch.stack([part.flip(1) if i else part for i, part in enumerate(parts)], dim=2)
             for parts in (

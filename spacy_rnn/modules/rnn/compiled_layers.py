@@ -1,5 +1,5 @@
-"""Recurrent layers with gradients on the compiled kernels: a layer is one operation for torch. The
-steps run on the kernels; the products over all tokens at once are torch's.
+"""Recurrent layers with gradients on the compiled kernels. A layer is one operation for torch. The
+kernels compute the steps, and torch the products over all tokens at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +12,12 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from ...kernels._kernels import LANES, Layer, Sequences
-from ...kernels.layout import from_kernel_rows, lay_out_backward, make_layer, to_kernel_rows
+from ...kernels.layout import from_kernel_rows, lay_out_backward, lay_out_layer, to_kernel_rows
 from ..backend import wants_bfloat16
 from ..workers import run_tasks
 from .cells import Cell, State
-from .compiled_predict import get_last_saved
+from .compiled_predict import count_weights, get_last_saved
+from .layer import split_directions
 from .parts import divide
 
 
@@ -27,8 +28,8 @@ def run_layer(
     lengths: Sequence[int],
     state: State | None = None,
 ) -> tuple[torch.Tensor, State]:
-    """Run one recurrent layer. The arguments and what is returned are those of
-    `torch_layers.run_layer`; with autocast the factors of products are rounded to bfloat16.
+    """Run one recurrent layer, with the arguments and the return value of
+    `torch_layers.run_layer`. If autocast asks for bfloat16 and it is faster, products use it.
     """
     assert cell.kernel is not None
     dtype = torch.bfloat16 if wants_bfloat16(X) else X.dtype
@@ -41,7 +42,7 @@ def run_layer(
 
 @dataclass(frozen=True)
 class _Batch:
-    """What a layer is run on.
+    """A batch of sequences.
 
     cell (Cell): The kind of cell.
     n_directions (int): The number of directions.
@@ -85,13 +86,15 @@ class _Batch:
         return in_threads
 
     def get_ends(self, direction: int) -> np.ndarray:
-        """RETURNS (ndarray): The token that each sequence, not empty, is read last at."""
+        """RETURNS (ndarray): The last token that a direction reads of each sequence, without the
+        empty ones.
+        """
         ends = self.starts if direction else self.starts + self.sizes - 1
         return ends[self.sizes > 0]
 
     def shift(self, states: torch.Tensor, i: int, state: int = 0) -> torch.Tensor:
-        """RETURNS (Tensor): For each token the state at the token that was read before it, at the
-        first one the state before the sequence. (N, units)
+        """RETURNS (Tensor): The state before each token, in a direction's order of reading.
+        (N, units)
         """
         before = torch.empty_like(states)
         if i == 1:
@@ -122,12 +125,12 @@ class _Layer(torch.autograd.Function):
         """Run the layer on X, with the parameters of all directions one after another."""
         N, bf16 = len(X), dtype is torch.bfloat16
         inputs = np.ascontiguousarray(X.detach().numpy())
-        weights = _split(flat, batch.n_directions)
+        weights = split_directions(flat, batch.n_directions)
         layers = [
-            make_layer(str(batch.cell.kernel), *(p.detach().numpy() for p in own), bf16=bf16)
+            lay_out_layer(str(batch.cell.kernel), *(p.detach().numpy() for p in own), bf16=bf16)
             for own in weights
         ]
-        nI, units, n_weights = layers[0].nI, layers[0].hidden, _count_weights(layers)
+        nI, units, n_weights = layers[0].nI, layers[0].hidden, count_weights(layers)
         Y = np.empty((N, units * len(layers)), dtype=np.float32)
         saved = [np.empty((N, layer.saved_width), dtype=np.float32) for layer in layers]
         runs = [
@@ -155,7 +158,7 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         X, Y, *flat = ctx.saved_tensors
         batch, layers, bf16 = ctx.batch, ctx.layers, ctx.dtype is torch.bfloat16
-        weights, units, nI = _split(flat, len(layers)), layers[0].hidden, layers[0].nI
+        weights, units, nI = split_directions(flat, len(layers)), layers[0].hidden, layers[0].nI
         dY = np.ascontiguousarray(grads[0].numpy())
         d_gates = [np.empty((len(X), layer.grads_width), dtype=np.float32) for layer in layers]
         runs = [
@@ -169,7 +172,7 @@ class _Layer(torch.autograd.Function):
             )
             for i, layer in enumerate(layers)
         ]
-        in_threads = batch.run(runs, layers[0], _count_weights(layers))
+        in_threads = batch.run(runs, layers[0], count_weights(layers))
         is_shared = X.shape[1] == nI
         tasks = [
             partial(
@@ -191,19 +194,10 @@ class _Layer(torch.autograd.Function):
         return None, None, dX, *(grad for own in d_weights for grad in own)
 
 
-def _split(flat: Sequence[torch.Tensor], n: int) -> list[Sequence[torch.Tensor]]:
-    size = len(flat) // n
-    return [flat[i * size : (i + 1) * size] for i in range(n)]
-
-
-def _count_weights(layers: Sequence[Layer]) -> int:
-    return sum(layer.width * (layer.nI + layer.hidden) for layer in layers)
-
-
 def _get_last(
     batch: _Batch, layers: Sequence[Layer], Y: torch.Tensor, saved: Sequence[np.ndarray]
 ) -> State:
-    """RETURNS (State): The state after each sequence; that of an empty one is the one before."""
+    """RETURNS (State): The state after each sequence. An empty one leaves it as it was."""
     units = layers[0].hidden
     if batch.state is None:
         shape = (batch.cell.n_states, len(layers), len(batch.sizes), units)
@@ -279,8 +273,8 @@ def _split_gates(d_gates: torch.Tensor, layer: Layer) -> tuple[torch.Tensor, tor
 def _get_peephole_gradient(
     batch: _Batch, i: int, layer: Layer, d_gates: torch.Tensor, saved: np.ndarray
 ) -> torch.Tensor:
-    """RETURNS (Tensor): The gradient of the weights by which the input, forget and output gates see
-    the cell state: the first two that before the step, the last that after it. (3, units)
+    """RETURNS (Tensor): The gradient of the peephole weights of the input, forget and output gates.
+    The first two gates see the cell state before the step, the last one that after it. (3, units)
     """
     cells = torch.from_numpy(get_last_saved(saved, layer))[:, : layer.hidden]
     before = batch.shift(cells, i, state=1)

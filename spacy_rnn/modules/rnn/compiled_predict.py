@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...kernels._kernels import LANES, Layer, Sequences, find_distinct
-from ...kernels.layout import make_layer, make_linear
+from ...kernels.layout import lay_out_layer, lay_out_linear
 from ..cache import cached
 from ..linear import project
 from ..workers import run_tasks
@@ -61,12 +61,12 @@ def predict_encoder(
 def predict_lm(
     stack: "LMStack", tokens: torch.Tensor, lengths: Sequence[int], *, bf16: bool
 ) -> torch.Tensor:
-    """Run the layers of a language model, of which each direction reads a boundary first, and then
-    its own output only.
+    """Run the layers of a language model. Each direction reads a boundary first, and then its own
+    output only.
 
     stack (LMStack): The stack.
-    tokens (Tensor): The input and each layer's output, of which the first is there, the same for
-        all directions. float32, (N, layers + 1, directions, width)
+    tokens (Tensor): The input, repeated for all directions, and room for each layer's output.
+        float32, (N, layers + 1, directions, width)
     lengths (Sequence[int]): The number of tokens of each sequence; N together.
     bf16 (bool): Whether factors of products are rounded to bfloat16.
     RETURNS (Tensor): The outputs at the boundary. (layers, directions, width)
@@ -127,9 +127,7 @@ def _read_boundary(direction: Layer, x: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def get_last_saved(saved: np.ndarray, layer: Layer) -> np.ndarray:
-    """RETURNS (ndarray): The last number that was saved of each unit: an LSTM's cell state. (N,
-    units)
-    """
+    """RETURNS (ndarray): The last saved number of each unit: an LSTM's cell state. (N, units)"""
     shape = layer.units // LANES, layer.saved_width // layer.units, LANES
     return saved.reshape(len(saved), *shape)[:, :, -1].reshape(len(saved), layer.units)
 
@@ -151,19 +149,21 @@ def _get_projections(stack: "LMStack", i: int) -> list[Layer]:
         stack,
         ("projections", i),
         [stack.projections[i]],
-        lambda: [make_linear(weight.t().contiguous().numpy(), zeros) for weight in weights],
+        lambda: [lay_out_linear(weight.t().contiguous().numpy(), zeros) for weight in weights],
     )
 
 
 def _get_layers(stack: Any, bf16: bool) -> list[list[Layer]]:
-    """RETURNS (List[List[Layer]]): The compiled layers of a stack, those of each direction."""
+    """RETURNS (List[List[Layer]]): For each layer of a stack, its compiled directions."""
     weights = stack.get_weights()
     flat = [parameter for layer in weights for direction in layer for parameter in direction]
 
     def lay_out() -> list[list[Layer]]:
         return [
             [
-                make_layer(stack.cell.kernel, *(p.detach().numpy() for p in direction), bf16=bf16)
+                lay_out_layer(
+                    stack.cell.kernel, *(p.detach().numpy() for p in direction), bf16=bf16
+                )
                 for direction in layer
             ]
             for layer in weights
@@ -173,23 +173,27 @@ def _get_layers(stack: Any, bf16: bool) -> list[list[Layer]]:
 
 
 def _divide(lengths: Sequence[int], layers: list[list[Layer]]) -> tuple[list[Sequences], bool]:
-    flat = [direction for layer in layers for direction in layer]
-    n_weights = sum(layer.width * (layer.nI + layer.hidden) for layer in flat)
-    parts, in_threads = divide(lengths, n_weights // len(layers))
+    # Of the last layer, as most have its size.
+    parts, in_threads = divide(lengths, count_weights(layers[-1]))
     sizes = np.asarray(lengths, dtype=np.int64)
     starts = np.cumsum(sizes) - sizes
     return [Sequences(starts[part], sizes[part]) for part in parts], in_threads
 
 
+def count_weights(directions: Sequence[Layer]) -> int:
+    """RETURNS (int): How many multiplications a layer takes for each token."""
+    return sum(layer.width * (layer.nI + layer.hidden) for layer in directions)
+
+
 def _project_distinct(
     directions: Sequence[Layer], X: np.ndarray
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Project each distinct row of an input once, if that is worth while.
+    """Project each distinct row of an input once, if many rows repeat.
 
     directions (Sequence[Layer]): The directions of a layer.
     X (ndarray): The input. (N, nI)
     RETURNS (Tuple[List[ndarray], Optional[ndarray]]): For each direction the gates of the distinct
-        rows, (rows, width), and the row of each token, (N,). Empty if it is not.
+        rows, (rows, width), and the row of each token, (N,). Empty and None if few repeat.
     """
     index, first = find_distinct(X)
     n_bytes = 4 * len(first) * sum(direction.width for direction in directions)

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from ..backend import wants_bfloat16
-from .backends import choose_run_layer
 from .cells import CELLS
+from .choose import choose_run_layer
 from .dropout import locked_dropout
-from .layer import Layer, get_weights, make_layer
+from .layer import RecurrentLayer, get_weights, make_layer
 from .parts import run_parts
 from .truncation import Limits, run_truncated
 
@@ -93,7 +93,7 @@ class EncoderStack(nn.Module):
         """RETURNS (List[List[List[Tensor]]]): The parameters of each layer, as `get_weights` of
         `layer.py` returns them.
         """
-        return [get_weights(cast(Layer, layer)) for layer in self.layers]
+        return [get_weights(cast(RecurrentLayer, layer)) for layer in self.layers]
 
     def finish_layer(self, i: int, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
         """RETURNS (Tensor): A layer's output, from its input and its hidden states. (N, nO)"""

@@ -1,5 +1,6 @@
 """The parameters of recurrent layers."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -9,7 +10,7 @@ from .cells import CELLS, Cell
 
 
 class OwnLayer(nn.Module):
-    """The parameters of a layer that torch has none for, named like those of torch's layers.
+    """The parameters of a layer that torch has no module for, named as in torch's modules.
 
     nI (int): The width of the input.
     hidden_size (int): The number of units in each direction.
@@ -34,10 +35,10 @@ class OwnLayer(nn.Module):
 
 
 # Both kinds have the same attributes and parameters.
-Layer = nn.RNNBase | OwnLayer
+RecurrentLayer = nn.RNNBase | OwnLayer
 
 
-def make_layer(name: str, nI: int, units: int, bidirectional: bool) -> Layer:
+def make_layer(name: str, nI: int, units: int, bidirectional: bool) -> RecurrentLayer:
     """Make one recurrent layer with initialised parameters: biases are zero, but for a forget
     gate's, which is one; weights are as the cell has them.
 
@@ -45,10 +46,10 @@ def make_layer(name: str, nI: int, units: int, bidirectional: bool) -> Layer:
     nI (int): The width of the input.
     units (int): The number of units in each direction.
     bidirectional (bool): Whether to read from both ends.
-    RETURNS (Layer): The layer.
+    RETURNS (RecurrentLayer): The layer.
     """
     cell = CELLS[name]
-    layer: Layer
+    layer: RecurrentLayer
     if cell.make_layer is None:
         layer = OwnLayer(cell, nI, units, bidirectional=bidirectional)
     else:
@@ -66,12 +67,16 @@ def make_layer(name: str, nI: int, units: int, bidirectional: bool) -> Layer:
     return layer
 
 
-def get_weights(layer: Layer) -> list[list[torch.Tensor]]:
+def get_weights(layer: RecurrentLayer) -> list[list[torch.Tensor]]:
     """RETURNS (List[List[Tensor]]): For each direction of a layer its weights for the input and for
     the hidden state, the biases of both, and its extra parameters if it has some.
     """
     # `layer.parameters()` takes longer than some steps.
     weights = cast(list[torch.Tensor], list(layer._parameters.values()))
-    n_directions = 1 + layer.bidirectional
-    size = len(weights) // n_directions
-    return [weights[i * size : (i + 1) * size] for i in range(n_directions)]
+    return split_directions(weights, 1 + layer.bidirectional)
+
+
+def split_directions(weights: Sequence[torch.Tensor], n: int) -> list[list[torch.Tensor]]:
+    """RETURNS (List[List[Tensor]]): Parameters of n directions, divided by direction."""
+    size = len(weights) // n
+    return [list(weights[i * size : (i + 1) * size]) for i in range(n)]

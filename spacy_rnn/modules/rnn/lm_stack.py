@@ -1,6 +1,4 @@
-"""A stack of recurrent layers of which each direction reads its own output only: a language
-model's.
-"""
+"""The recurrent layers of a language model, whose directions never see each other's output."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,10 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..backend import wants_bfloat16
-from .backends import choose_run_layer
 from .cells import CELLS, State
+from .choose import choose_run_layer
 from .dropout import locked_dropout
-from .layer import Layer, get_weights, make_layer
+from .layer import RecurrentLayer, get_weights, make_layer
 from .parts import run_parts
 from .truncation import RunLayer
 
@@ -184,7 +182,7 @@ class LMStack(nn.Module):
         """RETURNS (List[List[List[Tensor]]]): The parameters of each layer, as `get_weights` of
         `layer.py` returns them.
         """
-        return [get_weights(cast(Layer, layer)) for layer in self.layers]
+        return [get_weights(cast(RecurrentLayer, layer)) for layer in self.layers]
 
     def _finish_layer(self, i: int, X: torch.Tensor, H: torch.Tensor) -> torch.Tensor:
         if self.projections:

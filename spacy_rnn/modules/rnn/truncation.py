@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from .cells import Cell, State
+from .layer import split_directions
 
-# Runs a layer: `torch_layers.run_layer` or that of `compiled_layers`.
+# `run_layer` of torch_layers.py or compiled_layers.py.
 RunLayer = Callable[..., tuple[torch.Tensor, State]]
 
 
@@ -40,9 +41,9 @@ def run_truncated(
     k1: int,
     k2: int,
 ) -> tuple[torch.Tensor, State]:
-    """Run a layer with truncated backpropagation through time. Only the hidden states are kept;
-    what else the gradient of a piece needs is computed again when it is its turn, so that each
-    token is computed k2 / k1 + 1 times.
+    """Run a layer with truncated backpropagation through time. To bound memory, only the hidden
+    states are kept. The backward pass recomputes each piece with the k2 steps up to its end, so
+    each token is computed k2 / k1 + 1 times.
 
     run_layer (Callable): Runs the layer as a whole.
     cell, weights, X, lengths: As `torch_layers.run_layer` takes them.
@@ -70,7 +71,7 @@ class _Pieces:
 
     def get_range(self, first: int, last: int) -> tuple[list[torch.Tensor], list[int]]:
         """RETURNS (Tuple[List[Tensor], List[int]]): The tokens of the pieces from the first to the
-        last in each direction, and how many they are in each sequence.
+        last in each direction, and their number in each sequence.
         """
         begins = np.minimum(self.sizes, first * self.k1)
         lengths = np.minimum(self.sizes, (last + 1) * self.k1) - begins
@@ -91,8 +92,7 @@ class _Pieces:
     ) -> tuple[torch.Tensor, State]:
         """Run the pieces from the first to the last. (N, nI) to (n, directions x units)"""
         tokens, lengths = self.get_range(first, last)
-        size = len(flat) // self.n_directions
-        weights = [flat[i * size : (i + 1) * size] for i in range(self.n_directions)]
+        weights = split_directions(flat, self.n_directions)
         inputs = torch.cat([X[part.to(X.device)] for part in tokens], dim=1)
         return self.run_layer(self.cell, weights, inputs, lengths, state)
 

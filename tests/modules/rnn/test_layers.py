@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from spacy_rnn.kernels import HAS_BFLOAT16, INSTRUCTIONS
 from spacy_rnn.modules import workers
 from spacy_rnn.modules.rnn import torch_layers
-from spacy_rnn.modules.rnn.backends import choose_run_layer
 from spacy_rnn.modules.rnn.cells import CELLS
+from spacy_rnn.modules.rnn.choose import choose_run_layer
 from spacy_rnn.modules.rnn.layer import get_weights, make_layer
 from spacy_rnn.modules.rnn.truncation import run_truncated
 

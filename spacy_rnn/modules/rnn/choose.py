@@ -1,4 +1,4 @@
-"""What runs a recurrent layer: the one place that chooses."""
+"""The choice of what runs recurrent layers."""
 
 import torch
 
