@@ -37,7 +37,8 @@ def build_bilm(
 ) -> Model[list[Doc], list[Floats3d]]:
     """A recurrent language model that reads from the left, or independently from the left and from
     the right (Peters et al. 2018, "Deep contextualized word representations"), pretrained by
-    `spacy rnn pretrain`. It reads any word, by its features; it predicts those of a vocabulary.
+    `spacy rnn pretrain`. It reads any word, by its features, and predicts the words of a
+    vocabulary.
 
     embed (Model[List[Doc], List[Floats2d]]): The embedding layer: spacy-rnn.LexemeEmbed.v1 or
         spacy-rnn.CharCNNEmbed.v1, of the same width.

@@ -8,8 +8,8 @@ from ..layers.embed import lexeme_embed
 from ..layers.torch_shim import TorchShim
 from ..modules.embed.lexeme import LexemeEmbedding
 
-# Attributes whose values are hashes or flags: those of the word itself, and those that depend on
-# the text.
+# Attributes whose values are hashes or flags, of the word itself (LEXICAL) or of the word in its
+# text (CONTEXTUAL).
 IS_FLAGS = ["ALPHA", "ASCII", "DIGIT", "LOWER", "PUNCT", "SPACE", "STOP", "TITLE", "UPPER"]
 LEXICAL = {"ORTH", "NORM", "LOWER", "SHAPE", "PREFIX", "SUFFIX", "LENGTH"}
 LEXICAL |= {*(f"IS_{flag}" for flag in IS_FLAGS), "LIKE_EMAIL", "LIKE_NUM", "LIKE_URL"}

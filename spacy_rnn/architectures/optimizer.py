@@ -19,8 +19,8 @@ def make_adam(
     grad_clip: Any = 0.0,
     average_decay: float = 1.0,
 ) -> "AveragingOptimizer":
-    """Make Thinc's Adam with an average of the weights over more steps. The other settings are
-    those of `Adam.v1`.
+    """Make Thinc's Adam with an average of the weights over more steps. The other settings
+    are as in `Adam.v1`.
 
     average_decay (float): The decay of old weights in the average: 0 for the mean of all steps, 1
         for about the last half of them. Thinc's own average has 8, for a ninth.
@@ -56,7 +56,7 @@ class AveragingOptimizer(Optimizer):
     def __call__(
         self, key: Any, weights: FloatsXd, gradient: FloatsXd, *, lr_scale: float = 1.0
     ) -> tuple[FloatsXd, FloatsXd]:
-        """Make a step. Arguments and return value are those of Thinc's optimizer."""
+        """Make a step. Arguments and return value are as in Thinc's optimizer."""
         averages = self.averages
         assert averages is not None
         # Thinc would keep its own average.

@@ -68,6 +68,6 @@ def _cut(doc: Doc, part: slice) -> Doc:
 
 
 def _listens(tok2vec: Model) -> bool:
-    # Listeners know the Docs of a batch, but no parts of them. Those of spaCy and of its packages
-    # for transformers share no class, only the name.
+    # Listeners know the Docs of a batch, but no parts of them. spaCy's listeners and those for
+    # transformers share no class, only the name.
     return any("listener" in node.name for node in tok2vec.walk())

@@ -66,8 +66,8 @@ class Pooling(nn.Module):
         return torch.cat(parts, dim=1)
 
     def attend(self, X: torch.Tensor, segments: "Segments") -> torch.Tensor:
-        """RETURNS (Tensor): The attention weights of tokens. Those of each sequence and head add up
-        to 1. (N, heads)
+        """RETURNS (Tensor): The attention weights of tokens. In each sequence and head they
+        add up to 1. (N, heads)
         """
         assert self.attention is not None
         return segments.softmax(self.attention(X))

@@ -173,7 +173,7 @@ class BiLM(RNNPipeMixin, Tok2Vec):
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
         """Run the model for the components that listen. Unless it is frozen, it learns from their
-        gradients. The arguments are those of spaCy's class; the loss is 0.0.
+        gradients. The arguments are as in spaCy's class; the loss is 0.0.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)

@@ -44,14 +44,14 @@ class RNNPipeMixin(ReadsAhead, LoadsWithErrors):
         self.cfg = CheckedSettings(self.name, type(self), self.cfg, **settings)
 
     def update(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, float]:
-        """Learn from a batch. The arguments are those of spaCy's class."""
+        """Learn from a batch. The arguments are as in spaCy's class."""
         listener = self._get_listener()
         if listener is not None and listener._outputs is not None:
             self._check_width(listener, [Y.shape[1] for Y in listener._outputs])
         return super().update(examples, **kwargs)  # type: ignore[misc]
 
     def predict(self, docs: Iterable[Doc]) -> Any:
-        """Predict a batch. Argument and return value are those of spaCy's class."""
+        """Predict a batch. Argument and return value are as in spaCy's class."""
         docs = list(docs)
         self.require_tok2vec(docs)
         return super().predict(docs)  # type: ignore[misc]

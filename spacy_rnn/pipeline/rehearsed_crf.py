@@ -21,7 +21,7 @@ class RehearsedCRF(TrainablePipe):
         self, examples: Iterable[Example], *, losses: dict[str, float] | None = None, **kwargs: Any
     ) -> dict[str, float]:
         """Update the model towards the scores of the model before training. Its layers rehearse
-        meanwhile. The arguments are those of `update`; only the predicted Docs are read.
+        meanwhile. The arguments are as in `update`; only the predicted Docs are read.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -43,8 +43,8 @@ def compare_scores(
 
     ops (Ops): The model's backend.
     members (Sequence[CRFScores]): The scores of each member for a batch.
-    targets (Sequence[CRFScores]): Those of its teacher. Tags that a teacher does not have, because
-        they were added later, have no error.
+    targets (Sequence[CRFScores]): The scores of its teacher. Tags that were added later, which
+        the teacher does not have, have no error.
     RETURNS (Tuple[float, List[CRFScores]]): The mean over the members, and each one's gradient.
     """
     losses, gradients = [], []

@@ -114,7 +114,7 @@ def make_rnn_ner(
 class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
     """Recognise named entities with a recurrent network and a conditional random field. The
     probability of each entity is in `ent._.probability`, a float; 1.0 for entities that a Doc had
-    before. The arguments are those of `make_rnn_ner`.
+    before. See `make_rnn_ner` for the arguments.
     """
 
     spans_key = Setting(check_key, None)
@@ -285,7 +285,7 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
             warnings.warn(
                 f"Component {self.name!r} can't learn from {len(impossible)} of {len(examples)} "
                 "texts, as no sequence of entities agrees with the annotation and the constraints, "
-                f"such as those of sentence starts. The first is {text[:60]!r}.",
+                f"such as sentence starts. The first is {text[:60]!r}.",
                 stacklevel=2,
             )
         if math.isnan(loss):

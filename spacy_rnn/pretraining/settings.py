@@ -22,8 +22,8 @@ class LMSettings:
     train, dev (str): Text files, or directories of text files. See `find_files`.
     component (Optional[str]): The component to train. None if only one is a language model.
     weights (Optional[str]): A pretrained pipeline, to continue with its weights. Its vocabulary,
-        the settings of its model, its language and its tokenizer replace those of the config. Keep
-        it until the run is over.
+        the settings of its model, its language and its tokenizer replace the ones in the config.
+        Keep it until the run is over.
     vocabulary_size (int): The number of words that can be predicted, unless there are weights.
     n_rows (int): The number of texts in a batch, read side by side.
     n_steps (int): The number of words per row and update: the length of truncated backpropagation

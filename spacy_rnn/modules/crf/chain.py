@@ -113,7 +113,7 @@ class Chain:
     def from_scores(
         cls, scores: torch.Tensor, transitions: Transitions, layout: StepMajor
     ) -> "Chain":
-        """Run the forward pass. The arguments are those of `log_partition`."""
+        """Run the forward pass. The arguments are as in `log_partition`."""
         scores, transitions = scores.double(), transitions.map(torch.Tensor.double)
         best = scores.amax(dim=1, keepdim=True)
         gaps = scores - best.clamp(min=torch.finfo(best.dtype).min)

@@ -18,7 +18,7 @@ def find_probable(
     """Find all spans that are at least as probable as a threshold. None is missed: the beginning
     of a span is at least as probable as the span, so that less probable ones can be left.
 
-    chain (Chain): The sequences, the tags of which are those of the scheme.
+    chain (Chain): The sequences, with the tags of the scheme.
     scheme (TaggingScheme): The tags.
     threshold (float): The threshold, above 0.
     RETURNS (Tuple[Tensor, Tensor, Tensor, Tensor]): The packed position of each span's first
@@ -66,7 +66,7 @@ def choose_disjoint(spans: Sequence[ProbableSpan], threshold: float) -> list[Pro
     """
     ordered = sorted(spans, key=lambda span: (span[1], span[0], span[3]))
     ends, gains = [0], [0.0]
-    # With each span, what is chosen before it; None where it is not worth while.
+    # For each span, the number of spans before it to choose from; None if the best leave it out.
     choices: list[int | None] = [None]
     for start, end, _, prob in ordered:
         before = bisect_right(ends, start) - 1

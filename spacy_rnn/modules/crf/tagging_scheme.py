@@ -43,9 +43,9 @@ def _cached(compute: Method) -> Method:
 @dataclass(frozen=True)
 class TaggingScheme:
     """The tags of a number of labels: I of each label, B of each, O, U of each, L of each, so that
-    those that may follow the same ones are next to each other (see `Transitions`).
+    tags with the same legal transitions are adjacent (see `Transitions`).
 
-    Learned tags are O, and then those of each label, so that labels can be added at the end.
+    Learned tags are O and then the tags of each label, so that labels can be added at the end.
 
     name (str): "biluo" or "iob2": the tags that scores are learned for.
     n_labels (int): The number of labels.

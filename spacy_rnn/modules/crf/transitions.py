@@ -2,7 +2,7 @@
 label; B and I by I or L of their own label.
 
 Tags are in the order of `TaggingScheme`: with n labels, I of each, B of each, O, U of each, L of
-each. So the columns of O, U and L are next to each other, and those of B, O and U, and of I and B.
+each. So O, U and L are adjacent columns, and so are B, O and U, and I and B.
 """
 
 from collections.abc import Callable
@@ -98,8 +98,8 @@ class Transitions:
         to_inner[:] = (inner.unsqueeze(2) * self.inner).sum(1)
 
     def count(self, before: torch.Tensor, after: torch.Tensor) -> "Transitions":
-        """Add up, over tokens, the numbers of the tags before times those of the tags after, times
-        the transitions.
+        """Multiply the numbers of the tags before and after by the transitions, and sum over
+        tokens.
 
         before, after (Tensor): The numbers of the tags. (n, T)
         RETURNS (Transitions): The sums.
@@ -124,14 +124,14 @@ class Transitions:
 
 
 def split_before(rows: torch.Tensor, n_labels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """RETURNS (Tuple[Tensor, Tensor]): The columns of O, U and L, (n, 1 + 2 n_labels), and those of
+    """RETURNS (Tuple[Tensor, Tensor]): The columns of O, U and L, (n, 1 + 2 n_labels), and of
     I and B, (n, 2, n_labels): the tags before others. Views.
     """
     return rows[:, 2 * n_labels :], rows[:, : 2 * n_labels].unflatten(1, (2, n_labels))
 
 
 def split_after(rows: torch.Tensor, n_labels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """RETURNS (Tuple[Tensor, Tensor]): The columns of B, O and U, (n, 1 + 2 n_labels), and those of
+    """RETURNS (Tuple[Tensor, Tensor]): The columns of B, O and U, (n, 1 + 2 n_labels), and of
     I and L, (n, 2, n_labels): the tags after others. Views.
     """
     strides = (rows.stride(0), (3 * n_labels + 1) * rows.stride(1), rows.stride(1))

@@ -1,4 +1,4 @@
-"""The best sequences of tags of linear chains. Scores and layout are those of `modules.crf`."""
+"""The best sequences of tags of linear chains. See chain.py for scores and layout."""
 
 import torch
 
@@ -84,8 +84,8 @@ def find_k_best(
 def _step_k_best(
     before: torch.Tensor, transitions: Transitions
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """From each tag's k best scores, (n, k, T), get those of the tags after, without the scores of
-    these, and where each of them comes from. Both (n, k, T)
+    """From each tag's k best scores, (n, k, T), get the k best sums for each tag of the next token,
+    without its own score, and where they come from. Both (n, k, T)
     """
     n_labels, (n, k, n_tags) = transitions.n_labels, before.shape
     after, origins = torch.empty_like(before), torch.empty_like(before, dtype=torch.long)
