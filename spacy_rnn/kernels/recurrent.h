@@ -72,15 +72,10 @@ static float *NAME(allocate)(ptrdiff_t n) {
     return posix_memalign(&memory, 64, (size_t)(n + 1) * sizeof(float)) == 0 ? memory : NULL;
 }
 
-/* Project n rows wherever they are, at most CHUNK_TOKENS. There is room for as many in words. */
-TARGET static void NAME(project_rows)(const rnn_layer *layer, const float *const *rows, ptrdiff_t n,
-                                      WORD *room, float *out) {
+INLINE void NAME(project_tiles)(const int vectors, const rnn_layer *layer, const WORD *const *words,
+                                ptrdiff_t n, float *out) {
     const ptrdiff_t tiles = NAME(count_tiles)(layer), size = NAME(count_words)(layer->nI);
-    const int vectors = VECTORS(rnn_cells[layer->cell].gates);
     const NAME(accumulate) *accumulate = vectors == 3 ? NAME(accumulate_3) : NAME(accumulate_4);
-    const WORD *words[CHUNK_TOKENS];
-    for (ptrdiff_t i = 0; i < n; i++)
-        words[i] = NAME(to_words)(rows[i], layer->nI, room + i * NAME(count_room)(layer->nI));
     for (ptrdiff_t tile = 0; tile < tiles; tile++) {
         const ptrdiff_t offset = tile * vectors * LANES;
         const float *bias = layer->bias + offset;
@@ -89,14 +84,27 @@ TARGET static void NAME(project_rows)(const rnn_layer *layer, const float *const
             const ptrdiff_t n_rows = n - i < ROWS ? n - i : ROWS;
             VEC sums[ROWS][4];
             for (ptrdiff_t r = 0; r < n_rows; r++)
-                for (int v = 0; v < vectors; v++) sums[r][v] = NAME(load)(bias + v * LANES);
+                UNROLL for (int v = 0; v < vectors; v++)
+                    sums[r][v] = NAME(load)(bias + v * LANES);
             accumulate[n_rows - 1](sums, words + i, weights, size);
             for (ptrdiff_t r = 0; r < n_rows; r++)
-                for (int v = 0; v < vectors; v++)
+                UNROLL for (int v = 0; v < vectors; v++)
                     NAME(store)(out + ((i + r) * tiles + tile) * vectors * LANES + v * LANES,
                                 sums[r][v]);
         }
     }
+}
+
+/* Project n rows wherever they are, at most CHUNK_TOKENS. There is room for as many in words. */
+TARGET static void NAME(project_rows)(const rnn_layer *layer, const float *const *rows, ptrdiff_t n,
+                                      WORD *room, float *out) {
+    const WORD *words[CHUNK_TOKENS];
+    for (ptrdiff_t i = 0; i < n; i++)
+        words[i] = NAME(to_words)(rows[i], layer->nI, room + i * NAME(count_room)(layer->nI));
+    if (VECTORS(rnn_cells[layer->cell].gates) == 3)
+        NAME(project_tiles)(3, layer, words, n, out);
+    else
+        NAME(project_tiles)(4, layer, words, n, out);
 }
 
 TARGET static int NAME(project)(const rnn_layer *layer, const float *X, ptrdiff_t x_stride,

@@ -38,7 +38,7 @@ def to_xp(tensor: torch.Tensor) -> Any:
 
 
 def join(ops: Ops, Xs: Sequence[Any], width: int = 0) -> Any:
-    """Join sequences.
+    """Join sequences. What `split` cut is not copied.
 
     ops (Ops): The layer's backend.
     Xs (Sequence[Floats2d]): The sequences. An empty one may have any width.
@@ -48,7 +48,29 @@ def join(ops: Ops, Xs: Sequence[Any], width: int = 0) -> Any:
     present = [X for X in Xs if len(X)]
     if len(present) == 1:
         return present[0]
-    return ops.xp.concatenate(present) if present else ops.alloc2f(0, width)
+    if not present:
+        return ops.alloc2f(0, width)
+    whole = _find_whole(present)
+    return ops.xp.concatenate(present) if whole is None else whole
+
+
+def _find_whole(Xs: Sequence[Any]) -> Any:
+    """RETURNS (Optional[Floats2d]): The numpy array whose rows are these sequences, in order."""
+    whole = Xs[0].base if isinstance(Xs[0], numpy.ndarray) else None
+    if not isinstance(whole, numpy.ndarray) or not whole.flags.carray:
+        return None
+    start = address = _get_address(whole)
+    for X in Xs:
+        if X.base is not whole or not X.flags.c_contiguous or _get_address(X) != address:
+            return None
+        if X.dtype != whole.dtype or X.shape[1:] != whole.shape[1:]:
+            return None
+        address += X.nbytes
+    return whole if address == start + whole.nbytes else None
+
+
+def _get_address(X: Any) -> int:
+    return int(X.__array_interface__["data"][0])
 
 
 def flatten(ops: Ops, Xs: Sequence[Any], device: torch.device) -> torch.Tensor:
