@@ -1,0 +1,83 @@
+"""Kill a worker of an engine with SIGKILL while it works, and wait for the job to end."""
+
+import subprocess
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from wasabi import msg
+
+app = typer.Typer(add_completion=False)
+
+
+class Engine(str, Enum):
+    """Whose worker to kill."""
+
+    ray = "ray"
+    spark = "spark"
+
+
+# The first results on disk: others are being computed then.
+FIRST_RESULTS = {Engine.ray: "*.parquet", Engine.spark: "_temporary/*/task_*/*.parquet"}
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def kill_cli(
+    context: typer.Context,
+    engine: Annotated[Engine, typer.Argument(help="Whose worker to kill")],
+    pipeline: Annotated[str, typer.Argument(help="Trained pipeline")],
+    source: Annotated[str, typer.Argument(help="Parquet files")],
+    target: Annotated[Path, typer.Argument(help="Directory to write, which must not exist")],
+) -> None:
+    """Run annotate_ray.py or annotate_spark.py, whose options may follow, and kill a worker once
+    the first results are there.
+    """
+    if target.exists():
+        msg.fail(f"{target} exists", "Delete it.", exits=1)
+    script = Path(__file__).with_name(f"annotate_{engine.value}.py")
+    command = [sys.executable, script, pipeline, source, target, *context.args]
+    job = psutil.Popen([str(word) for word in command])
+    while job.poll() is None and not any(target.glob(FIRST_RESULTS[engine])):
+        time.sleep(0.02)
+    workers = find_workers(job, engine) if job.poll() is None else []
+    if not workers:
+        msg.fail("The job ended before a worker could be killed", "Take more texts.", exits=1)
+    victim = max(workers, key=lambda worker: sum(worker.cpu_times()[:2]))
+    others = {worker.pid for worker in workers}
+    victim.kill()
+    msg.info(f"Killed process {victim.pid}, one of {sorted(others)}")
+    started: set[int] = set()
+    while job.poll() is None:
+        started |= {worker.pid for worker in find_workers(job, engine)} - others
+        time.sleep(0.1)
+    if job.returncode or not started:
+        msg.fail(f"Exit status {job.returncode}, started instead: {sorted(started)}", exits=1)
+    msg.good(f"Started instead: {sorted(started)}")
+
+
+def find_workers(job: psutil.Process, engine: Engine) -> list[psutil.Process]:
+    """RETURNS (List[Process]): The processes below the job's that annotate."""
+    workers = []
+    for process in job.children(recursive=True):
+        try:
+            name = " ".join(process.cmdline())
+            if engine is Engine.ray:
+                is_worker = name.startswith("ray::") and "Annotate" in name
+            else:
+                # The daemon forks the workers.
+                parent = process.parent()
+                above = " ".join(parent.cmdline()) if parent else ""
+                is_worker = "pyspark.daemon" in name and "pyspark.daemon" in above
+            if is_worker and process.status() != psutil.STATUS_ZOMBIE:
+                workers.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return workers
+
+
+if __name__ == "__main__":
+    app()
