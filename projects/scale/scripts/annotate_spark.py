@@ -1,5 +1,7 @@
 """Annotate Parquet or JSONL with PySpark, on this machine or on a cluster."""
 
+import os
+import sys
 from collections.abc import Iterator
 from enum import Enum
 from time import perf_counter
@@ -47,6 +49,8 @@ def annotate_cli(
     if format is Format.jsonl and "docbin" in names:
         msg.fail("JSON can't hold the bytes of a DocBin", "Write Parquet.", exits=1)
     annotate = BatchPipeline(pipeline, columns=names, n_threads=cpus)
+    if master.startswith("local"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = (
         SparkSession.builder.master(master)
         .appName("spacy-rnn")

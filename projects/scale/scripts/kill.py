@@ -44,12 +44,12 @@ def kill_cli(
     while job.poll() is None and not any(target.glob(FIRST_RESULTS[engine])):
         time.sleep(0.02)
     workers = find_workers(job, engine) if job.poll() is None else []
-    if not workers:
-        msg.fail("The job ended before a worker could be killed", "Take more texts.", exits=1)
-    victim = max(workers, key=lambda worker: sum(worker.cpu_times()[:2]))
-    others = {worker.pid for worker in workers}
+    victim = find_busiest(workers)
+    if victim is None:
+        msg.fail("No worker was at work any more", "Take more texts.", exits=1)
     victim.kill()
-    msg.info(f"Killed process {victim.pid}, one of {sorted(others)}")
+    others = {worker.pid for worker in workers}
+    msg.info(f"Killed process {victim.pid} at work, one of {sorted(others)}")
     started: set[int] = set()
     while job.poll() is None:
         started |= {worker.pid for worker in find_workers(job, engine)} - others
@@ -57,6 +57,19 @@ def kill_cli(
     if job.returncode or not started:
         msg.fail(f"Exit status {job.returncode}, started instead: {sorted(started)}", exits=1)
     msg.good(f"Started instead: {sorted(started)}")
+
+
+def find_busiest(workers: list[psutil.Process]) -> psutil.Process | None:
+    """RETURNS (Optional[Process]): The process that computed most in the last half second, if any
+    did.
+    """
+    before = [sum(worker.cpu_times()[:2]) for worker in workers]
+    time.sleep(0.5)
+    used = [
+        sum(worker.cpu_times()[:2]) - start for worker, start in zip(workers, before, strict=True)
+    ]
+    best = max(range(len(workers)), key=used.__getitem__, default=None)
+    return workers[best] if best is not None and used[best] > 0.1 else None
 
 
 def find_workers(job: psutil.Process, engine: Engine) -> list[psutil.Process]:
