@@ -41,12 +41,14 @@ def kill_cli(
     script = Path(__file__).with_name(f"annotate_{engine.value}.py")
     command = [sys.executable, script, pipeline, source, target, *context.args]
     job = psutil.Popen([str(word) for word in command])
-    while job.poll() is None and not any(target.glob(FIRST_RESULTS[engine])):
+    victim, workers = None, []
+    while job.poll() is None and victim is None:
         time.sleep(0.02)
-    workers = find_workers(job, engine) if job.poll() is None else []
-    victim = find_busiest(workers)
+        if any(target.glob(FIRST_RESULTS[engine])):
+            workers = find_workers(job, engine)
+            victim = find_busiest(workers)
     if victim is None:
-        msg.fail("No worker was at work any more", "Take more texts.", exits=1)
+        msg.fail("The job ended before a worker could be killed", "Take more texts.", exits=1)
     victim.kill()
     others = {worker.pid for worker in workers}
     msg.info(f"Killed process {victim.pid} at work, one of {sorted(others)}")
@@ -61,15 +63,21 @@ def kill_cli(
 
 def find_busiest(workers: list[psutil.Process]) -> psutil.Process | None:
     """RETURNS (Optional[Process]): The process that computed most in the last half second, if any
-    did.
+    was at work.
     """
-    before = [sum(worker.cpu_times()[:2]) for worker in workers]
+    before = [get_cpu_time(worker) for worker in workers]
     time.sleep(0.5)
-    used = [
-        sum(worker.cpu_times()[:2]) - start for worker, start in zip(workers, before, strict=True)
-    ]
+    used = [get_cpu_time(worker) - start for worker, start in zip(workers, before, strict=True)]
     best = max(range(len(workers)), key=used.__getitem__, default=None)
     return workers[best] if best is not None and used[best] > 0.1 else None
+
+
+def get_cpu_time(process: psutil.Process) -> float:
+    """RETURNS (float): Seconds, 0 if the process has ended."""
+    try:
+        return float(sum(process.cpu_times()[:2]))
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def find_workers(job: psutil.Process, engine: Engine) -> list[psutil.Process]:
