@@ -8,7 +8,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
-import pyarrow.dataset
 import spacy
 import typer
 from spacy.language import Language
@@ -49,7 +48,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read the rows of all Parquet or JSON files of a directory."""
     files = sorted(path.glob("*.parquet"))
     if files:
-        return pyarrow.dataset.dataset(files, format="parquet").to_table().to_pylist()
+        from pyarrow import parquet
+
+        return [row for file in files for row in parquet.read_table(file).to_pylist()]
     files = sorted(path.glob("*.json*"))
     if not files:
         msg.fail(f"{path} has no .parquet or .json files", exits=1)

@@ -1,15 +1,19 @@
 """Kill a worker of an engine with SIGKILL while it works, and wait for the job to end."""
 
-import subprocess
+from __future__ import annotations
+
+import shutil
 import sys
 import time
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import psutil
 import typer
 from wasabi import msg
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 app = typer.Typer(add_completion=False)
 
@@ -21,8 +25,8 @@ class Engine(str, Enum):
     spark = "spark"
 
 
-# The first results on disk: others are being computed then.
-FIRST_RESULTS = {Engine.ray: "*.parquet", Engine.spark: "_temporary/*/task_*/*.parquet"}
+# The first results on disk
+RESULTS = {Engine.ray: "*.parquet", Engine.spark: "_temporary/*/task_*/*.parquet"}
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -31,20 +35,21 @@ def kill_cli(
     engine: Annotated[Engine, typer.Argument(help="Whose worker to kill")],
     pipeline: Annotated[str, typer.Argument(help="Trained pipeline")],
     source: Annotated[str, typer.Argument(help="Parquet files")],
-    target: Annotated[Path, typer.Argument(help="Directory to write, which must not exist")],
+    target: Annotated[Path, typer.Argument(help="Directory to write. It is deleted first")],
 ) -> None:
-    """Run annotate_ray.py or annotate_spark.py, whose options may follow, and kill a worker once
-    the first results are there.
+    """Run annotate_ray.py or annotate_spark.py here, and kill a worker when the first results are
+    there. Their options may follow. Exits with 1 if the job fails.
     """
-    if target.exists():
-        msg.fail(f"{target} exists", "Delete it.", exits=1)
+    import psutil
+
+    shutil.rmtree(target, ignore_errors=True)
     script = Path(__file__).with_name(f"annotate_{engine.value}.py")
     command = [sys.executable, script, pipeline, source, target, *context.args]
     job = psutil.Popen([str(word) for word in command])
     victim, workers = None, []
-    while job.poll() is None and victim is None:
+    while victim is None and job.poll() is None:
         time.sleep(0.02)
-        if any(target.glob(FIRST_RESULTS[engine])):
+        if any(target.glob(RESULTS[engine])):
             workers = find_workers(job, engine)
             victim = find_busiest(workers)
     if victim is None:
@@ -61,7 +66,28 @@ def kill_cli(
     msg.good(f"Started instead: {sorted(started)}")
 
 
-def find_busiest(workers: list[psutil.Process]) -> psutil.Process | None:
+def find_workers(job: Process, engine: Engine) -> list[Process]:
+    """RETURNS (List[Process]): The processes below the job's that annotate."""
+    import psutil
+
+    workers = []
+    for process in job.children(recursive=True):
+        try:
+            name = " ".join(process.cmdline())
+            # Spark's daemon forks the workers.
+            above = " ".join(process.parent().cmdline())
+        except (psutil.Error, AttributeError):  # it has ended
+            continue
+        if engine is Engine.ray:
+            is_worker = name.startswith("ray::") and "Annotate" in name
+        else:
+            is_worker = "pyspark.daemon" in name and "pyspark.daemon" in above
+        if is_worker:
+            workers.append(process)
+    return workers
+
+
+def find_busiest(workers: list[Process]) -> Process | None:
     """RETURNS (Optional[Process]): The process that computed most in the last half second, if any
     was at work.
     """
@@ -72,32 +98,14 @@ def find_busiest(workers: list[psutil.Process]) -> psutil.Process | None:
     return workers[best] if best is not None and used[best] > 0.1 else None
 
 
-def get_cpu_time(process: psutil.Process) -> float:
+def get_cpu_time(process: Process) -> float:
     """RETURNS (float): Seconds, 0 if the process has ended."""
+    import psutil
+
     try:
         return float(sum(process.cpu_times()[:2]))
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return 0.0
-
-
-def find_workers(job: psutil.Process, engine: Engine) -> list[psutil.Process]:
-    """RETURNS (List[Process]): The processes below the job's that annotate."""
-    workers = []
-    for process in job.children(recursive=True):
-        try:
-            name = " ".join(process.cmdline())
-            if engine is Engine.ray:
-                is_worker = name.startswith("ray::") and "Annotate" in name
-            else:
-                # The daemon forks the workers.
-                parent = process.parent()
-                above = " ".join(parent.cmdline()) if parent else ""
-                is_worker = "pyspark.daemon" in name and "pyspark.daemon" in above
-            if is_worker and process.status() != psutil.STATUS_ZOMBIE:
-                workers.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return workers
 
 
 if __name__ == "__main__":
