@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,22 @@ class BatchPipeline:
 
     It pickles as its arguments, so an engine can send it to its workers. Each process loads the
     pipeline once, at its first batch. Each batch has its own memory zone, so memory stays flat over
-    a long stream of new words. Only one thread of a process may call it at a time.
+    a long stream of new words. One thread of a process may call it at a time.
 
-    | column     | value for each text                                                        |
-    |------------|----------------------------------------------------------------------------|
-    | `tokens`   | JSON list of strings                                                       |
-    | `tags`     | JSON list of `token.tag_`                                                  |
-    | `entities` | JSON list of objects: `start` and `end` in characters, `label`, `text`, and|
-    |            | `probability`, null where the component has none                           |
-    | `cats`     | JSON object, `doc.cats`                                                    |
-    | `docbin`   | bytes of a `DocBin` with the Doc, its user data included                   |
+    The columns, with a value for each text:
+
+    - `tokens`: JSON list of strings.
+    - `tags`: JSON list of `token.tag_`.
+    - `entities`: JSON list of objects. Their keys are `start` and `end` in characters, `label`,
+      `text` and `probability`, which is null where the component has none.
+    - `cats`: JSON object, `doc.cats`.
+    - `docbin`: the Doc as bytes of a `DocBin`, with its user data.
 
     path (Union[str, Path]): The pipeline's directory, or the name of its package. Every machine
         must have it. A relative path is resolved here, not in the worker.
     columns (Iterable[str]): Which columns to return.
-    n_threads (Optional[int]): How many CPUs the engine gave the worker. None: the default, see
-        `spacy_rnn.set_num_threads`.
+    n_threads (Optional[int]): How many threads to use, as many as the engine gave the worker CPUs.
+        None: as many as before.
     RAISES (ValueError): If a column is unknown.
     """
 
@@ -85,7 +85,7 @@ class BatchPipeline:
 
 
 # Outside the class: an engine may send a new copy of it with each task.
-@lru_cache(maxsize=None)
+@cache
 def _load(path: str) -> Language:
     return spacy.load(path)
 

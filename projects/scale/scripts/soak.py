@@ -88,8 +88,12 @@ def find_problems(samples: list[Sample]) -> list[str]:
     print(f"Memory after the first tenth: {base:.1f} MB, then up to {growth:+.1f} MB")
     if growth > limit:
         problems.append(f"Memory grew by {growth:.1f} MB, more than {limit:.1f} MB.")
-    changes = [get_change(samples[tenth : 2 * tenth], samples[-tenth:], by) for by in ("wall", "cpu")]
-    print("Speed of the last tenth beside the second: {:+.1%}, by CPU time {:+.1%}".format(*changes))
+    changes = [
+        get_change(samples[tenth : 2 * tenth], samples[-tenth:], by) for by in ("wall", "cpu")
+    ]
+    print(
+        "Speed of the last tenth beside the second: {:+.1%}, by CPU time {:+.1%}".format(*changes)
+    )
     # Other processes take wall time, and some CPU time through the caches: both have to drop.
     if max(changes) < -MAX_LOSS:
         problems.append(f"Speed dropped by {-max(changes):.1%}, more than {MAX_LOSS:.0%}.")
