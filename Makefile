@@ -11,7 +11,7 @@ export SPACY_RNN_DATA ?=
 WHEELS ?= wheels
 GPU_PYTHON ?= 3.12
 
-.PHONY: quickstart test test-slow sanitize wheels test-gpu lint docs bench clean
+.PHONY: quickstart test test-slow sanitize wheels test-gpu lint docs bench soak soak-pipe clean
 
 quickstart: $(VENV)/.installed
 	cd projects/quickstart && ../../$(BIN)/python -m spacy project run all --force
@@ -56,6 +56,13 @@ docs: $(VENV)/.installed-docs
 
 bench: $(VENV)/.installed-bench
 	cd projects/benchmark && ../../$(BIN)/python -m spacy project run all
+
+# A million texts with ever new words: memory stays flat, and so does speed
+soak: soak-pipe
+
+soak-pipe: $(VENV)/.installed
+	cd projects/scale && ../../$(BIN)/python -m spacy project run train
+	cd projects/scale && ../../$(BIN)/python -m spacy project run soak
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
