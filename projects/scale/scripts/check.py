@@ -49,7 +49,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         from pyarrow import parquet
 
         return [row for file in files for row in parquet.read_table(file).to_pylist()]
-    files = sorted(path.glob("*.json*"))
+    # Spark puts checksums beside its files.
+    files = sorted(file for file in path.glob("*.json*") if file.suffix != ".crc")
     if not files:
         msg.fail(f"{path} has no .parquet or .json files", exits=1)
     texts = (file.read_text(encoding="utf8") for file in files)
