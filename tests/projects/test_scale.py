@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import spacy
@@ -150,13 +149,19 @@ def test_an_engine_annotates_like_the_pipeline_alone(texts, scripts, engine, for
     assert srsly.json_loads(first["tags"]) == tags
 
 
+KILLS = {
+    "ray-actor": ["--batch-size", 2000],
+    "spark-worker": ["--partitions", 12],
+    "spark-executor": ["--partitions", 12, "--master", "local-cluster[2,1,1024]"],
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["ray", "pyspark"])
-def test_a_killed_worker_loses_nothing(texts, scripts, engine):
-    skip_without(engine)
+@pytest.mark.parametrize("kind", KILLS)
+def test_a_killed_worker_loses_nothing(texts, scripts, kind):
+    skip_without("ray" if kind == "ray-actor" else "pyspark")
     make = scripts("make_texts").make_cli
-    make(Path(texts / "texts.txt"), texts / "texts", 60_000, files=4)
-    options = {"ray": ["--batch-size", 2000], "pyspark": ["--partitions", 12]}[engine]
+    make(texts / "texts.txt", texts / "texts", 60_000, files=4)
     source, pipeline = texts / "texts" / "parquet", texts / "pipeline"
-    run("kill", engine.removeprefix("py"), pipeline, source, texts / "out", *options)
+    run("kill", kind, pipeline, source, texts / "out", *KILLS[kind])
     run("check", pipeline, source, texts / "out")

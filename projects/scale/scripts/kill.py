@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
-class Engine(str, Enum):
-    """Whose worker to kill."""
+class Kind(str, Enum):
+    """What to kill."""
 
-    ray = "ray"
-    spark = "spark"
-
-
-# The first results on disk
-RESULTS = {Engine.ray: "*.parquet", Engine.spark: "_temporary/*/task_*/*.parquet"}
+    actor = "ray-actor"
+    worker = "spark-worker"
+    executor = "spark-executor"
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def kill_cli(
     context: typer.Context,
-    engine: Annotated[Engine, typer.Argument(help="Whose worker to kill")],
+    kind: Annotated[Kind, typer.Argument(help="What to kill")],
     pipeline: Annotated[str, typer.Argument(help="Trained pipeline")],
     source: Annotated[str, typer.Argument(help="Parquet files")],
     target: Annotated[Path, typer.Argument(help="Directory to write. It is deleted first")],
 ) -> None:
     """Run annotate_ray.py or annotate_spark.py here, and kill a worker when the first results are
-    there. Their options may follow. Exits with 1 if the job fails.
+    there. Their options may follow. A Spark executor needs --master "local-cluster[2,1,1024]".
+    Exits with 1 if the job fails.
     """
     import psutil
 
     shutil.rmtree(target, ignore_errors=True)
-    script = Path(__file__).with_name(f"annotate_{engine.value}.py")
+    engine = kind.value.partition("-")[0]
+    script = Path(__file__).with_name(f"annotate_{engine}.py")
+    results = "*.parquet" if engine == "ray" else "_temporary/*/task_*/*.parquet"
     command = [sys.executable, script, pipeline, source, target, *context.args]
     job = psutil.Popen([str(word) for word in command])
     victim, workers = None, []
     while victim is None and job.poll() is None:
         time.sleep(0.02)
-        if any(target.glob(RESULTS[engine])):
-            workers = find_workers(job, engine)
+        if any(target.glob(results)):
+            workers = find_workers(job, kind)
             victim = find_busiest(workers)
     if victim is None:
         msg.fail("The job ended before a worker could be killed", "Take more texts.", exits=1)
@@ -59,14 +59,14 @@ def kill_cli(
     msg.info(f"Killed process {victim.pid} at work, one of {sorted(others)}")
     started: set[int] = set()
     while job.poll() is None:
-        started |= {worker.pid for worker in find_workers(job, engine)} - others
+        started |= {worker.pid for worker in find_workers(job, kind)} - others
         time.sleep(0.1)
     if job.returncode or not started:
         msg.fail(f"Exit status {job.returncode}, started instead: {sorted(started)}", exits=1)
     msg.good(f"Started instead: {sorted(started)}")
 
 
-def find_workers(job: Process, engine: Engine) -> list[Process]:
+def find_workers(job: Process, kind: Kind) -> list[Process]:
     """RETURNS (List[Process]): The processes below the job's that annotate."""
     import psutil
 
@@ -78,10 +78,11 @@ def find_workers(job: Process, engine: Engine) -> list[Process]:
             above = " ".join(process.parent().cmdline())
         except (psutil.Error, AttributeError):  # it has ended
             continue
-        if engine is Engine.ray:
-            is_worker = name.startswith("ray::") and "Annotate" in name
-        else:
-            is_worker = "pyspark.daemon" in name and "pyspark.daemon" in above
+        is_worker = {
+            Kind.actor: name.startswith("ray::") and "Annotate" in name,
+            Kind.worker: "pyspark.daemon" in name and "pyspark.daemon" in above,
+            Kind.executor: "CoarseGrainedExecutorBackend" in name and "java" in name.split()[0],
+        }[kind]
         if is_worker:
             workers.append(process)
     return workers
@@ -99,11 +100,12 @@ def find_busiest(workers: list[Process]) -> Process | None:
 
 
 def get_cpu_time(process: Process) -> float:
-    """RETURNS (float): Seconds, 0 if the process has ended."""
+    """RETURNS (float): Seconds of the process and those below it, 0 if it has ended."""
     import psutil
 
     try:
-        return float(sum(process.cpu_times()[:2]))
+        processes = [process, *process.children(recursive=True)]
+        return float(sum(sum(each.cpu_times()[:2]) for each in processes))
     except psutil.Error:
         return 0.0
 
