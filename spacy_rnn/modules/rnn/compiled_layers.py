@@ -18,7 +18,7 @@ from ..workers import run_tasks
 from .cells import Cell, State
 from .compiled_predict import count_weights, get_last_saved
 from .layer import split_directions
-from .parts import divide
+from .divide import divide
 
 
 def run_layer(
