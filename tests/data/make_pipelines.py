@@ -17,7 +17,11 @@ from spacy.training import Example
 from thinc.api import Adam, Config, fix_random_seed
 
 import spacy_rnn
-from spacy_rnn.cli.pretrain import pretrain
+
+try:
+    from spacy_rnn.pretraining.pretrain import pretrain
+except ImportError:  # Version 0.1.0
+    from spacy_rnn.cli.pretrain import pretrain
 
 DATA = [
     ("Anna lives in New York .", "NNP VBZ IN NNP NNP .", [(0, 4, "PER"), (14, 22, "LOC")], "GOOD"),
