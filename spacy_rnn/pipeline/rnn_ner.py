@@ -162,6 +162,13 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         """RETURNS (TaggingScheme): The tags of the labels."""
         return TaggingScheme(self.model.attrs["scheme"], len(self.labels))
 
+    def count_outputs(self) -> tuple[int, int | None]:
+        """RETURNS (Tuple[int, Optional[int]]): The number of tags that the labels need, and that
+        the weights have.
+        """
+        (output, *_) = find_outputs(self.model)
+        return self.scheme.n_learned, output.get_dim("nO") if output.has_param("W") else None
+
     def add_label(self, label: str) -> int:
         """Add a label. A trained model keeps the scores of its other labels.
 
