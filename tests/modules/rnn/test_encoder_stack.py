@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from spacy_rnn.kernels import HAS_BFLOAT16
 from spacy_rnn.modules import workers
-from spacy_rnn.modules.backend import is_compiled
 from spacy_rnn.modules.cache import mark_changed
 from spacy_rnn.modules.rnn.cells import CELLS
+from spacy_rnn.modules.rnn.choose import choose_run_layer
 from spacy_rnn.modules.rnn.encoder_stack import EncoderStack
 from spacy_rnn.modules.rnn.truncation import Limits
 
@@ -64,7 +64,7 @@ def test_a_sequence_is_the_same_in_any_batch(cell, extras, lengths, random):
         for place, i in enumerate(order):
             alone = stack(sequences[i], [lengths[i]])
             for other in (shuffled[place], alone):
-                if is_compiled(other):
+                if choose_run_layer(CELLS[cell], other, other)[1]:
                     assert torch.equal(other, together[i])
                 else:
                     assert_close(other, together[i])
@@ -145,7 +145,7 @@ def test_dropout_does_nothing_in_prediction_and_is_seeded_in_training():
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("is_train", [True, False])
-def test_mixed_precision_is_close_to_single(cell, is_train, kernels):
+def test_mixed_precision_is_close_to_single(cell, is_train):
     stack, X, lengths = make_stack(cell), torch.randn(16, 5), [3, 0, 9, 1, 3]
     results = []
     for enabled in (False, True):
@@ -160,5 +160,5 @@ def test_mixed_precision_is_close_to_single(cell, is_train, kernels):
         assert half.dtype == torch.float32
         assert_close(half, single, tolerance=0.05 * max(1.0, float(single.abs().max())))
     # Torch's layers run in single precision on a CPU.
-    has_bf16 = kernels == "compiled" and HAS_BFLOAT16
+    has_bf16 = choose_run_layer(CELLS[cell], X, X)[1] and HAS_BFLOAT16
     assert torch.equal(results[0][0], results[1][0]) == (not has_bf16)
