@@ -5,7 +5,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_rnn import kernels as compiled
 from spacy_rnn.kernels import HAS_BFLOAT16
 from spacy_rnn.modules import workers
 from spacy_rnn.modules.cache import mark_changed
@@ -82,7 +81,7 @@ def test_a_sequence_is_the_same_in_any_batch(cell, extras, lengths, random):
     for place, i in enumerate(order):
         alone = predict(stack, sequences[i], [lengths[i]])
         for other in (shuffled[place], alone):
-            if compiled.INSTRUCTIONS is not None:
+            if ENCODER.choose_predict("cpu", stack.settings) is not None:
                 assert torch.equal(other, together[i])
             else:
                 assert_close(other, together[i])
@@ -153,7 +152,7 @@ def test_dropout_does_nothing_in_prediction_and_is_seeded_in_training():
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("is_train", [True, False])
-def test_mixed_precision_is_close_to_single(cell, is_train, kernels):
+def test_mixed_precision_is_close_to_single(cell, is_train):
     stack, X, lengths = make_stack(cell), torch.randn(16, 5), [3, 0, 9, 1, 3]
     results = []
     for enabled in (False, True):
@@ -170,5 +169,5 @@ def test_mixed_precision_is_close_to_single(cell, is_train, kernels):
         assert half.dtype == torch.float32
         assert_close(half, single, tolerance=0.05 * max(1.0, float(single.abs().max())))
     # Torch's layers run in single precision on a CPU.
-    has_bf16 = kernels == "compiled" and HAS_BFLOAT16
+    has_bf16 = choose_run_layer(CELLS[cell], X, X)[1] and HAS_BFLOAT16
     assert torch.equal(results[0][0], results[1][0]) == (not has_bf16)
