@@ -15,7 +15,7 @@ from pathlib import Path
 import spacy
 
 sys.path.insert(0, str(Path(__file__).parent / "data"))
-from make_pipelines import read_predictions  # noqa: E402
+from make_pipelines import read_predictions
 
 TOLERANCE = 1e-6
 

@@ -93,11 +93,12 @@ def build_bilm(
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
     )
-    if softmax == "adaptive":
-        output_settings = {"width": width, "cutoffs": list(cutoffs)}
-        output_shim = TorchShim("lm_softmax", ADAPTIVE_SOFTMAX, output_settings)
-    else:
-        output_shim = TorchShim("lm_softmax", TIED_SOFTMAX, {})
+    output_shim = TorchShim(
+        "lm_softmax",
+        ADAPTIVE_SOFTMAX if softmax == "adaptive" else TIED_SOFTMAX,
+        {"width": width, "cutoffs": list(cutoffs)} if softmax == "adaptive" else {},
+        mixed_precision=mixed_precision,
+    )
     return run_bilm(embed, _hold(output_shim), shim, dropout)
 
 

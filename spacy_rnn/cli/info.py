@@ -14,13 +14,12 @@ from ..modules.workers import count_threads
 
 def info_cli() -> None:
     """Print the versions and the devices that matter to spacy-rnn, to paste into an issue."""
-    torch_version, gpu = "none", "none"
+    torch_version, gpu = "not installed", "none"
     if has_torch:
         import torch
 
         torch_version = torch.__version__
-        if torch.cuda.is_available():
-            gpu = torch.cuda.get_device_name()
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     kernels = [INSTRUCTIONS or "none", *(["bfloat16"] if has_bfloat16() else [])]
     msg.table(
         {

@@ -8,7 +8,6 @@ import safetensors.numpy
 import srsly
 from safetensors import SafetensorError
 
-
 # After the name of an array of bits, eight of which are stored as a byte.
 _PACKED = ":bits"
 

@@ -58,9 +58,7 @@ def find_layers(model: Model, *networks: Network) -> list[Model]:
     """
     layers = [(layer, shim) for layer in model.walk() for shim in layer.shims]
     return [
-        layer
-        for layer, shim in layers
-        if isinstance(shim, TorchShim) and shim.network in networks
+        layer for layer, shim in layers if isinstance(shim, TorchShim) and shim.network in networks
     ]
 
 

@@ -31,9 +31,7 @@ class Network:
         found: type = _find(self.module)
         return found
 
-    def choose_predict(
-        self, device: str, settings: Mapping[str, Any]
-    ) -> Callable[..., Any] | None:
+    def choose_predict(self, device: str, settings: Mapping[str, Any]) -> Callable[..., Any] | None:
         """Choose what predicts.
 
         device (str): "cpu" or "cuda".
@@ -55,13 +53,13 @@ def _find(path: str) -> Any:
     return getattr(import_module(f"{__package__}.{file}"), name)
 
 
-ENCODER = Network("rnn.encoder_stack:EncoderStack", "rnn.compiled_predict:predict_encoder", has_kernel)
-LM_STACK = Network("rnn.lm_stack:LMStack", "rnn.compiled_predict:predict_lm", has_kernel)
-LEXEME_EMBEDDING = Network(
-    "embed.lexeme:LexemeEmbedding", "embed.predict_lexemes:predict_lexemes"
+ENCODER = Network(
+    "rnn.encoder_stack:EncoderStack", "rnn.compiled_predict:predict_encoder", has_kernel
 )
-CHAR_CNN = Network("embed.char_cnn:CharCNN")
+LM_STACK = Network("rnn.lm_stack:LMStack", "rnn.compiled_predict:predict_lm", has_kernel)
+LEXEME_EMBEDDING = Network("embed.lexeme:LexemeEmbedding", "embed.predict_lexemes:predict_lexemes")
+CHAR_CNN = Network("embed.char_cnn:CharCNN", "embed.predict_chars:predict_chars")
 POOLING = Network("pooling:Pooling", "predict_pooling:predict_pooling")
-ADAPTIVE_SOFTMAX = Network("lm.softmax:AdaptiveSoftmax")
-TIED_SOFTMAX = Network("lm.softmax:TiedSoftmax")
+ADAPTIVE_SOFTMAX = Network("lm.softmax:AdaptiveSoftmax", "lm.predict_softmax:predict_adaptive")
+TIED_SOFTMAX = Network("lm.softmax:TiedSoftmax", "lm.predict_softmax:predict_tied")
 LM_OBJECTIVE = Network("lm.objective:LMObjective")

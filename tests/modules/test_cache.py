@@ -47,7 +47,9 @@ def finish_update(make_optimizer):
 
 @pytest.fixture
 def layer():
-    shim = TorchShim("linear", LinearNetwork("linear"), {"in_features": 2, "out_features": 2, "bias": False})
+    shim = TorchShim(
+        "linear", LinearNetwork("linear"), {"in_features": 2, "out_features": 2, "bias": False}
+    )
     shim.initialize()
     return Model("linear", lambda model, X, is_train: (X, lambda dY: dY), shims=[shim])
 

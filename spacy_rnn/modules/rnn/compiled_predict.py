@@ -68,6 +68,7 @@ def predict_lm(
     lengths: Sequence[int],
     *,
     bf16: bool,
+    with_boundary: bool = False,
     memory: np.ndarray | None = None,
 ) -> np.ndarray:
     """Run the layers of a language model. Each direction reads a boundary first, and then its own
@@ -78,18 +79,22 @@ def predict_lm(
     X (ndarray): The tokens of all sequences, one after another. float32, (N, width)
     lengths (Sequence[int]): The number of tokens of each sequence.
     bf16 (bool): Whether factors of products are rounded to bfloat16.
+    with_boundary (bool): Whether to append a row for the boundary that is read first.
     memory (Optional[ndarray]): Where to put the result, rather than in new memory.
     RETURNS (ndarray): The input, for each direction, and each layer's output.
-        (N, depth + 1, directions x width)
+        (N, depth + 1, directions x width), or (N + 1, ...) with the boundary.
     """
     width, n_directions = settings["width"], count_directions(settings)
-    shape = len(X), settings["depth"] + 1, n_directions, width
+    shape = len(X) + with_boundary, settings["depth"] + 1, n_directions, width
     size = int(np.prod(shape))
     memory = np.empty(size, dtype=np.float32) if memory is None else memory[:size]
-    tokens = memory.reshape(shape)
-    tokens[:, 0] = X[:, None]
-    run_lm(weights, settings, tokens, lengths, bf16=bf16)
-    return tokens.reshape(len(X), settings["depth"] + 1, n_directions * width)
+    rows = memory.reshape(shape)
+    rows[: len(X), 0] = X[:, None]
+    at_boundary = run_lm(weights, settings, rows[: len(X)], lengths, bf16=bf16)
+    if with_boundary:
+        rows[len(X), 0] = weights["boundary"]
+        rows[len(X), 1:] = at_boundary
+    return rows.reshape(*shape[:2], n_directions * width)
 
 
 def run_lm(
@@ -113,7 +118,7 @@ def run_lm(
     parts, in_threads = _divide(lengths, layers)
     inputs = np.ascontiguousarray(tokens[:, 0, 0])
     tables, index = _project_distinct(layers[0], inputs)
-    Y = tokens.reshape(len(tokens), -1)
+    Y = tokens.reshape(len(tokens), int(np.prod(tokens.shape[1:])))
     boundaries = [weights["boundary"]] * n_directions
     at_boundary: list[np.ndarray] = []
     chains: list[list[Any]] = [[] for _ in boundaries]

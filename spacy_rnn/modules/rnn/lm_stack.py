@@ -63,6 +63,7 @@ class LMStack(nn.Module):
         *,
         dropout: float = 0.0,
         is_train: bool = False,
+        with_boundary: bool = False,
         memory: Any = None,
     ) -> torch.Tensor:
         """Encode a batch of sequences. Each direction reads a boundary first.
@@ -71,12 +72,18 @@ class LMStack(nn.Module):
         lengths (List[int]): The number of tokens of each sequence; N together.
         dropout (float): The rate of locked dropout at the input of each layer, in training.
         is_train (bool): Whether gradients will be asked for.
+        with_boundary (bool): In prediction, whether to append a row for the boundary that is read
+            first.
         memory (Any): Not used.
         RETURNS (Tensor): The input, for each direction, and each layer's output. Layers are the
-            second dimension, so that a sequence's are together. (N, depth + 1, directions x width)
+            second dimension, so that a sequence's are together. (N, depth + 1, directions x width),
+            or (N + 1, ...) with the boundary.
         """
         if not is_train:
-            return self.predict(X, lengths)[0].flatten(2)
+            tokens, boundary = self.predict(X, lengths)
+            if with_boundary:
+                tokens = torch.cat([tokens, boundary.to(tokens.dtype).unsqueeze(0)])
+            return tokens.flatten(2)
         sizes = np.asarray(lengths, dtype=np.int64)
         tokens, numbers = np.arange(len(X)), np.repeat(np.arange(len(sizes)), sizes)
         # A boundary before each sequence for the forward direction, after it for the backward one.
@@ -94,18 +101,17 @@ class LMStack(nn.Module):
         context_free = X.to(halves[0].dtype).unsqueeze(1)
         return torch.cat([torch.cat([context_free, half], dim=1) for half in halves], dim=2)
 
-    def predict(
-        self, X: torch.Tensor, lengths: list[int]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def predict(self, X: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode a batch of sequences without gradients, by torch: `predict_lm` is faster.
 
         X, lengths: As in `forward`.
         RETURNS (Tuple[Tensor, Tensor]): The input and each layer's output, (N, depth + 1,
-            directions, width), and the outputs at the boundary that is read first, (depth,
+            directions, width), and the same at the boundary that is read first, (depth + 1,
             directions, width).
         """
-        shape = len(X), -1, self.n_directions, self.width
-        x, boundary, states = self.boundary.repeat(1, self.n_directions), [], []
+        shape = len(X), len(self.layers), self.n_directions, self.width
+        x, states = self.boundary.repeat(1, self.n_directions), []
+        boundary = [x.view(self.n_directions, self.width)]
         for i, own in enumerate(self.get_weights()):
             H, state = torch_layers.run_layer(self.cell, own, x, [1])
             x = self._finish_layer(i, x, H)
@@ -114,11 +120,11 @@ class LMStack(nn.Module):
         n_weights = sum(p.numel() for layer in self.layers for p in layer.parameters())
         outputs = run_parts(partial(self._predict, states), X, lengths, n_weights).view(shape)
         context_free = X[:, None, None].expand(-1, 1, self.n_directions, -1)
-        return torch.cat([context_free, outputs], dim=1), torch.stack(boundary)
+        return torch.cat([context_free, outputs], dim=1), torch.stack(
+            [part.to(boundary[-1].dtype) for part in boundary]
+        )
 
-    def _predict(
-        self, states: list[State], X: torch.Tensor, lengths: list[int]
-    ) -> torch.Tensor:
+    def _predict(self, states: list[State], X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
         """RETURNS (Tensor): Each layer's output. (N, depth x directions x width)"""
         X, outputs = X.repeat(1, self.n_directions), []
         for i, own in enumerate(self.get_weights()):

@@ -169,5 +169,5 @@ def test_mixed_precision_is_close_to_single(cell, is_train):
         assert half.dtype == torch.float32
         assert_close(half, single, tolerance=0.05 * max(1.0, float(single.abs().max())))
     # Torch's layers run in single precision on a CPU.
-    has_bf16 = choose_run_layer(CELLS[cell], X, X)[1] and HAS_BFLOAT16
+    has_bf16 = ENCODER.choose_predict("cpu", stack.settings) is not None and HAS_BFLOAT16
     assert torch.equal(results[0][0], results[1][0]) == (not has_bf16)
