@@ -56,12 +56,13 @@ class StepMajor:
         order, inverse, mirror, row_of = (np.empty_like(packed) for _ in range(4))
         order[packed], inverse[flat] = flat, packed
         mirror[packed], row_of[packed] = mirrored, rows
-        indices: tuple[Any, ...] = (order, inverse, mirror, row_of, ranking)
+        arrays = {"order": order, "inverse": inverse, "mirror": mirror, "rows": row_of}
+        indices: dict[str, Any] = {**arrays, "ranking": ranking}
         if device is not None:
             import torch
 
-            indices = tuple(torch.from_numpy(index).to(device) for index in indices)
-        return cls(*indices, steps.tolist())
+            indices = {name: torch.from_numpy(x).to(device) for name, x in indices.items()}
+        return cls(**indices, sizes=steps.tolist())
 
     @property
     def reversed_order(self) -> Any:

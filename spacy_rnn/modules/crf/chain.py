@@ -46,10 +46,12 @@ def log_partition(
     def backprop(d_sums: np.ndarray) -> tuple[np.ndarray, Transitions]:
         weights = d_sums[layout.rows, None]
         # What is impossible has no gradient, whatever comes after it.
-        is_used = (weights != 0) & (chain.forward_sums > 0)
+        is_unused = (weights == 0) | (chain.forward_sums == 0)
         with np.errstate(over="ignore", invalid="ignore"):
-            d_scores = np.where(is_used, chain.get_marginals() * weights, 0.0)
-            after = np.where(is_used, chain.get_steps_in() * weights, 0.0)
+            d_scores, after = chain.get_marginals(), chain.get_steps_in()
+            for numbers in (d_scores, after):
+                numbers *= weights
+                np.copyto(numbers, 0.0, where=is_unused)
         before = chain.forward_sums.take(layout.previous, axis=0)
         return d_scores, chain.factors.expect(before, after[len(d_sums) :])
 
@@ -135,7 +137,9 @@ class Chain:
         """RETURNS (ndarray): Times the forward sum of the tag before and the transition's factor,
         the probability of coming from there to each tag. (N, T)
         """
-        return self.weights * self.backward_sums / np.maximum(self.scales, TINY)[:, None]
+        steps = self.weights * self.backward_sums
+        steps /= np.maximum(self.scales, TINY)[:, None]
+        return steps
 
     def get_step(self, factors: np.ndarray, positions: np.ndarray, tags: np.ndarray) -> np.ndarray:
         """Get what a token's tag multiplies a forward sum of the token before by.

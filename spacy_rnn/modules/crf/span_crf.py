@@ -28,7 +28,7 @@ class Gradient(NamedTuple):
 
     def add(self, other: "Gradient") -> "Gradient":
         """RETURNS (Gradient): The sum of both."""
-        transitions = self.transitions + other.transitions
+        transitions = self.transitions.add(other.transitions)
         start, end = self.start + other.start, self.end + other.end
         return Gradient(self.emissions + other.emissions, transitions, start, end)
 
@@ -88,7 +88,8 @@ class SpanCRF:
         def backprop(d_losses: np.ndarray) -> Gradient:
             d_scores, d_transitions = backprop_everything(d_losses)
             d_agreed, d_agreed_transitions = backprop_agreed(-d_losses)
-            return self._get_gradient(d_scores + d_agreed, d_transitions + d_agreed_transitions)
+            d_scores += d_agreed
+            return self._get_gradient(d_scores, d_transitions.add(d_agreed_transitions))
 
         return everything - agreed, backprop
 

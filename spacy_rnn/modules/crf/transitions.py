@@ -71,8 +71,11 @@ class Transitions:
         """RETURNS (Transitions): The numbers in another type, contiguous as our kernels need."""
         return self.map(lambda values: np.ascontiguousarray(values, dtype=dtype))
 
-    def __add__(self, other: "Transitions") -> "Transitions":
-        return Transitions(self.outer + other.outer, self.inner + other.inner)
+    def add(self, other: "Transitions") -> "Transitions":
+        """Add other numbers to these. RETURNS (Transitions): These."""
+        for numbers, others in ((self.outer, other.outer), (self.inner, other.inner)):
+            numbers += others
+        return self
 
     def get(self, before: np.ndarray, after: np.ndarray, illegal: float) -> np.ndarray:
         """Look up numbers.
