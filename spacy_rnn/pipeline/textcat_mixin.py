@@ -80,9 +80,8 @@ class RNNTextCatMixin(RNNPipeMixin):
         """
         docs = list(docs)
         # As in spaCy's class, but faster for many labels.
-        labels = self.labels  # type: ignore[attr-defined]
         for doc, row in zip(docs, self.model.ops.to_numpy(scores).tolist(), strict=True):
-            doc.cats.update(zip(labels, row, strict=True))
+            doc.cats.update(zip(self.labels, row, strict=True))
         key = self.attention_key
         if key is None:
             return
