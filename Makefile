@@ -11,7 +11,7 @@ export SPACY_RNN_DATA ?=
 WHEELS ?= wheels
 GPU_PYTHON ?= 3.12
 
-.PHONY: quickstart test test-slow sanitize wheels test-gpu lint docs bench clean
+.PHONY: quickstart test test-slow sanitize wheels test-gpu test-runtime lint docs bench clean
 
 quickstart: $(VENV)/.installed
 	cd projects/quickstart && ../../$(BIN)/python -m spacy project run all --force
@@ -43,6 +43,16 @@ test-gpu:
 	$(PYTHON) -m pip install --no-index --no-deps --upgrade --target build/gpu $(WHEELS)/*.whl
 	$(PYTHON) setup.py --quiet egg_info build_ext --inplace
 	PYTHONPATH=$(CURDIR)/build/gpu:$(CURDIR) $(PYTHON) -m pytest -m gpu
+
+# Pipelines that are trained here load and predict the same in an environment without torch.
+RUNTIME := build/runtime
+test-runtime: $(VENV)/.installed-test
+	rm -rf $(RUNTIME) && mkdir -p $(RUNTIME)/pipelines
+	$(BIN)/python tests/data/make_pipelines.py $(RUNTIME)/pipelines
+	$(BIN)/python -m venv $(RUNTIME)/venv
+	$(RUNTIME)/venv/bin/python -m pip install --quiet "spacy>=3.8.7,<3.9" safetensors
+	$(RUNTIME)/venv/bin/python -m pip install --quiet --no-deps .
+	cd $(RUNTIME) && venv/bin/python $(CURDIR)/tests/check_runtime.py pipelines
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

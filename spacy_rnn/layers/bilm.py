@@ -141,7 +141,7 @@ def forward(
     Yf, backprop_stack = shim.begin_update(read, n_words, dropout=rate, is_train=True)
 
     def backprop(dYs: OutT) -> InT:
-        dYf = ops.xp.concatenate([dY.swapaxes(0, 1) for dY in dYs])
+        dYf = ops.xp.concatenate([ops.xp.swapaxes(dY, 0, 1) for dY in dYs])
         dXf = backprop_stack(dYf[words] if has_space else dYf)
         return backprop_embed(split(spread(dXf), lengths))
 
@@ -170,4 +170,4 @@ def _split_layers(ops: Ops, Yf: Any, lengths: list[int]) -> OutT:
     """Cut (tokens, layers, width) into sequences of (layers, tokens, width), each in its own
     memory, so that keeping one does not keep them all.
     """
-    return [ops.xp.array(part.swapaxes(0, 1), order="C") for part in split(Yf, lengths)]
+    return [ops.xp.array(ops.xp.swapaxes(part, 0, 1), order="C") for part in split(Yf, lengths)]

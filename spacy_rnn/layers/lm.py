@@ -194,7 +194,8 @@ class Scorer:
             numbers = {word: i for i, word in enumerate(distinct)}
             X = self._embed_words(distinct)[ops.xp.asarray([numbers[word] for word in flat])]
         Y = self._stack.predict(X, lengths, with_boundary=True)[:, -1]
-        rows, end = [], 0
+        rows: list[Any] = []
+        end = 0
         for length in lengths:
             end += length
             places = numpy.arange(end - length, end)

@@ -79,16 +79,3 @@ def run_module(
         return shim.begin_update(X, *args, **kwargs)
     inputs = () if X is None else (X,)
     return shim.predict(*inputs, *args, **kwargs), no_backprop
-
-
-from .torch_shim import to_torch, to_xp  # noqa
-
-
-def get_device(ops):  # noqa
-    import torch
-
-    return torch.device("cpu")
-
-
-def flatten(ops, Xs, device):  # noqa
-    return to_torch(join(ops, Xs), device)

@@ -8,18 +8,28 @@ import safetensors.numpy
 import srsly
 from safetensors import SafetensorError
 
+# After the name of an array of bits, eight of which are stored as a byte.
+_PACKED = ":bits"
+
 
 def dump_weights(
-    settings: dict[str, Any], inferred: dict[str, Any], arrays: dict[str, numpy.ndarray] | None
+    settings: dict[str, Any],
+    inferred: dict[str, Any],
+    arrays: dict[str, numpy.ndarray] | None,
+    *,
+    half: bool = False,
 ) -> bytes:
     """Store weights without a pickle.
 
     settings (Dict[str, Any]): The settings from the config.
     inferred (Dict[str, Any]): What was inferred at initialisation.
     arrays (Optional[Dict[str, ndarray]]): The weights by name, None before initialisation.
+    half (bool): Whether to store numbers in half precision (float16), and bits as bits.
     RETURNS (bytes): All of it.
     """
     tensors = {name: numpy.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    if half:
+        tensors = dict(_shrink(name, array) for name, array in tensors.items())
     message = {"settings": settings, "inferred": None if arrays is None else inferred}
     return srsly.msgpack_dumps({**message, "tensors": safetensors.numpy.save(tensors)})
 
@@ -51,7 +61,24 @@ def load_weights(
                 f"the weights were made with {name} = {stored.get(name)!r}, but the config says "
                 f"{name} = {expected.get(name)!r}: load them with the config they were trained with"
             )
-    return (None, {}) if inferred is None else (tensors, inferred)
+    if inferred is None:
+        return None, {}
+    return dict(_expand(name, array) for name, array in tensors.items()), inferred
+
+
+def _shrink(name: str, array: numpy.ndarray) -> tuple[str, numpy.ndarray]:
+    if array.dtype == bool and array.size % 8 == 0 and array.ndim == 1:
+        return name + _PACKED, numpy.packbits(array)
+    half = array.astype(numpy.float16)
+    if not numpy.isfinite(half).all():
+        raise ValueError(f"tensor {name!r} has values beyond half precision")
+    return name, half
+
+
+def _expand(name: str, array: numpy.ndarray) -> tuple[str, numpy.ndarray]:
+    if name.endswith(_PACKED):
+        return name.removesuffix(_PACKED), numpy.unpackbits(array).astype(bool)
+    return name, array.astype(numpy.float32) if array.dtype == numpy.float16 else array
 
 
 def check_shapes(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:

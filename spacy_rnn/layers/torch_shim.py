@@ -58,9 +58,7 @@ def find_layers(model: Model, *networks: Network) -> list[Model]:
     """
     layers = [(layer, shim) for layer in model.walk() for shim in layer.shims]
     return [
-        layer
-        for layer, shim in layers
-        if isinstance(shim, TorchShim) and shim.network in networks
+        layer for layer, shim in layers if isinstance(shim, TorchShim) and shim.network in networks
     ]
 
 
@@ -107,6 +105,7 @@ class TorchShim(Shim):
         self.grad_clip_norm = grad_clip_norm
         self.grad_clip_value = grad_clip_value
         self.mixed_precision = mixed_precision
+        self.stores_half = False
         self.weights: Weights | None = None
         self.device = get_torch_default_device() if has_torch else None
         self._scaler = self._make_scaler()
@@ -297,9 +296,11 @@ class TorchShim(Shim):
             self._set_module(self._model, self.inferred)
 
     def to_bytes(self) -> bytes:
-        """RETURNS (bytes): The settings, and the weights in the safetensors format."""
+        """RETURNS (bytes): The settings, and the weights in the safetensors format: in half
+        precision if `stores_half` is set.
+        """
         arrays = None if self.weights is None else self._get_arrays()
-        return dump_weights(self.settings, self.inferred, arrays)
+        return dump_weights(self.settings, self.inferred, arrays, half=self.stores_half)
 
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         """Load what `to_bytes` returned. Where this fails, nothing is changed.

@@ -42,9 +42,7 @@ class Pooling(nn.Module):
             nn.init.zeros_(heads.weight)
             self.attention = nn.Sequential(project, nn.Tanh(), heads)
 
-    def forward(
-        self, X: torch.Tensor, lengths: list[int], *, attend: bool = False
-    ) -> torch.Tensor:
+    def forward(self, X: torch.Tensor, lengths: list[int], *, attend: bool = False) -> torch.Tensor:
         """Pool a batch of sequences.
 
         X (Tensor): The tokens of all sequences, one after another. (N, nI)

@@ -8,7 +8,6 @@ from .bloom_filter import BloomFilter
 from .filter_size import FILTER_BITS
 
 
-
 class LexemeEmbedding(nn.Module):
     """Embed lexemes: a table for each lexical attribute, one for affixes, one for character
     n-grams, and static vectors, concatenated and mixed by a maxout layer with layer norm

@@ -17,8 +17,8 @@ from ..backend import wants_bfloat16
 from ..workers import run_tasks
 from .cells import Cell, State
 from .compiled_predict import count_weights, get_last_saved
-from .layer import split_directions
 from .divide import divide
+from .layer import split_directions
 
 
 def run_layer(

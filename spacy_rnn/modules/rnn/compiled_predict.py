@@ -118,7 +118,7 @@ def run_lm(
     parts, in_threads = _divide(lengths, layers)
     inputs = np.ascontiguousarray(tokens[:, 0, 0])
     tables, index = _project_distinct(layers[0], inputs)
-    Y = tokens.reshape(len(tokens), (len(layers) + 1) * n_directions * width)
+    Y = tokens.reshape(len(tokens), int(np.prod(tokens.shape[1:])))
     boundaries = [weights["boundary"]] * n_directions
     at_boundary: list[np.ndarray] = []
     chains: list[list[Any]] = [[] for _ in boundaries]

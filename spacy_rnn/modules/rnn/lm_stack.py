@@ -80,10 +80,10 @@ class LMStack(nn.Module):
             or (N + 1, ...) with the boundary.
         """
         if not is_train:
-            tokens, boundary = self.predict(X, lengths)
+            outputs, boundary = self.predict(X, lengths)
             if with_boundary:
-                tokens = torch.cat([tokens, boundary.to(tokens.dtype).unsqueeze(0)])
-            return tokens.flatten(2)
+                outputs = torch.cat([outputs, boundary.to(outputs.dtype).unsqueeze(0)])
+            return outputs.flatten(2)
         sizes = np.asarray(lengths, dtype=np.int64)
         tokens, numbers = np.arange(len(X)), np.repeat(np.arange(len(sizes)), sizes)
         # A boundary before each sequence for the forward direction, after it for the backward one.
@@ -93,9 +93,9 @@ class LMStack(nn.Module):
             source[place] = tokens
         read = torch.cat([X, self.boundary.to(X.dtype)])
         inputs = read[torch.from_numpy(sources.T.copy()).to(X.device)].flatten(1)
-        outputs, _ = self.run(inputs, (sizes + 1).tolist(), dropout=dropout)
+        layers, _ = self.run(inputs, (sizes + 1).tolist(), dropout=dropout)
         halves = [
-            torch.stack([Y[place, i * self.width : (i + 1) * self.width] for Y in outputs], dim=1)
+            torch.stack([Y[place, i * self.width : (i + 1) * self.width] for Y in layers], dim=1)
             for i, place in enumerate(torch.from_numpy(part).to(X.device) for part in places)
         ]
         context_free = X.to(halves[0].dtype).unsqueeze(1)
