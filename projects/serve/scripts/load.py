@@ -85,15 +85,19 @@ def measure(
         if result.n_done == stop_after:
             running.terminate()
 
-    start = perf_counter()
+    cpu, start = running.get_cpu_seconds(), perf_counter()
     result = asyncio.run(send_all(f"{running.url}/analyse", samples, n_connections, on_response))
     seconds = perf_counter() - start
     memory["end"] = running.get_memory()
+    cpu_end = running.get_cpu_seconds()
+    is_known = None not in (cpu, cpu_end) and not stop_after
+    cpu_ms = round(1000 * (cpu_end - cpu) / result.n_done, 2) if is_known else None
     return {
         "n_requests": result.n_done,
         "n_connections": n_connections,
         "seconds": round(seconds, 1),
         "requests_per_s": round(result.statuses.total() / seconds, 1),
+        "cpu_ms_per_request": cpu_ms,
         **get_percentiles(result.seconds),
         "statuses": {str(status): n for status, n in sorted(result.statuses.items())},
         "n_wrong": result.n_wrong,

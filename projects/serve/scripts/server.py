@@ -69,6 +69,15 @@ class Server:
         except OSError:
             return None
 
+    def get_cpu_seconds(self) -> float | None:
+        """RETURNS (Optional[float]): CPU time of all its processes. None if the system does not
+        tell.
+        """
+        try:
+            return sum(map(_read_cpu_seconds, _get_processes(self.process.pid)))
+        except OSError:
+            return None
+
     def terminate(self) -> None:
         """Ask it to stop."""
         if self.process.poll() is None:
@@ -115,3 +124,9 @@ def _read_memory(pid: int) -> int:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE)
     return int(found[1]) if found else 0
+
+
+def _read_cpu_seconds(pid: int) -> float:
+    """RETURNS (float): User and system time."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,5 @@
 """The application: `uvicorn --factory service.app:create_app`."""
 
-import gc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -36,10 +35,6 @@ def create_app(settings: Settings | None = None, nlp: Language | None = None) ->
     """
     settings = settings or read_settings()
     nlp = nlp or spacy.load(settings.pipeline)
-    # What lives as long as the process need not be searched for garbage. Memory that is not touched
-    # stays shared after a fork.
-    gc.collect()
-    gc.freeze()
     metrics = Metrics()
     batcher = Batcher(partial(analyse, nlp), settings, metrics)
 
