@@ -11,7 +11,7 @@ export SPACY_RNN_DATA ?=
 WHEELS ?= wheels
 GPU_PYTHON ?= 3.12
 
-.PHONY: quickstart test test-slow sanitize wheels test-gpu lint docs bench clean
+.PHONY: quickstart test test-slow sanitize wheels test-gpu soak soak-serve lint docs bench clean
 
 quickstart: $(VENV)/.installed
 	cd projects/quickstart && ../../$(BIN)/python -m spacy project run all --force
@@ -43,6 +43,13 @@ test-gpu:
 	$(PYTHON) -m pip install --no-index --no-deps --upgrade --target build/gpu $(WHEELS)/*.whl
 	$(PYTHON) setup.py --quiet egg_info build_ext --inplace
 	PYTHONPATH=$(CURDIR)/build/gpu:$(CURDIR) $(PYTHON) -m pytest -m gpu
+
+# How long it lasts: the service under load, a tenth of the requests bad
+soak: soak-serve
+
+soak-serve: $(VENV)/.installed-serve
+	cd projects/serve && ../../$(BIN)/python -m spacy project run all . \
+		--vars.requests 100000 --vars.connections 64
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -77,4 +84,8 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[bench]"
+	touch $@
+
+$(VENV)/.installed-serve: $(VENV)/.installed projects/serve/requirements.txt
+	$(BIN)/python -m pip install --requirement projects/serve/requirements.txt httpx
 	touch $@

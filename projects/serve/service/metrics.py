@@ -70,8 +70,8 @@ class CountRequests:
             await self.app(scope, receive, send)
             return
         path = scope["path"] if scope["path"] in PATHS else "other"
-        # If there is no response: the application failed, or the client went away.
-        status = 500
+        # Where there is no response, the client went away: nginx's status.
+        status = 499
         start = perf_counter()
 
         async def send_and_note(message: Message) -> None:
@@ -82,6 +82,9 @@ class CountRequests:
 
         try:
             await self.app(scope, receive, send_and_note)
+        except Exception:
+            status = 500
+            raise
         finally:
             self.metrics.requests.labels(path, str(status)).inc()
             self.metrics.seconds.labels(path).observe(perf_counter() - start)
