@@ -5,18 +5,20 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import spacy
+import srsly
 from spacy.language import Language
 
 from ..conftest import ROOT, load_script, make_nlp
 
-for name in ("fastapi", "httpx", "prometheus_client", "uvicorn"):
-    pytest.importorskip(name, reason=f"projects/serve needs {name}")
-import httpx
+httpx = pytest.importorskip("httpx", reason="the client of projects/serve needs httpx")
+for needed in ("fastapi", "prometheus_client", "uvicorn"):
+    pytest.importorskip(needed, reason=f"projects/serve needs {needed}")
 
 PROJECT = ROOT / "projects" / "serve"
 URL = "http://service"
@@ -51,6 +53,20 @@ def service() -> Iterator[SimpleNamespace]:
 
 
 @pytest.fixture(scope="module")
+def load() -> Iterator[SimpleNamespace]:
+    """The script that puts the service under load, and its client."""
+    sys.path.insert(0, str(PROJECT / "scripts"))
+    script = load_script(PROJECT / "scripts" / "load.py")
+    import client
+    import samples
+
+    yield SimpleNamespace(script=script, client=client, samples=samples)
+    sys.path.remove(str(PROJECT / "scripts"))
+    for name in ("client", "samples", "server"):
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
 def small_nlp() -> Language:
     """A pipeline with a tagger, entities, and a component that fails on some texts."""
     nlp = make_nlp(steps=3)
@@ -70,10 +86,10 @@ def small_nlp() -> Language:
 class Tools:
     """A running service, a client and its metrics."""
 
-    def __init__(self, client: httpx.AsyncClient):
+    def __init__(self, client: Any):
         self.client = client
 
-    async def post(self, path: str, **body: Any) -> httpx.Response:
+    async def post(self, path: str, **body: Any) -> Any:
         return await self.client.post(path, json=body)
 
     async def get_metric(self, line: str) -> float:
@@ -265,6 +281,68 @@ def test_pipeline_that_fails_on_every_text_does_not_start(service: Any) -> None:
 
     with pytest.raises(RuntimeError, match="fails on 'Lena"):
         asyncio.run(run())
+
+
+def test_client_disconnects(service: Any, small_nlp: Language) -> None:
+    """A client that goes away while it sends is no error of the service."""
+
+    async def run() -> None:
+        async with running(service, small_nlp) as tools:
+            scope = {"type": "http", "method": "POST", "path": "/analyse", "headers": []}
+            messages = [
+                {"type": "http.request", "body": b"{", "more_body": True},
+                {"type": "http.disconnect"},
+            ]
+
+            async def receive() -> Any:
+                return messages.pop(0)
+
+            await tools.client._transport.app(scope, receive, None)
+            name = 'serve_requests_total{path="/analyse",status="499"}'
+            assert await tools.get_metric(name) == 1
+
+    asyncio.run(run())
+
+
+def test_load_finds_wrong_answers(load: Any) -> None:
+    expected = {"tokens": [{"text": "a"}], "ents": [], "cats": {"A": 0.5}}
+    good, bad = (load.samples.Request(b"", answer) for answer in (expected, None))
+    result = load.client.Result()
+    close = {**expected, "cats": {"A": 0.50001}}
+    others = [{**expected, "cats": {"A": 0.6}}, {**expected, "ents": [{}]}, {"error": "x"}]
+    for answer in (expected, close, *others):
+        result.add(good, httpx.Response(200, json=answer), 0.1)
+    assert (result.n_wrong, result.n_unexpected, len(result.seconds)) == (3, 0, 5)
+    for request, status in ((good, 422), (good, 500), (bad, 200), (bad, 500)):
+        result.add(request, httpx.Response(status), 0.1)
+    assert result.n_unexpected == 4
+    for request, status in ((good, 503), (bad, 503), (bad, 400), (bad, 413)):
+        result.add(request, httpx.Response(status), 0.1)
+    assert (result.n_wrong, result.n_unexpected, result.n_done) == (3, 4, 13)
+
+
+@pytest.mark.slow
+def test_load_on_a_server_that_stops(load: Any, tmp_path: Path) -> None:
+    make_nlp(steps=3).to_disk(tmp_path / "pipeline")
+    output = tmp_path / "metrics" / "load.json"
+    load.script.load_cli(
+        [str(tmp_path / "pipeline")],
+        requests=200,
+        connections=8,
+        bad=0.2,
+        server="uvicorn",
+        workers=1,
+        stop_after=100,
+        output=output,
+    )
+    [report] = srsly.read_json(output)
+    assert report["n_requests"] == 200
+    # Every text that was accepted has been answered; those that came later found no server.
+    assert report["statuses"]["200"] == report["n_computed"] > 50
+    assert set(report["statuses"]) <= {"200", "400", "413", "422"}
+    assert 1 <= sum(report["errors"].values()) <= 100
+    log = output.with_suffix(".log").read_text()
+    assert "Application shutdown complete" in log and "Traceback" not in log
 
 
 def test_settings_come_from_the_environment(service: Any, monkeypatch: Any) -> None:
