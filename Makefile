@@ -11,7 +11,7 @@ export SPACY_RNN_DATA ?=
 WHEELS ?= wheels
 GPU_PYTHON ?= 3.12
 
-.PHONY: quickstart test test-slow sanitize wheels test-gpu test-runtime lint docs bench clean
+.PHONY: quickstart test test-slow test-runtime sanitize wheels test-gpu soak soak-serve lint docs bench clean
 
 quickstart: $(VENV)/.installed
 	cd projects/quickstart && ../../$(BIN)/python -m spacy project run all --force
@@ -54,6 +54,13 @@ test-runtime: $(VENV)/.installed-test
 	$(RUNTIME)/venv/bin/python -m pip install --quiet --no-deps .
 	cd $(RUNTIME) && venv/bin/python $(CURDIR)/tests/check_runtime.py pipelines
 
+# How long it lasts: the service under load, a tenth of the requests bad
+soak: soak-serve
+
+soak-serve: $(VENV)/.installed-serve
+	cd projects/serve && ../../$(BIN)/python -m spacy project run all . \
+		--vars.requests 100000 --vars.connections 64
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -87,4 +94,8 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[bench]"
+	touch $@
+
+$(VENV)/.installed-serve: $(VENV)/.installed projects/serve/requirements.txt
+	$(BIN)/python -m pip install --requirement projects/serve/requirements.txt httpx
 	touch $@
