@@ -11,7 +11,8 @@ export SPACY_RNN_DATA ?=
 WHEELS ?= wheels
 GPU_PYTHON ?= 3.12
 
-.PHONY: quickstart test test-slow test-runtime sanitize wheels test-gpu soak soak-serve lint docs bench clean
+.PHONY: quickstart test test-slow test-runtime sanitize wheels test-gpu soak soak-serve soak-pipe lint docs \
+	bench clean
 
 quickstart: $(VENV)/.installed
 	cd projects/quickstart && ../../$(BIN)/python -m spacy project run all --force
@@ -73,6 +74,13 @@ docs: $(VENV)/.installed-docs
 
 bench: $(VENV)/.installed-bench
 	cd projects/benchmark && ../../$(BIN)/python -m spacy project run all
+
+# A million texts with ever new words: memory stays flat, and so does speed
+soak: soak-pipe
+
+soak-pipe: $(VENV)/.installed
+	cd projects/scale && ../../$(BIN)/python -m spacy project run train
+	cd projects/scale && ../../$(BIN)/python -m spacy project run soak
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
