@@ -56,7 +56,7 @@ test-runtime: $(VENV)/.installed-test
 	cd $(RUNTIME) && venv/bin/python $(CURDIR)/tests/check_runtime.py pipelines
 
 # How long it lasts: the service under load, a tenth of the requests bad
-soak: soak-serve
+soak: soak-serve soak-pipe
 
 soak-serve: $(VENV)/.installed-serve
 	cd projects/serve && ../../$(BIN)/python -m spacy project run all . \
@@ -76,8 +76,6 @@ bench: $(VENV)/.installed-bench
 	cd projects/benchmark && ../../$(BIN)/python -m spacy project run all
 
 # A million texts with ever new words: memory stays flat, and so does speed
-soak: soak-pipe
-
 soak-pipe: $(VENV)/.installed
 	cd projects/scale && ../../$(BIN)/python -m spacy project run train
 	cd projects/scale && ../../$(BIN)/python -m spacy project run soak
