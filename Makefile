@@ -11,7 +11,8 @@ export SPACY_RNN_DATA ?=
 WHEELS ?= wheels
 GPU_PYTHON ?= 3.12
 
-.PHONY: quickstart test test-slow sanitize wheels test-gpu lint docs bench soak soak-pipe clean
+.PHONY: quickstart test test-slow test-runtime sanitize wheels test-gpu soak soak-serve soak-pipe lint docs \
+	bench clean
 
 quickstart: $(VENV)/.installed
 	cd projects/quickstart && ../../$(BIN)/python -m spacy project run all --force
@@ -44,6 +45,23 @@ test-gpu:
 	$(PYTHON) setup.py --quiet egg_info build_ext --inplace
 	PYTHONPATH=$(CURDIR)/build/gpu:$(CURDIR) $(PYTHON) -m pytest -m gpu
 
+# Pipelines that are trained here load and predict the same in an environment without torch.
+RUNTIME := build/runtime
+test-runtime: $(VENV)/.installed-test
+	rm -rf $(RUNTIME) && mkdir -p $(RUNTIME)/pipelines
+	$(BIN)/python tests/data/make_pipelines.py $(RUNTIME)/pipelines
+	$(BIN)/python -m venv $(RUNTIME)/venv
+	$(RUNTIME)/venv/bin/python -m pip install --quiet "spacy>=3.8.7,<3.9" safetensors
+	$(RUNTIME)/venv/bin/python -m pip install --quiet --no-deps .
+	cd $(RUNTIME) && venv/bin/python $(CURDIR)/tests/check_runtime.py pipelines
+
+# How long it lasts: the service under load, a tenth of the requests bad
+soak: soak-serve soak-pipe
+
+soak-serve: $(VENV)/.installed-serve
+	cd projects/serve && ../../$(BIN)/python -m spacy project run all . \
+		--vars.requests 100000 --vars.connections 64
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,8 +76,6 @@ bench: $(VENV)/.installed-bench
 	cd projects/benchmark && ../../$(BIN)/python -m spacy project run all
 
 # A million texts with ever new words: memory stays flat, and so does speed
-soak: soak-pipe
-
 soak-pipe: $(VENV)/.installed
 	cd projects/scale && ../../$(BIN)/python -m spacy project run train
 	cd projects/scale && ../../$(BIN)/python -m spacy project run soak
@@ -84,4 +100,8 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[bench]"
+	touch $@
+
+$(VENV)/.installed-serve: $(VENV)/.installed projects/serve/requirements.txt
+	$(BIN)/python -m pip install --requirement projects/serve/requirements.txt httpx
 	touch $@

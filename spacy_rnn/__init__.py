@@ -1,5 +1,6 @@
 """Recurrent networks as first-class citizens of spaCy."""
 
 from .about import __version__
+from .modules.workers import set_num_threads
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "set_num_threads"]

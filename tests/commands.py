@@ -137,6 +137,12 @@ class Checker:
             subprocess.run(["make", "-n", *rest], cwd=folder, check=True, capture_output=True)
         elif program == "pip":
             self._check_extras(rest)
+        elif program == "gunicorn":
+            assert (self.folder / "gunicorn.conf.py").is_file(), "there is no gunicorn.conf.py"
+        elif program == "docker":
+            self._check_docker(rest)
+        elif program == "curl":
+            self._check_url(next(word for word in rest if word.startswith("localhost")))
         elif program == "cd":
             self.folder = self.folder / rest[0]
             assert self.folder.is_dir(), f"there is no directory {rest[0]}"
@@ -222,10 +228,23 @@ class Checker:
         path.touch() if path.suffix else path.mkdir()
         return True
 
+    def _check_docker(self, words: list[str]) -> None:
+        if words[0] == "build":
+            file = words[words.index("--file") + 1]
+            assert (self.checkout / file).is_file(), f"there is no {file}"
+
+    def _check_url(self, url: str) -> None:
+        """Look for the path among those of the project's service."""
+        path = url[url.index("/") :]
+        app = (self.folder / "service" / "app.py").read_text(encoding="utf8")
+        assert f'("{path}"' in app, f"the service has no path {path}"
+
     def _check_extras(self, words: list[str]) -> None:
         setup = ConfigParser()
         setup.read(ROOT / "setup.cfg")
         known = set(setup["options.extras_require"])
+        for file in re.findall(r"\S*requirements\.txt", " ".join(words)):
+            assert (self.folder / file).is_file(), f"there is no {file}"
         for extras in re.findall(r"(?:spacy-rnn|[./])\[([\w,-]+)\]", " ".join(words)):
             unknown = set(extras.split(",")) - known
             assert not unknown, f"setup.cfg has no extras {sorted(unknown)}"

@@ -13,8 +13,8 @@ from spacy.cli.train import train
 from spacy.tokens import Doc, DocBin
 from spacy.util import load_config
 
-from spacy_rnn.cli.pretrain import pretrain
 from spacy_rnn.pretraining.find_model import load_pipeline
+from spacy_rnn.pretraining.pretrain import pretrain
 from spacy_rnn.pretraining.settings import LMSettings
 
 from .conftest import ROOT, run_spacy

@@ -9,11 +9,14 @@ from ..layers.bilm_listener import bilm_listener
 from ..layers.linear import linear
 from ..layers.scalar_mix import scalar_mix
 from ..layers.torch_shim import TorchShim, find_layers, get_shim
-from ..modules.embed.char_cnn import CharCNN
-from ..modules.embed.lexeme import LexemeEmbedding
-from ..modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
+from ..modules.networks import (
+    ADAPTIVE_SOFTMAX,
+    CHAR_CNN,
+    LEXEME_EMBEDDING,
+    LM_STACK,
+    TIED_SOFTMAX,
+)
 from ..modules.rnn.cells import CELLS
-from ..modules.rnn.lm_stack import LMStack
 from .embed import CONTEXTUAL
 
 DEFAULT_CUTOFFS = [2000, 10000]
@@ -84,17 +87,18 @@ def build_bilm(
     }
     shim = TorchShim(
         "bilm",
-        LMStack,
+        LM_STACK,
         settings,
         grad_clip_norm=grad_clip_norm,
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
     )
-    if softmax == "adaptive":
-        output_settings = {"width": width, "cutoffs": list(cutoffs)}
-        output_shim = TorchShim("lm_softmax", AdaptiveSoftmax, output_settings)
-    else:
-        output_shim = TorchShim("lm_softmax", TiedSoftmax, {})
+    output_shim = TorchShim(
+        "lm_softmax",
+        ADAPTIVE_SOFTMAX if softmax == "adaptive" else TIED_SOFTMAX,
+        {"width": width, "cutoffs": list(cutoffs)} if softmax == "adaptive" else {},
+        mixed_precision=mixed_precision,
+    )
     return run_bilm(embed, _hold(output_shim), shim, dropout)
 
 
@@ -141,7 +145,7 @@ def _mix(
 
 
 def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
-    found = embed in find_layers(embed, LexemeEmbedding, CharCNN)
+    found = embed in find_layers(embed, LEXEME_EMBEDDING, CHAR_CNN)
     settings = get_shim(embed).settings if found else {}
     if settings.get("width") != width or settings.get("include_static_vectors"):
         raise ValueError(

@@ -6,7 +6,7 @@ from thinc.types import Floats2d
 from ..checks import check_count, check_counts
 from ..layers.char_cnn import char_cnn_embed
 from ..layers.torch_shim import TorchShim
-from ..modules.embed.char_cnn import CharCNN
+from ..modules.networks import CHAR_CNN
 
 DEFAULT_FILTERS = [[1, 32], [2, 32], [3, 64], [4, 128], [5, 128]]
 
@@ -49,7 +49,7 @@ def build_char_cnn_embed(
     check_counts("filters", [number for pair in filters for number in pair], 1)
     shim = TorchShim(
         "char_cnn_embed",
-        CharCNN,
+        CHAR_CNN,
         {
             "width": width,
             "char_width": char_width,

@@ -6,7 +6,7 @@ from thinc.types import Floats2d
 from ..checks import check_choice, check_count, check_counts, check_rate
 from ..layers.embed import lexeme_embed
 from ..layers.torch_shim import TorchShim
-from ..modules.embed.lexeme import LexemeEmbedding
+from ..modules.networks import LEXEME_EMBEDDING
 
 # Attributes whose values are hashes or flags, of the word itself (LEXICAL) or of the word in its
 # text (CONTEXTUAL).
@@ -89,7 +89,7 @@ def build_lexeme_embed(
         check_counts(name, values, 1)
     shim = TorchShim(
         "lexeme_embed",
-        LexemeEmbedding,
+        LEXEME_EMBEDDING,
         {
             "width": width,
             "rows": list(rows),

@@ -5,9 +5,9 @@ from thinc.types import Floats2d
 from ..checks import check_choice, check_count, check_rate
 from ..layers.encode import recurrent_encoder
 from ..layers.torch_shim import TorchShim
+from ..modules.networks import ENCODER
 from ..modules.rnn.cells import CELLS
-from ..modules.rnn.encoder_stack import EncoderStack
-from ..modules.rnn.truncation import Limits
+from ..modules.rnn.limits import Limits
 
 
 @registry.architectures("spacy-rnn.RNNEncoder.v1")
@@ -69,7 +69,7 @@ def build_rnn_encoder(
         )
     shim = TorchShim(
         "rnn_encoder",
-        EncoderStack,
+        ENCODER,
         {
             "nO": width,
             "depth": depth,

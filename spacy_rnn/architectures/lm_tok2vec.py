@@ -7,8 +7,7 @@ from thinc.types import Floats2d
 from ..checks import check_count, check_limit
 from ..layers.lm_objective import with_lm_objective
 from ..layers.torch_shim import TorchShim, find_layers, get_shim
-from ..modules.lm.objective import LMObjective
-from ..modules.rnn.encoder_stack import EncoderStack
+from ..modules.networks import ENCODER, LM_OBJECTIVE
 
 # Settings of the encoder with which no direction has read the word that it predicts.
 _REQUIRED = {"bidirectional": True, "depth": 1, "layer_norm": False}
@@ -39,7 +38,7 @@ def build_lm_tok2vec(
     check_count("lm_width", lm_width, 1)
     if not lm_weight:
         return build_Tok2Vec_model(embed, encode)
-    found = encode in find_layers(encode, EncoderStack)
+    found = encode in find_layers(encode, ENCODER)
     settings = get_shim(encode).settings if found else {}
     wrong = {name for name, value in _REQUIRED.items() if settings.get(name) != value}
     if wrong:
@@ -51,7 +50,7 @@ def build_lm_tok2vec(
             "lm_weight = 0."
         )
     shim = TorchShim(
-        "lm_objective", LMObjective, {"nH": lm_width, "nO": lm_rows}, grad_clip_norm=5.0
+        "lm_objective", LM_OBJECTIVE, {"nH": lm_width, "nO": lm_rows}, grad_clip_norm=5.0
     )
     model = with_lm_objective(build_Tok2Vec_model(embed, encode), shim, lm_weight)
     model.set_ref("embed", embed)

@@ -12,8 +12,9 @@ from ..layers.ensemble import ensemble
 from ..layers.pool import pool
 from ..layers.skip_empty import skip_empty
 from ..layers.torch_shim import TorchShim, find_layers, get_shim
-from ..modules.pooling import POOLINGS, Pooling
-from ..modules.rnn.encoder_stack import EncoderStack
+from ..modules.networks import ENCODER, POOLING
+
+POOLINGS = ("last", "mean", "max", "attention")
 
 # The score of a new label before it is learned: with exclusive labels a probability of about 1e-9,
 # from which it can still be learned, unlike spaCy's -5000; otherwise one of 2 %.
@@ -63,7 +64,7 @@ def build_rnn_text_classifier(
         check_count("max_tokens_in_training", max_tokens_in_training, 1)
     shim = TorchShim(
         "pooling",
-        Pooling,
+        POOLING,
         {
             "kinds": list(pooling),
             "bidirectional": find_bidirectional(tok2vec, bidirectional),
@@ -159,7 +160,7 @@ def find_bidirectional(tok2vec: Model, bidirectional: bool | None) -> bool:
     """RETURNS (bool): Whether the second half of a layer's output was read from right to left. A
     ValueError is raised if the config's setting contradicts the encoder.
     """
-    encoders = find_layers(tok2vec, EncoderStack)
+    encoders = find_layers(tok2vec, ENCODER)
     if not encoders:
         return True if bidirectional is None else bidirectional
     found = get_shim(encoders[-1]).settings["bidirectional"]

@@ -3,7 +3,7 @@
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import add_bilm, agreement, evaluate_lm, generate, info, pretrain
+from . import add_bilm, agreement, evaluate_lm, generate, info, pretrain, shrink
 
 # Options such as --lm_pretraining.n_rows override settings of the config.
 _OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -15,5 +15,6 @@ app.command("pretrain", context_settings=_OVERRIDES)(pretrain.pretrain_cli)
 app.command("add-bilm")(add_bilm.add_bilm_cli)
 app.command("evaluate-lm")(evaluate_lm.evaluate_lm_cli)
 app.command("generate")(generate.generate_cli)
+app.command("shrink")(shrink.shrink_cli)
 app.command("agreement")(agreement.agreement_cli)
 spacy_app.add_typer(app)

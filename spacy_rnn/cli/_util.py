@@ -22,5 +22,5 @@ def show_errors(title: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError) as err:
+    except (ValueError, OSError, ImportError) as err:
         msg.fail(title, str(err), exits=1)

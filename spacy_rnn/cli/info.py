@@ -3,7 +3,7 @@ import platform
 
 import spacy
 import thinc
-import torch
+from thinc.compat import has_torch
 from wasabi import msg
 
 from ..about import __version__
@@ -14,14 +14,19 @@ from ..modules.workers import count_threads
 
 def info_cli() -> None:
     """Print the versions and the devices that matter to spacy-rnn, to paste into an issue."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    torch_version, gpu = "not installed", "none"
+    if has_torch:
+        import torch
+
+        torch_version = torch.__version__
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     kernels = [INSTRUCTIONS or "none", *(["bfloat16"] if has_bfloat16() else [])]
     msg.table(
         {
             "spacy-rnn": __version__,
             "spaCy": spacy.__version__,
             "Thinc": thinc.__version__,
-            "torch": torch.__version__,
+            "torch": torch_version,
             "Python": platform.python_version(),
             "Platform": platform.platform(),
             "Compiled kernels": ", ".join(kernels),

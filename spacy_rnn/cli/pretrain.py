@@ -5,7 +5,7 @@ import typer
 from spacy.cli._util import import_code, parse_config_overrides, show_validation_error
 from spacy.util import load_config
 
-from ..pretraining.pretrain import pretrain
+from ..layers.torch_shim import require_torch
 from ._util import GpuOpt, show_errors
 
 
@@ -29,6 +29,11 @@ def pretrain_cli(
     To override settings, add options such as --lm_pretraining.n_rows 32. To train in several
     processes, use torchrun: torchrun --nproc-per-node 2 -m spacy rnn pretrain ...
     """
+    with show_errors("Can't pretrain"):
+        require_torch("Pretraining")
+    # The other commands start without torch.
+    from ..pretraining.pretrain import pretrain
+
     logging.captureWarnings(True)
     import_code(code_path)
     overrides = parse_config_overrides(ctx.args)

@@ -5,18 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
-import torch
 from spacy.attrs import IS_SPACE
 from spacy.tokens import Doc
-from thinc.api import Model
+from thinc.api import Model, Ops
 from thinc.types import Floats3d
 from thinc.util import partial
 
-from ..modules.embed.char_cnn import CharCNN
-from ..modules.embed.lexeme import LexemeEmbedding
-from ..modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
-from ..modules.rnn.lm_stack import LMStack
-from .ragged import flatten, no_backprop, split, to_torch, to_xp
+from ..modules.networks import (
+    ADAPTIVE_SOFTMAX,
+    CHAR_CNN,
+    LEXEME_EMBEDDING,
+    LM_STACK,
+    TIED_SOFTMAX,
+)
+from .ragged import join, no_backprop, split
 from .torch_shim import TorchShim, find_layers, get_shim
 
 InT = list[Doc]
@@ -53,23 +55,25 @@ def bilm(embed: Model, output: Model, shim: TorchShim, dropout: float | None) ->
 
 def is_language_model(model: Model) -> bool:
     """RETURNS (bool): Whether a model is a language model, and not only has one inside."""
-    return model in find_layers(model, LMStack)
+    return model in find_layers(model, LM_STACK)
 
 
 def get_embed(model: Model) -> Model:
     """RETURNS (Model): The embedding layer of a language model."""
-    return find_layers(model, LexemeEmbedding, CharCNN)[0]
+    return find_layers(model, LEXEME_EMBEDDING, CHAR_CNN)[0]
 
 
 def get_output(model: Model) -> Model:
     """RETURNS (Model): The layer that holds the softmax of a language model."""
-    return find_layers(model, AdaptiveSoftmax, TiedSoftmax)[0]
+    return find_layers(model, ADAPTIVE_SOFTMAX, TIED_SOFTMAX)[0]
 
 
-def get_weights(model: Model) -> list[torch.Tensor]:
-    """RETURNS (List[Tensor]): The weights of a language model without the softmax."""
-    modules = [get_shim(layer).require_module() for layer in (model, get_embed(model))]
-    return [tensor for module in modules for tensor in module.parameters()]
+def get_tensors(model: Model) -> list[Any]:
+    """RETURNS (List[Tensor]): The parameters of a language model without the softmax; none without
+    torch, where they don't change.
+    """
+    shims = [get_shim(layer) for layer in (model, get_embed(model))]
+    return [tensor for shim in shims for tensor in shim.require_weights().tensors]
 
 
 def replace_listener_config(bilm_config: dict[str, Any], tok2vec_config: dict[str, Any]) -> Any:
@@ -105,40 +109,43 @@ def forward(
     """Run the model. Docs may be empty. White space is not read, as in pretraining; its layers are
     zero.
     """
-    shim = get_shim(model)
-    stack: LMStack = shim.require_module()
+    ops, shim = model.ops, get_shim(model)
+    shim.require_weights()
     lengths = [len(doc) for doc in docs]
     is_space = numpy.concatenate([doc.to_array([IS_SPACE]).ravel() for doc in docs])
     is_word = is_space == 0
     shape = (shim.settings["depth"] + 1, model.get_dim("nO"))
     if not is_word.any():
-        return [model.ops.alloc((shape[0], n, shape[1])) for n in lengths], lambda dYs: []
+        return [ops.alloc((shape[0], n, shape[1])) for n in lengths], lambda dYs: []
     vectors, backprop_embed = get_embed(model)(docs, is_train)
-    Xf = flatten(model.ops, vectors, shim.device)
-    words = torch.from_numpy(numpy.flatnonzero(is_word)).to(shim.device)
+    Xf = join(ops, vectors)
+    words = ops.xp.asarray(numpy.flatnonzero(is_word))
     words_before = numpy.concatenate([[0], numpy.cumsum(is_word)])
     n_words = numpy.diff(words_before[numpy.cumsum([0, *lengths])]).tolist()
     has_space = len(words) < len(Xf)
-    read = Xf.index_select(0, words) if has_space else Xf
+    read = Xf[words] if has_space else Xf
 
-    def spread(Y: torch.Tensor, width: tuple[int, ...]) -> torch.Tensor:
-        return Y.new_zeros(len(Xf), *width).index_copy(0, words, Y) if has_space else Y
+    def spread(Y: Any) -> Any:
+        if not has_space:
+            return Y
+        all_tokens = ops.alloc((len(Xf), *Y.shape[1:]))
+        all_tokens[words] = Y
+        return all_tokens
 
     if not is_train:
-        size = stack.get_memory_size(len(read))
-        memory = _get_memory(size) if shim.device.type == "cpu" else None
-        predicted = shim.predict(read, n_words, memory=memory)
-        return _split_layers(spread(predicted, shape), lengths), no_backprop
+        memory = _get_memory(read.size * shape[0] * shape[1] // read.shape[1])
+        kept = {"memory": memory} if shim.device_type == "cpu" else {}
+        predicted = shim.predict(read, n_words, **kept)
+        return _split_layers(ops, spread(predicted), lengths), no_backprop
     rate = model.attrs["dropout_rate"] if dropout is None else dropout
-    Yf, backprop_torch = shim.begin_update(read, n_words, dropout=rate, is_train=True)
+    Yf, backprop_stack = shim.begin_update(read, n_words, dropout=rate, is_train=True)
 
     def backprop(dYs: OutT) -> InT:
-        dYf = torch.cat([to_torch(dY, shim.device).transpose(0, 1) for dY in dYs])
-        dXf = backprop_torch(dYf.index_select(0, words) if has_space else dYf)
-        assert dXf is not None
-        return backprop_embed(split(to_xp(spread(dXf, dXf.shape[1:])), lengths))
+        dYf = ops.xp.concatenate([ops.xp.swapaxes(dY, 0, 1) for dY in dYs])
+        dXf = backprop_stack(dYf[words] if has_space else dYf)
+        return backprop_embed(split(spread(dXf), lengths))
 
-    return _split_layers(spread(Yf, shape), lengths), backprop
+    return _split_layers(ops, spread(Yf), lengths), backprop
 
 
 def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -> None:
@@ -147,21 +154,20 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
     get_shim(model).initialize()
 
 
-def _get_memory(size: int) -> torch.Tensor | None:
-    """RETURNS (Optional[Tensor]): This thread's memory, of at least this many numbers; None if they
-    are too many.
+def _get_memory(size: int) -> numpy.ndarray | None:
+    """RETURNS (Optional[ndarray]): This thread's memory, of at least this many numbers; None if
+    they are too many.
     """
     if size > MAX_MEMORY:
         return None
-    memory: torch.Tensor | None = getattr(_kept, "memory", None)
+    memory: numpy.ndarray | None = getattr(_kept, "memory", None)
     if memory is None or len(memory) < size:
-        memory = _kept.memory = torch.empty(size, dtype=torch.float32, device="cpu")
+        memory = _kept.memory = numpy.empty(size, dtype=numpy.float32)
     return memory
 
 
-def _split_layers(Yf: torch.Tensor, lengths: list[int]) -> OutT:
+def _split_layers(ops: Ops, Yf: Any, lengths: list[int]) -> OutT:
     """Cut (tokens, layers, width) into sequences of (layers, tokens, width), each in its own
     memory, so that keeping one does not keep them all.
     """
-    layers = (part.transpose(0, 1) for part in Yf.split(lengths))
-    return [to_xp(part.clone(memory_format=torch.contiguous_format)) for part in layers]
+    return [ops.xp.array(ops.xp.swapaxes(part, 0, 1), order="C") for part in split(Yf, lengths)]

@@ -1,16 +1,14 @@
 """The embedding of words by their characters as a Thinc layer."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy
-import torch
 from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..modules.embed.char_cnn import CHAR_ROWS
-from .ragged import join, run_module, split, to_torch
+from ..modules.embed.chars import CHAR_ROWS
+from .ragged import join, run_module, split
 from .torch_shim import TorchShim, get_shim
 
 InT = list[Doc]
@@ -33,7 +31,7 @@ def char_cnn_embed(shim: TorchShim, width: int) -> Model[InT, OutT]:
 def forward(model: Model[InT, OutT], docs: InT, is_train: bool) -> tuple[OutT, Callable]:
     """Embed a batch of Docs or Spans."""
     shim = get_shim(model)
-    shim.require_module()
+    shim.require_weights()
     lengths = [len(doc) for doc in docs]
     if not any(lengths):
         return [model.ops.alloc2f(0, model.get_dim("nO")) for _ in docs], lambda dYs: []
@@ -52,12 +50,12 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
     get_shim(model).initialize()
 
 
-def get_char_features(shim: TorchShim, words: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Get the arguments of the layer's module.
+def get_char_features(shim: TorchShim, words: Sequence[str]) -> dict[str, numpy.ndarray]:
+    """Get the arguments of the layer's network.
 
     shim (TorchShim): The layer's shim.
     words (Sequence[str]): The words, at least one.
-    RETURNS (Dict[str, Tensor]): The arguments, for one row of output a word.
+    RETURNS (Dict[str, ndarray]): The arguments, for one row of output a word.
     """
     numbers: dict[str, int] = {}
     tokens = [numbers.setdefault(word, len(numbers)) for word in words]
@@ -66,8 +64,7 @@ def get_char_features(shim: TorchShim, words: Sequence[str]) -> dict[str, torch.
     for row, word in zip(chars, distinct, strict=True):
         codes = numpy.fromiter(map(ord, word), dtype=numpy.int64, count=len(word))
         row[: len(word) + 2] = [_BEGIN, *(_FIRST + codes % (CHAR_ROWS - _FIRST)), _END]
-    arrays: dict[str, Any] = {"chars": chars, "tokens": numpy.asarray(tokens)}
-    return {name: to_torch(array, shim.device) for name, array in arrays.items()}
+    return {"chars": chars, "tokens": numpy.asarray(tokens)}
 
 
 def _shorten(word: str, max_chars: int) -> str:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy
-import torch
 from thinc.api import Model, Ops
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d
 
 from .. import kernels
-from .ragged import flatten, get_device, join, no_backprop, split, to_torch, to_xp
+from .ragged import join, no_backprop, split
 
 InT = list[Floats2d]
 # New tags start below the least probable one, so that they don't compete before they are learned.
@@ -131,20 +130,21 @@ def get_zeros(scores: CRFScores) -> CRFScores:
     return CRFScores([0 * Y for Y in scores.emissions], **learned)
 
 
-def to_tensors(ops: Ops, scores: CRFScores) -> dict[str, torch.Tensor]:
-    """Share scores with torch.
+def to_numpy(ops: Ops, scores: CRFScores) -> dict[str, numpy.ndarray]:
+    """Copy scores to the CPU, if they are not there.
 
     ops (Ops): The layer's backend.
     scores (CRFScores): The scores, not all of the sequences empty.
-    RETURNS (Dict[str, Tensor]): The same by name, with the emissions joined: (N, nO).
+    RETURNS (Dict[str, ndarray]): The same by name, with the emissions joined: (N, nO).
     """
-    device = get_device(ops)
-    learned = {name: to_torch(getattr(scores, name), device) for name in LEARNED}
-    return {"emissions": flatten(ops, scores.emissions, device), **learned}
+    learned = {name: ops.to_numpy(getattr(scores, name)) for name in LEARNED}
+    return {"emissions": ops.to_numpy(join(ops, scores.emissions)), **learned}
 
 
-def from_tensors(tensors: dict[str, torch.Tensor], lengths: Sequence[int]) -> CRFScores:
-    """RETURNS (CRFScores): What `to_tensors` returned, or its gradient, as sequences of arrays."""
-    arrays: dict[str, Any] = {name: to_xp(tensor) for name, tensor in tensors.items()}
-    arrays["emissions"] = split(arrays["emissions"], lengths)
-    return CRFScores(**arrays)
+def from_numpy(ops: Ops, arrays: dict[str, Any], lengths: Sequence[int]) -> CRFScores:
+    """RETURNS (CRFScores): What `to_numpy` returned, or its gradient, as sequences of the backend's
+    arrays, in single precision.
+    """
+    scores: dict[str, Any] = {name: ops.asarray(x, dtype="float32") for name, x in arrays.items()}
+    scores["emissions"] = split(scores["emissions"], lengths)
+    return CRFScores(**scores)

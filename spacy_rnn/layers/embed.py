@@ -4,15 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
-import torch
 from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 from thinc.util import partial
 
-from ..modules.cache import cached
 from .lexemes import Lexemes, Tokens, extract_features
-from .ragged import join, no_backprop, run_module, split, to_torch, to_xp
+from .ragged import join, no_backprop, run_module, split
 from .rehearsal import is_rehearsing
 from .row_cache import RowCache
 from .torch_shim import TorchShim, get_shim
@@ -43,13 +41,13 @@ def forward(
 ) -> tuple[OutT, Callable]:
     """Embed a batch of Docs or Spans."""
     shim = get_shim(model)
-    shim.require_module()
+    shim.require_weights()
     lengths = [len(doc) for doc in docs]
     if not any(lengths):
         return [model.ops.alloc2f(0, model.get_dim("nO")) for _ in docs], lambda dYs: []
     tokens = Tokens(docs, shim.settings["attrs"])
     if not is_train:
-        return split(to_xp(_predict(shim, tokens)), lengths), no_backprop
+        return split(_predict(shim, tokens), lengths), no_backprop
     learns = not is_rehearsing(model)
     inputs = get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout if learns else 0.0)
     Yf, backprop_flat = run_module(model, None, True, **inputs, is_train=learns)
@@ -77,32 +75,30 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
     model.set_dim("nO", shim.require_module().nO, force=True)
 
 
-def _predict(shim: TorchShim, tokens: Tokens) -> torch.Tensor:
-    def embed(which: list[int] | None = None) -> torch.Tensor:
+def _predict(shim: TorchShim, tokens: Tokens) -> Any:
+    def embed(which: list[int] | None = None) -> Any:
         lexemes = tokens.get_lexemes(None if which is None else numpy.asarray(which))
         return shim.predict(**get_inputs(shim, tokens, lexemes, 0.0))
 
     if shim.settings["include_static_vectors"]:
         # Nobody says when the vocab's vectors change, so that nothing can be cached.
         return embed()
-    module = shim.require_module()
-    # For a short text, walking over the module takes a quarter of the time of an embedding.
-    weights = cached(module, "weights", [], lambda: list(module.parameters()))
-    return cached(module, "rows", weights, RowCache).get_rows(tokens.keys.tolist(), embed)
+    cache = shim.require_weights().cached("rows", RowCache)
+    return cache.get_rows(tokens.keys.tolist(), embed)
 
 
 def get_inputs(
     shim: TorchShim, tokens: Tokens, lexemes: Lexemes, word_dropout: float
-) -> dict[str, torch.Tensor]:
-    """Get the arguments of the layer's module.
+) -> dict[str, Any]:
+    """Get the arguments of the layer's network.
 
     shim (TorchShim): The layer's shim.
     tokens (Tokens): The batch.
     lexemes (Lexemes): Its lexemes.
     word_dropout (float): The share of tokens that lose their word.
-    RETURNS (Dict[str, Tensor]): The arguments except `is_train`.
+    RETURNS (Dict[str, ArrayXd]): The arguments except `is_train`.
     """
     arrays: dict[str, Any] = extract_features(shim.settings, tokens.docs, lexemes, word_dropout)
     if shim.settings["include_static_vectors"]:
         arrays["vectors"] = get_static_vectors(tokens.docs, lexemes, shim.inferred["vectors_width"])
-    return {name: to_torch(array, shim.device) for name, array in arrays.items()}
+    return arrays

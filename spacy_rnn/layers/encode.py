@@ -7,7 +7,7 @@ from thinc.api import Model, get_width
 from thinc.types import Floats2d
 from thinc.util import partial
 
-from ..modules.rnn.truncation import Limits
+from ..modules.rnn.limits import Limits
 from .ragged import join, run_module, split
 from .torch_shim import TorchShim, get_shim
 
@@ -45,7 +45,7 @@ def forward(
     dropout: float | None, limits: Limits, model: Model[InT, OutT], Xs: InT, is_train: bool
 ) -> tuple[OutT, Callable]:
     """Encode a batch. Sequences may be empty. The output for one does not depend on the others."""
-    get_shim(model).require_module()
+    get_shim(model).require_weights()
     ops, lengths = model.ops, [len(X) for X in Xs]
     if not any(lengths):
         return _make_empty(model, "nO", Xs), lambda dYs: _make_empty(model, "nI", Xs)

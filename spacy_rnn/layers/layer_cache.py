@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import torch
 from spacy.tokens import Doc
 
 from ..modules.cache import cached
@@ -22,7 +21,7 @@ class LayerCache:
         self,
         docs: Sequence[Doc],
         encode: Callable[[Sequence[Doc]], list[Any]],
-        weights: Iterable[torch.Tensor] = (),
+        weights: Iterable[Any] = (),
     ) -> list[Any]:
         """Get layers, encoding the Docs that are missing.
 

@@ -1,14 +1,14 @@
-"""Thinc's linear layer, with torch's matrix product for prediction on a CPU."""
+"""Thinc's linear layer, with our kernels for prediction on a CPU."""
 
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from thinc.api import Model, glorot_uniform_init, zero_init
 from thinc.layers import linear as thinc_linear
 from thinc.types import Floats2d
 from thinc.util import partial
 
+from .. import kernels
 from .ragged import no_backprop
 
 
@@ -31,9 +31,11 @@ def forward(
     model: Model[Floats2d, Floats2d], X: Floats2d, is_train: bool
 ) -> tuple[Floats2d, Callable]:
     """Map a batch."""
-    if is_train or model.ops.device_type != "cpu":
+    if is_train or model.ops.device_type != "cpu" or kernels.INSTRUCTIONS is None:
         return thinc_linear.forward(model, X, is_train)
-    # On processors that BLIS does not know it is several times as slow.
-    arrays: Any = (model.get_param("b"), X, model.get_param("W").T)
-    Y: Any = torch.addmm(*map(torch.from_numpy, arrays)).numpy()
+    # BLIS is several times as slow on processors that it does not know.
+    from ..modules.linear import predict_linear
+
+    arrays: Any = (model.get_param("W"), model.get_param("b"), X)
+    Y: Any = predict_linear(*arrays)
     return Y, no_backprop

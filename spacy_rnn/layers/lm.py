@@ -1,23 +1,23 @@
 """The language model inside a `BiLM` layer, for predicting words: pretraining and `rnn_lm`."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
-import torch
 from spacy.vocab import Vocab
 from thinc.api import Model
 
 from ..modules.cache import cached
-from ..modules.lm.language_model import BOUNDARY_ID, LanguageModel, Vocabulary
-from ..modules.lm.sampling import sample_words
-from ..modules.lm.softmax import TiedSoftmax
+from ..modules.lm.vocabulary import BOUNDARY_ID, Vocabulary
+from ..modules.networks import TIED_SOFTMAX
 from .bilm import get_embed, get_output
-from .torch_shim import get_shim
+from .torch_shim import get_shim, require_torch, to_torch
 from .word_features import get_features
+
+if TYPE_CHECKING:
+    from ..modules.lm.language_model import LanguageModel
 
 # An attribute of the layer, so that it is stored with the weights.
 _VOCABULARY = "lm_vocabulary"
@@ -48,23 +48,31 @@ def get_vocabulary(model: Model) -> list[str]:
     return words
 
 
-def get_language_model(model: Model, vocab: Vocab) -> LanguageModel:
-    """Make a language model of the modules of layers.
+def get_language_model(model: Model, vocab: Vocab) -> "LanguageModel":
+    """Make a language model of the torch modules of layers.
 
     model (Model): A spacy-rnn.BiLM.v1 with a vocabulary.
     vocab (Vocab): The vocab with the attributes of words.
     RETURNS (LanguageModel): The model.
     """
-    embed = get_embed(model)
-    stack, embedding, softmax = (
-        get_shim(layer).require_module() for layer in (model, embed, get_output(model))
-    )
+    layers = model, get_embed(model), get_output(model)
+    stack, embed, softmax = (get_shim(layer).require_module() for layer in layers)
+    from ..modules.lm.language_model import LanguageModel
+
     features = None
-    if isinstance(softmax, TiedSoftmax):
-        # Computing them takes longer than reading a short text. A new vocabulary has a new softmax.
-        compute = partial(get_features, embed, get_vocabulary(model), vocab)
-        features = cached(softmax, "features", [], compute)
-    return LanguageModel(embedding, stack, softmax, features)
+    if get_shim(layers[2]).network == TIED_SOFTMAX:
+        device = get_shim(model).device
+        arrays = _get_word_features(model, vocab)
+        features = {name: to_torch(array, device) for name, array in arrays.items()}
+    return LanguageModel(embed, stack, softmax, features)
+
+
+def _get_word_features(model: Model, vocab: Vocab) -> dict[str, Any]:
+    """RETURNS (Dict[str, ArrayXd]): The features of the words of a vocabulary."""
+    # Computing them takes longer than reading a short text. A new vocabulary has a new softmax.
+    weights = get_shim(get_output(model)).require_weights()
+    compute = partial(get_features, get_embed(model), get_vocabulary(model), vocab)
+    return cached(weights, "features", [], compute)
 
 
 class Scorer:
@@ -77,15 +85,17 @@ class Scorer:
     def __init__(self, model: Model, vocab: Vocab):
         self.model = model
         self.vocab = vocab
-        self.lm = get_language_model(model, vocab)
+        layers = model, get_embed(model), get_output(model)
+        self._stack, self._embed, self._softmax = map(get_shim, layers)
         make_vocabulary = partial(Vocabulary, get_vocabulary(model))
-        self.vocabulary = cached(self.lm.softmax, "vocabulary", [], make_vocabulary)
-        self.device = get_shim(model).device
+        weights = self._softmax.require_weights()
+        self.vocabulary = cached(weights, "vocabulary", [], make_vocabulary)
 
     @property
     def directions(self) -> list[str]:
         """RETURNS (List[str]): The names of the directions that the model reads in."""
-        return ["forward", "backward"][: self.lm.stack.n_directions]
+        both = self._stack.settings["directions"] == "both"
+        return ["forward", "backward"] if both else ["forward"]
 
     def get_log_probs(
         self, texts: Sequence[Sequence[str]], direction: int = 0
@@ -100,14 +110,12 @@ class Scorer:
         """
         if not texts:
             return []
-        with torch.inference_mode(), self._precision():
-            H = self._read(texts, direction)
-            targets = [
-                [*self.vocabulary.get_ids(words[:: -1 if direction else 1]), BOUNDARY_ID]
-                for words in texts
-            ]
-            flat = torch.tensor([word for target in targets for word in target])
-            logs = self.lm.get_word_log_probs(H, flat.to(self.device)).cpu().numpy()
+        targets = [
+            [*self.vocabulary.get_ids(words[:: -1 if direction else 1]), BOUNDARY_ID]
+            for words in texts
+        ]
+        flat = [word for target in targets for word in target]
+        logs = self._get_word_logs(self._read(texts, direction), flat)
         ends = numpy.cumsum([len(target) for target in targets])[:-1]
         parts = numpy.split(logs, ends)
         return [numpy.append(part[:-1][::-1], part[-1]) if direction else part for part in parts]
@@ -121,15 +129,12 @@ class Scorer:
         words (Sequence[Sequence[str]]): The possible next words of each prefix.
         RETURNS (List[List[float]]): Natural logarithms for these.
         """
-        with torch.inference_mode(), self._precision():
-            H = self._read(prefixes, 0)
-            last = torch.tensor([len(words) + 1 for words in prefixes]).cumsum(0) - 1
-            counts = [len(choices) for choices in words]
-            rows = last.repeat_interleave(torch.tensor(counts)).to(self.device)
-            ids = [self.vocabulary.get_ids(choices) for choices in words]
-            targets = torch.tensor([word for row in ids for word in row], device=self.device)
-            logs = self.lm.get_word_log_probs(H[rows], targets).cpu()
-        return [part.tolist() for part in logs.split(counts)]
+        last = numpy.cumsum([len(words) + 1 for words in prefixes]) - 1
+        counts = [len(choices) for choices in words]
+        rows = self.model.ops.xp.asarray(numpy.repeat(last, counts))
+        targets = [word for choices in words for word in self.vocabulary.get_ids(choices)]
+        logs = self._get_word_logs(self._read(prefixes, 0)[rows], targets)
+        return [part.tolist() for part in numpy.split(logs, numpy.cumsum(counts)[:-1])]
 
     def generate(
         self,
@@ -149,42 +154,65 @@ class Scorer:
         seed (int): The same seed gives the same words.
         RETURNS (List[str]): The added words.
         """
+        require_torch("Generating text")
+        import torch
+
+        from ..modules.lm.sampling import sample_words
+
+        lm, device = get_language_model(self.model, self.vocab), self._stack.device
         generator = torch.Generator().manual_seed(seed)
         options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        with torch.inference_mode(), self._precision():
+
+        def embed(word: str) -> torch.Tensor:
+            return to_torch(self._embed_words([word]), device)
+
+        with torch.inference_mode(), self._stack.autocast():
             words = sample_words(
-                self.lm,
-                [self._embed(word) for word in prompt],
-                lambda word: self._embed(self.vocabulary.words[word]),
+                lm,
+                [embed(word) for word in prompt],
+                lambda word: embed(self.vocabulary.words[word]),
                 generator,
                 **options,
             )
             return [self.vocabulary.words[word] for word in islice(words, max_words)]
 
-    def _precision(self) -> AbstractContextManager:
-        return get_shim(self.model).autocast()
+    def _embed_words(self, words: Sequence[str]) -> Any:
+        """RETURNS (Floats2d): The embeddings of words, at least one. (words, width)"""
+        return self._embed.predict(**get_features(get_embed(self.model), words, self.vocab))
 
-    def _embed(self, word: str) -> torch.Tensor:
-        return self.lm.embed(**get_features(get_embed(self.model), [word], self.vocab))
-
-    def _read(self, texts: Sequence[Sequence[str]], direction: int) -> torch.Tensor:
-        """RETURNS (Tensor): The last layer's hidden states in the order in which a direction reads:
-        of each text that at the boundary, then those at its words. (words + texts, width)
+    def _read(self, texts: Sequence[Sequence[str]], direction: int) -> Any:
+        """RETURNS (Floats2d): The last layer's hidden states in the order in which a direction
+        reads: of each text that at the boundary, then those at its words. (words + texts, width)
         """
-        stack = self.lm.stack
-        if direction >= stack.n_directions:
+        if direction >= len(self.directions):
             raise ValueError("The language model reads from the left only.")
-        lengths = [len(words) for words in texts]
+        ops, lengths = self.model.ops, [len(words) for words in texts]
         flat = [word for words in texts for word in words]
-        X = stack.boundary.new_zeros(0, stack.width)
+        X = ops.alloc2f(0, self._stack.settings["width"])
         if flat:
             distinct = list(dict.fromkeys(flat))
             numbers = {word: i for i, word in enumerate(distinct)}
-            features = get_features(get_embed(self.model), distinct, self.vocab)
-            places = torch.tensor([numbers[word] for word in flat], device=self.device)
-            X = self.lm.embed(**features).index_select(0, places)
-        tokens, boundary = stack.predict(X.float(), lengths)
-        parts = []
-        for part in tokens[:, -1, direction].split(lengths):
-            parts += [boundary[-1, direction].unsqueeze(0), part.flip(0) if direction else part]
-        return torch.cat(parts)
+            X = self._embed_words(distinct)[ops.xp.asarray([numbers[word] for word in flat])]
+        Y = self._stack.predict(X, lengths, with_boundary=True)[:, -1]
+        rows: list[Any] = []
+        end = 0
+        for length in lengths:
+            end += length
+            places = numpy.arange(end - length, end)
+            # The boundary is the last row.
+            rows += [[len(flat)], places[::-1] if direction else places]
+        halves = Y.reshape(len(Y), len(self.directions), -1)
+        return halves[ops.xp.asarray(numpy.concatenate(rows)), direction]
+
+    def _get_word_logs(self, H: Any, words: Sequence[int]) -> numpy.ndarray:
+        """RETURNS (ndarray): The log-probability of one word for each hidden state. (N,)"""
+        table = []
+        if self._softmax.network == TIED_SOFTMAX:
+            features = _get_word_features(self.model, self.vocab)
+            weights, tensors = (
+                self._softmax.require_weights(),
+                self._embed.require_weights().tensors,
+            )
+            table = [cached(weights, "table", tensors, partial(self._embed.predict, **features))]
+        logs = self._softmax.predict(H, numpy.asarray(words, dtype=numpy.int64), *table)
+        return self.model.ops.to_numpy(logs)

@@ -1,10 +1,8 @@
 """Language modelling as an auxiliary loss, as a Thinc layer."""
 
 from collections.abc import Callable
-from typing import cast
 
 import numpy
-import torch
 from spacy.attrs import LOWER
 from spacy.tokens import Doc
 from thinc.api import Model
@@ -12,8 +10,7 @@ from thinc.types import Floats2d
 from thinc.util import partial
 
 from ..modules.embed.subword import mix_hash
-from ..modules.workers import one_torch_thread
-from .ragged import flatten, split, to_torch, to_xp
+from .ragged import join, split
 from .rehearsal import is_rehearsing
 from .torch_shim import TorchShim, get_shim
 
@@ -52,16 +49,13 @@ def forward(
         return Ys, backprop_tok2vec
     words = [doc.to_array([LOWER]).reshape(-1) for doc in docs]
     rows = mix_hash(numpy.concatenate(words)) % numpy.uint64(shim.settings["nO"])
-    Yf = flatten(model.ops, Ys, shim.device)
-    arrays = (rows.astype(numpy.int64), _find_firsts(lengths))
-    inputs = [to_torch(array, shim.device) for array in arrays]
-    loss, backprop_loss = shim.begin_update(Yf, *inputs)
+    xp = model.ops.xp
+    inputs = (xp.asarray(rows.astype(numpy.int64)), xp.asarray(_find_firsts(lengths)))
+    loss, backprop_loss = shim.begin_update(join(model.ops, Ys), *inputs)
 
-    @one_torch_thread()
     def backprop(dYs: OutT) -> InT:
-        d_loss = cast(torch.Tensor, backprop_loss(torch.full_like(loss, weight)))
-        dYf = flatten(model.ops, dYs, shim.device) + d_loss
-        return backprop_tok2vec(split(to_xp(dYf), lengths))
+        dYf = join(model.ops, dYs) + backprop_loss(xp.full_like(loss, weight))
+        return backprop_tok2vec(split(dYf, lengths))
 
     return Ys, backprop
 

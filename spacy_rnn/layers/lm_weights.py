@@ -34,7 +34,7 @@ def load_weights(model: Model, path: Path, *, with_output: bool = False) -> None
     pairs = [(model, stored[0]), (get_embed(model), get_embed(stored[0]))]
     if with_output:
         outputs = (get_output(model), get_output(stored[0]))
-        if get_shim(outputs[1]).module is None:
+        if get_shim(outputs[1]).weights is None:
             raise ValueError(
                 f"Can't load pretrained weights from '{path}': its language model can't predict "
                 "words, as its vocabulary was left out. Name what `spacy rnn pretrain` saved."

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 from thinc.api import Model, get_width
 from thinc.types import Floats2d
 
-from ..modules.pooling import Pooling, Segments
-from .ragged import flatten, join, run_module, split, to_xp
+from .ragged import join, run_module, split
 from .torch_shim import TorchShim, get_shim
 
 InT = list[Floats2d]
@@ -25,7 +23,7 @@ def pool(shim: TorchShim) -> Model[InT, OutT]:
 
 def forward(model: Model[InT, OutT], Xs: InT, is_train: bool) -> tuple[OutT, Callable]:
     """Pool a batch. Sequences may be empty."""
-    get_shim(model).require_module()
+    get_shim(model).require_weights()
     lengths = [len(X) for X in Xs]
     if not any(lengths):
         return model.ops.alloc2f(len(Xs), model.get_dim("nO")), lambda dY: list(Xs)
@@ -50,13 +48,9 @@ def get_attention(model: Model[InT, OutT], Xs: InT) -> InT:
     Xs (List[Floats2d]): A batch.
     RETURNS (List[Floats2d]): The weights. Each head's add up to 1. Each (tokens, heads)
     """
-    shim = get_shim(model)
-    module: Pooling = shim.require_module()
-    lengths = [len(X) for X in Xs]
+    shim, lengths = get_shim(model), [len(X) for X in Xs]
+    shim.require_weights()
     if not any(lengths):
         heads = shim.settings["attention_heads"]
         return [model.ops.alloc2f(0, heads) for _ in Xs]
-    with torch.inference_mode():
-        segments = Segments(lengths, shim.device)
-        weights = module.attend(flatten(model.ops, Xs, shim.device), segments)
-    return split(to_xp(weights), lengths)
+    return split(shim.predict(join(model.ops, Xs), lengths, attend=True), lengths)

@@ -1,40 +1,13 @@
-"""From Thinc's lists of arrays to torch's flat batches, and back."""
+"""From Thinc's lists of arrays to flat batches, and back."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
-import torch
-from thinc.api import Model, Ops, torch2xp, xp2torch
+from thinc.api import Model, Ops
 from thinc.types import Floats2d
 
 from .torch_shim import get_shim
-
-
-def get_device(ops: Ops) -> torch.device:
-    """RETURNS (torch.device): The device of a backend's arrays."""
-    if ops.device_type == "cpu":
-        return torch.device("cpu")
-    # Thinc's require_gpu sets the device for cupy and torch, but not on its ops.
-    return torch.device("cuda", torch.cuda.current_device())
-
-
-def to_torch(array: Any, device: torch.device) -> torch.Tensor:
-    """Share an array with torch: Thinc's `xp2torch`, but ten times as fast for numpy, which counts
-    for a short Doc.
-
-    array (ArrayXd): The array, of numpy or cupy.
-    device (torch.device): The device of the result.
-    RETURNS (Tensor): The tensor, a copy only if it has to be on another device.
-    """
-    if isinstance(array, numpy.ndarray) and device.type == "cpu":
-        return torch.from_numpy(array)
-    return xp2torch(array, device=device)
-
-
-def to_xp(tensor: torch.Tensor) -> Any:
-    """RETURNS (ArrayXd): A tensor as an array of numpy or cupy, in the same memory."""
-    return tensor.numpy() if tensor.device.type == "cpu" else torch2xp(tensor)
 
 
 def join(ops: Ops, Xs: Sequence[Any], width: int = 0) -> Any:
@@ -73,11 +46,6 @@ def _get_address(X: Any) -> int:
     return int(X.__array_interface__["data"][0])
 
 
-def flatten(ops: Ops, Xs: Sequence[Any], device: torch.device) -> torch.Tensor:
-    """RETURNS (Tensor): The rows of sequences, not all of them empty, for torch. (N, width)"""
-    return to_torch(join(ops, Xs), device)
-
-
 def split(Xf: Any, lengths: Sequence[int]) -> list[Floats2d]:
     """Cut a flat batch into its sequences, without copying.
 
@@ -107,13 +75,7 @@ def run_module(
         that of X, None without X.
     """
     shim = get_shim(model)
-    inputs = () if X is None else (to_torch(X, shim.device),)
-    if not is_train:
-        return to_xp(shim.predict(*inputs, *args, **kwargs)), no_backprop
-    Y, backprop_torch = shim.begin_update(*(inputs or (None,)), *args, **kwargs)
-
-    def backprop(dY: Any) -> Any:
-        dX = backprop_torch(to_torch(dY, shim.device))
-        return None if dX is None else to_xp(dX)
-
-    return to_xp(Y), backprop
+    if is_train:
+        return shim.begin_update(X, *args, **kwargs)
+    inputs = () if X is None else (X,)
+    return shim.predict(*inputs, *args, **kwargs), no_backprop

@@ -1,10 +1,11 @@
-"""Cached rows of a module's output."""
+"""Cached rows of a network's output."""
 
 import threading
 from collections.abc import Callable
 from itertools import repeat
+from typing import Any
 
-import torch
+from thinc.api import get_array_module
 
 # The words of a long text. With the default embedding's width of 376, 30 MB.
 MAX_ROWS = 20_000
@@ -25,14 +26,12 @@ class RowCache:
         self._adding = threading.Lock()
         self._table = _Table(max_rows)
 
-    def get_rows(
-        self, keys: list[int], compute: Callable[[list[int]], torch.Tensor]
-    ) -> torch.Tensor:
+    def get_rows(self, keys: list[int], compute: Callable[[list[int]], Any]) -> Any:
         """Get rows, computing those that are missing.
 
         keys (List[int]): The keys; may repeat.
-        compute (Callable[[List[int]], Tensor]): Computes rows, from positions in `keys`.
-        RETURNS (Tensor): A row for each key. (len(keys), width)
+        compute (Callable[[List[int]], Floats2d]): Computes rows, from positions in `keys`.
+        RETURNS (Floats2d): A row for each key. (len(keys), width)
         """
         table = self._table
         places = list(map(table.places.get, keys, repeat(-1)))
@@ -42,12 +41,11 @@ class RowCache:
         rows = new = compute(missing)
         if len(missing) < len(keys):
             rows = table.get_rows([max(place, 0) for place in places])
-            with torch.inference_mode():
-                rows[torch.tensor(missing, device=rows.device)] = new
+            rows[get_array_module(rows).asarray(missing)] = new
         self._add({keys[i]: row for row, i in enumerate(missing)}, new)
         return rows
 
-    def _add(self, rows_of_keys: dict[int, int], rows: torch.Tensor) -> None:
+    def _add(self, rows_of_keys: dict[int, int], rows: Any) -> None:
         n_new = len(rows_of_keys)
         if n_new > self._max_rows or not self._adding.acquire(blocking=False):
             return
@@ -67,19 +65,16 @@ class _Table:
         # Threads may add a key twice, so that there are more rows than keys.
         self.used = 0
         self._max_rows = max_rows
-        self._rows: torch.Tensor | None = None
+        self._rows: Any = None
 
-    def get_rows(self, places: list[int]) -> torch.Tensor:
-        assert self._rows is not None
-        with torch.inference_mode():
-            return self._rows.index_select(0, torch.tensor(places, device=self._rows.device))
+    def get_rows(self, places: list[int]) -> Any:
+        return self._rows.take(get_array_module(self._rows).asarray(places), axis=0)
 
-    def add(self, rows_of_keys: dict[int, int], rows: torch.Tensor) -> None:
+    def add(self, rows_of_keys: dict[int, int], rows: Any) -> None:
         end = self.used + len(rows_of_keys)
-        with torch.inference_mode():
-            if self._rows is None:
-                self._rows = rows.new_empty(self._max_rows, rows.shape[1])
-            index = torch.tensor(list(rows_of_keys.values()), device=rows.device)
-            self._rows[self.used : end] = rows.index_select(0, index)
+        xp = get_array_module(rows)
+        if self._rows is None:
+            self._rows = xp.empty((self._max_rows, rows.shape[1]), dtype=rows.dtype)
+        self._rows[self.used : end] = rows[xp.asarray(list(rows_of_keys.values()))]
         self.places.update(zip(rows_of_keys, range(self.used, end), strict=True))
         self.used = end

@@ -1,24 +1,45 @@
-"""Torch modules in Thinc layers: run, trained, moved and stored."""
+"""Networks in Thinc layers: run, trained, moved and stored."""
 
 import contextlib
 import copy
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
+import numpy
 from thinc.api import Model, Optimizer, PyTorchGradScaler, Shim, torch2xp, xp2torch
+from thinc.compat import cupy, has_torch
 from thinc.types import FloatsXd
 from thinc.util import get_torch_default_device
-from torch import nn
 
+from .. import kernels
 from ..checks import check_limit
+from ..kernels.missing import warn_if_missing
 from ..modules.backend import has_bfloat16
 from ..modules.cache import mark_changed
+from ..modules.networks import Network
+from ..modules.weights import Weights
 from ..modules.workers import one_torch_thread, settle_after_fork
-from .storage import dump_module, load_module
+from .storage import check_shapes, dump_weights, load_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 ParamKey = tuple[int, str]
+
+NEEDS_TORCH = (
+    "{what} needs torch, which is not installed: run `pip install torch`. Without torch, pipelines "
+    "are loaded and predict on a CPU, with the compiled kernels."
+)
+
+
+def require_torch(what: str) -> None:
+    """Raise an ImportError unless torch is installed.
+
+    what (str): What needs it, the subject of the message.
+    """
+    if not has_torch:
+        raise ImportError(NEEDS_TORCH.format(what=what))
 
 
 def get_shim(model: Model) -> "TorchShim":
@@ -28,23 +49,23 @@ def get_shim(model: Model) -> "TorchShim":
     return cast(TorchShim, model.shims[0])
 
 
-def find_layers(model: Model, *kinds: type[nn.Module]) -> list[Model]:
-    """Find layers by the type of their torch module.
+def find_layers(model: Model, *networks: Network) -> list[Model]:
+    """Find layers by their network.
 
     model (Model): A layer with layers inside.
-    kinds (Type[nn.Module]): The types.
+    networks (Network): The networks.
     RETURNS (List[Model]): The layers in breadth-first order, initialised or not.
     """
     layers = [(layer, shim) for layer in model.walk() for shim in layer.shims]
     return [
-        layer
-        for layer, shim in layers
-        if isinstance(shim, TorchShim) and issubclass(shim.build, kinds)
+        layer for layer, shim in layers if isinstance(shim, TorchShim) and shim.network in networks
     ]
 
 
 class TorchShim(Shim):
-    """Hold a torch module for a Thinc layer.
+    """Hold a network for a Thinc layer: its weights, and where torch is installed its torch module
+    over the same memory. It is called with arrays and returns arrays. On a CPU with compiled
+    kernels it predicts without torch.
 
     Unlike Thinc's own PyTorchShim it uses averaged parameters, never switches the module between
     training and evaluation (so threads may share it), gives copies an ID of their own, predicts
@@ -52,9 +73,9 @@ class TorchShim(Shim):
     once however many batches were accumulated.
 
     layer (str): The name of the layer, for error messages.
-    build (Type[nn.Module]): The module's class, importable, so that the shim can be pickled.
-    settings (Dict[str, Any]): The arguments for `build` that the config gives.
-    layer_settings (Optional[Dict[str, Any]]): Settings of the layer around the module. Both kinds
+    network (Network): The network.
+    settings (Dict[str, Any]): The settings of the network that the config gives.
+    layer_settings (Optional[Dict[str, Any]]): Settings of the layer around the network. Both kinds
         are stored with the weights, and weights of other settings are refused.
     grad_clip_norm (float): The largest norm of all gradients together. 0 turns it off.
     grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
@@ -65,7 +86,7 @@ class TorchShim(Shim):
     def __init__(
         self,
         layer: str,
-        build: type[nn.Module],
+        network: Network,
         settings: dict[str, Any],
         *,
         layer_settings: dict[str, Any] | None = None,
@@ -77,76 +98,115 @@ class TorchShim(Shim):
         check_limit("grad_clip_value", grad_clip_value)
         super().__init__(None)
         self.layer = layer
-        self.build = build
+        self.network = network
         self.settings = {**(layer_settings or {}), **settings}
-        self._module_settings = settings
+        self._network_settings = settings
         self.inferred: dict[str, Any] = {}
         self.grad_clip_norm = grad_clip_norm
         self.grad_clip_value = grad_clip_value
         self.mixed_precision = mixed_precision
-        self.device = get_torch_default_device()
+        self.stores_half = False
+        self.weights: Weights | None = None
+        self.device = get_torch_default_device() if has_torch else None
         self._scaler = self._make_scaler()
 
     @property
-    def module(self) -> nn.Module | None:
+    def module(self) -> "nn.Module | None":
         """RETURNS (Optional[nn.Module]): The torch module, None before initialisation."""
         return self._model
 
-    def require_module(self) -> Any:
-        """RETURNS (nn.Module): The torch module. A ValueError is raised if there is none yet."""
-        if self._model is None:
+    @property
+    def device_type(self) -> str:
+        """RETURNS (str): "cpu" or "cuda"."""
+        return "cpu" if self.device is None else self.device.type
+
+    @property
+    def network_settings(self) -> dict[str, Any]:
+        """RETURNS (Dict[str, Any]): The settings of the network, those inferred from data too."""
+        return {**self._network_settings, **self.inferred}
+
+    def require_weights(self) -> Weights:
+        """RETURNS (Weights): The weights. A ValueError is raised if there are none yet."""
+        if self.weights is None:
             raise ValueError(
                 f"Layer {self.layer!r} has no weights yet: initialize the pipeline "
                 "(nlp.initialize) or load a trained one before using it."
             )
+        return self.weights
+
+    def require_module(self) -> Any:
+        """RETURNS (nn.Module): The torch module. A ValueError is raised if there is none yet."""
+        self.require_weights()
+        require_torch(f"Layer {self.layer!r}")
         return self._model
 
     def initialize(self, **inferred: Any) -> None:
-        """Make the module with new weights.
+        """Make new weights.
 
-        inferred (Any): The arguments for `build` that are inferred from data.
+        inferred (Any): The settings of the network that are inferred from data.
         """
+        require_torch("A new model")
+        import torch
+
+        build = self.network.get_module_class()
         with torch.inference_mode(False):
-            self._set_module(self.build(**self._module_settings, **inferred), inferred)
+            self._set_module(build(**self._network_settings, **inferred), inferred)
 
-    def predict(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Run the module without gradients.
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the network without gradients: on arrays and compiled kernels, or by torch.
 
-        args, kwargs (Any): Its arguments, with tensors on its device.
-        RETURNS (Tensor): Its output in float32.
+        args, kwargs (Any): The arguments of the module. Tensors are passed as arrays.
+        RETURNS (FloatsXd): Its output in float32.
         """
-        with torch.inference_mode(), self.autocast():
-            return self.require_module()(*args, **kwargs).float()
+        weights, settings = self.require_weights(), self.network_settings
+        run = self.network.choose_predict(self.device_type, settings)
+        if run is not None:
+            bf16 = self.mixed_precision and kernels.PREFERS_BFLOAT16
+            return run(weights, settings, *args, bf16=bf16, **kwargs)
+        if self.device_type == "cpu":
+            warn_if_missing()
+        module = self.require_module()
+        import torch
 
-    @one_torch_thread()
+        with torch.inference_mode(), self.autocast():
+            args, kwargs = self._to_tensors(args, kwargs)
+            return to_xp(module(*args, **kwargs).float())
+
     def begin_update(  # type: ignore[override]
-        self, X: torch.Tensor | None, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor | None]]:
+        self, X: Any, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Callable[[Any], Any]]:
         """Run the module with gradients.
 
-        X (Optional[Tensor]): The first argument, if it has a gradient.
-        args, kwargs (Any): Its other arguments.
-        RETURNS (Tuple[Tensor, Callable]): Its output in float32, and a callback that takes the
-            output's gradient, adds to the parameters' gradients and returns that of X.
+        X (Optional[ArrayXd]): The first argument, if it has a gradient.
+        args, kwargs (Any): Its other arguments. Tensors are passed as arrays.
+        RETURNS (Tuple[FloatsXd, Callable]): Its output in float32, and a callback that takes the
+            output's gradient, adds to the parameters' gradients and returns that of X, None
+            without X.
         """
-        with torch.inference_mode(False), torch.enable_grad(), self.autocast():
+        module = self.require_module()
+        import torch
+
+        with one_torch_thread(), torch.inference_mode(False), torch.enable_grad(), self.autocast():
+            args, kwargs = self._to_tensors(args, kwargs)
             if X is not None:
+                X = to_torch(X, self.device)
                 X = (X.clone() if X.is_inference() else X.detach()).requires_grad_()
                 args = (X, *args)
-            Y = self.require_module()(*args, **kwargs).float()
+            Y = module(*args, **kwargs).float()
 
         @one_torch_thread()
-        def backprop(dY: torch.Tensor) -> torch.Tensor | None:
+        def backprop(dY: Any) -> Any:
             # Scaled by hand, as the loss is not torch's. The parameters' gradients stay scaled
             # until the update, which unscales the sum over all batches at once.
-            torch.autograd.backward(Y, cast(torch.Tensor, self._scaler.scale(dY)))
+            scaled = self._scaler.scale(to_torch(dY, self.device))
+            torch.autograd.backward(Y, cast("torch.Tensor", scaled))
             self._separate_gradients()
             if X is None:
                 return None
             dX = X.grad if X.grad is not None else torch.zeros_like(X)
-            return dX.zero_() if self._scaler.unscale([dX]) else dX
+            return to_xp(dX.zero_() if self._scaler.unscale([dX]) else dX)
 
-        return Y.detach(), backprop
+        return to_xp(Y.detach()), backprop
 
     @one_torch_thread()
     def finish_update(self, optimizer: Optimizer) -> None:
@@ -157,6 +217,8 @@ class TorchShim(Shim):
         params = {n: p for n, p in self._parameters() if p.grad is not None}
         grads = [param.grad for param in params.values() if param.grad is not None]
         if grads and not self._scaler.unscale(grads):
+            from torch import nn
+
             if self.grad_clip_norm:
                 nn.utils.clip_grad_norm_(params.values(), self.grad_clip_norm)
             if self.grad_clip_value:
@@ -196,7 +258,9 @@ class TorchShim(Shim):
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "id"}
+        # With a module, the weights are made of its parameters again.
+        left_out = {"id"} if self._model is None else {"id", "weights"}
+        return {key: value for key, value in self.__dict__.items() if key not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # IDs are the optimizer's keys: two shims must never share one.
@@ -205,6 +269,9 @@ class TorchShim(Shim):
             self.id = Shim.global_id
         self.__dict__.update(state)
         if self._model is not None:
+            from torch import nn
+
+            self._set_module(self._model, self.inferred)
             for module in self._model.modules():
                 # Copied one by one, but cuDNN wants the weights of a layer in one piece.
                 if isinstance(module, nn.RNNBase):
@@ -218,35 +285,75 @@ class TorchShim(Shim):
         """
         if device_type not in ("cpu", "gpu"):
             raise ValueError(f"Can't move a model to device {device_type!r}: use 'cpu' or 'gpu'.")
+        if device_type == "cpu" and self.device is None:
+            return
+        require_torch("A GPU")
+        import torch
+
         self.device = torch.device("cpu" if device_type == "cpu" else f"cuda:{device_id}")
         self._scaler = self._make_scaler()
         if self._model is not None:
-            self._model.to(self.device)
+            self._set_module(self._model, self.inferred)
 
     def to_bytes(self) -> bytes:
-        """RETURNS (bytes): The settings, and the weights in the safetensors format."""
-        return dump_module(self.settings, self.inferred, self._model)
+        """RETURNS (bytes): The settings, and the weights in the safetensors format: in half
+        precision if `stores_half` is set.
+        """
+        arrays = None if self.weights is None else self._get_arrays()
+        return dump_weights(self.settings, self.inferred, arrays, half=self.stores_half)
 
     def from_bytes(self, bytes_data: bytes) -> "TorchShim":
         """Load what `to_bytes` returned. Where this fails, nothing is changed.
 
-        bytes_data (bytes): The stored module.
+        bytes_data (bytes): The stored weights.
         RETURNS (TorchShim): The shim itself.
         RAISES (ValueError): If the bytes are damaged, or another layer's.
         """
         try:
-            with torch.inference_mode(False):
-                build = partial(self.build, **self._module_settings)
-                self._set_module(*load_module(bytes_data, self.settings, build))
+            arrays, inferred = load_weights(bytes_data, self.settings)
+            if arrays is None:
+                self._set_module(None, {})
+            elif has_torch:
+                self._set_module(self._build_over(arrays, inferred), inferred)
+            else:
+                self.weights, self.inferred = Weights(arrays), inferred
         except (ValueError, TypeError) as err:
             raise ValueError(f"Can't load the weights of layer {self.layer!r}: {err}.") from err
         return self
 
-    def _set_module(self, module: nn.Module | None, inferred: dict[str, Any]) -> None:
+    def _build_over(self, arrays: dict[str, Any], inferred: dict[str, Any]) -> "nn.Module":
+        """Make a module whose parameters share the memory of arrays."""
+        import torch
+
+        build = self.network.get_module_class()
+        with torch.inference_mode(False):
+            with torch.device("meta"):
+                module: nn.Module = build(**self._network_settings, **inferred)
+            check_shapes(module.state_dict(), arrays)
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            module.load_state_dict(tensors, assign=True)
+        return module
+
+    def _get_arrays(self) -> dict[str, Any]:
+        if self._model is None:
+            return self.require_weights().to_dict()
+        return {name: t.detach().cpu().numpy() for name, t in self._model.state_dict().items()}
+
+    def _set_module(self, module: "nn.Module | None", inferred: dict[str, Any]) -> None:
         self._model = None if module is None else module.to(self.device)
         self.inferred = inferred
+        self.weights = None if module is None else Weights(dict(module.named_parameters()))
 
-    def _parameters(self) -> list[tuple[str, nn.Parameter]]:
+    def _to_tensors(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Make tensors of the arrays among some arguments."""
+        arrays = (numpy.ndarray,) if self.device_type == "cpu" else (numpy.ndarray, cupy.ndarray)
+
+        def convert(value: Any) -> Any:
+            return to_torch(value, self.device) if isinstance(value, arrays) else value
+
+        return tuple(map(convert, args)), {key: convert(value) for key, value in kwargs.items()}
+
+    def _parameters(self) -> "list[tuple[str, nn.Parameter]]":
         return list(self._model.named_parameters()) if self._model is not None else []
 
     def _separate_gradients(self) -> None:
@@ -263,16 +370,40 @@ class TorchShim(Shim):
         # Thinc's layers count their IDs separately: the prefix keeps the two apart.
         return (self.id, f"torch.{name}")
 
-    def _make_scaler(self) -> PyTorchGradScaler:
+    def _make_scaler(self) -> Any:
+        if self.device is None:
+            return None
         scaler = PyTorchGradScaler(self.mixed_precision and self.device.type == "cuda")
         scaler.to_(self.device)
         return scaler
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """RETURNS (AbstractContextManager): A context with the precision of the setting."""
-        is_cpu = self.device.type == "cpu"
+        import torch
+
+        is_cpu = self.device_type == "cpu"
         # Without instructions it would be emulated.
         if not self.mixed_precision or (is_cpu and not has_bfloat16()):
             return contextlib.nullcontext()
-        dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype)
+        dtype = torch.bfloat16 if is_cpu else torch.float16
+        return torch.autocast(self.device_type, dtype=dtype)
+
+
+def to_torch(array: Any, device: Any) -> "torch.Tensor":
+    """Share an array with torch: Thinc's `xp2torch`, but ten times as fast for numpy, which counts
+    for a short Doc.
+
+    array (ArrayXd): The array, of numpy or cupy.
+    device (torch.device): The device of the result.
+    RETURNS (Tensor): The tensor, a copy only if it has to be on another device.
+    """
+    import torch
+
+    if isinstance(array, numpy.ndarray) and device.type == "cpu":
+        return torch.from_numpy(array)
+    return xp2torch(array, device=device)
+
+
+def to_xp(tensor: "torch.Tensor") -> Any:
+    """RETURNS (ArrayXd): A tensor as an array of numpy or cupy, in the same memory."""
+    return tensor.numpy() if tensor.device.type == "cpu" else torch2xp(tensor)

@@ -1,34 +1,34 @@
 """Embedding of words that are in no Doc, for language models."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import torch
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from ..modules.embed.lexeme import LexemeEmbedding
+from ..modules.networks import LEXEME_EMBEDDING
 from .char_cnn import get_char_features
 from .embed import get_inputs
 from .lexemes import Tokens
-from .torch_shim import get_shim
+from .torch_shim import get_shim, to_torch
 
 
 def get_features(
     embed: Model, words: Sequence[str], vocab: Vocab, word_dropout: float = 0.0
-) -> dict[str, torch.Tensor]:
-    """Get the arguments of an embedding layer's module for words.
+) -> dict[str, Any]:
+    """Get the arguments of an embedding layer's network for words.
 
     embed (Model[List[Doc], List[Floats2d]]): The layer, initialised: spacy-rnn.LexemeEmbed.v1 or
         spacy-rnn.CharCNNEmbed.v1.
     words (Sequence[str]): The words, at least one.
     vocab (Vocab): The vocab with their attributes.
     word_dropout (float): The share of words that are masked. A CharCNN masks none.
-    RETURNS (Dict[str, Tensor]): The arguments, for one row of output a word.
+    RETURNS (Dict[str, ArrayXd]): The arguments, for one row of output a word.
     """
     shim = get_shim(embed)
-    shim.require_module()
-    if not isinstance(shim.module, LexemeEmbedding):
+    shim.require_weights()
+    if shim.network != LEXEME_EMBEDDING:
         return get_char_features(shim, words)
     tokens = Tokens([Doc(vocab, words=list(words))], shim.settings["attrs"])
     return get_inputs(shim, tokens, tokens.get_lexemes(), word_dropout)
@@ -42,6 +42,7 @@ def learn_words(embed: Model, words: Sequence[str], vocab: Vocab) -> None:
     words (Sequence[str]): The words.
     vocab (Vocab): The vocab with their attributes.
     """
-    module = get_shim(embed).module
-    if isinstance(module, LexemeEmbedding) and words:
-        module.known_words.add(get_features(embed, words, vocab)["words"])
+    shim = get_shim(embed)
+    if shim.network == LEXEME_EMBEDDING and words:
+        keys = to_torch(get_features(embed, words, vocab)["words"], shim.device)
+        shim.require_module().known_words.add(keys)

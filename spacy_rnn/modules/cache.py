@@ -1,10 +1,11 @@
 """Cache what is computed from tensors, until their values change."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 Version = tuple[int, int, int]
@@ -13,7 +14,7 @@ Version = tuple[int, int, int]
 _caches: "WeakKeyDictionary[Any, dict[Any, tuple[tuple[Version, ...], Any]]]" = WeakKeyDictionary()
 
 
-def cached(owner: Any, key: Any, tensors: Iterable[torch.Tensor], make: Callable[[], T]) -> T:
+def cached(owner: Any, key: Any, tensors: Iterable["torch.Tensor"], make: Callable[[], T]) -> T:
     """Get a value that was computed from tensors, computing it again only if they have changed.
 
     A change is noticed when a tensor has other memory, when torch counted an operation in place,
@@ -34,7 +35,7 @@ def cached(owner: Any, key: Any, tensors: Iterable[torch.Tensor], make: Callable
     return found[1]
 
 
-def mark_changed(tensors: Iterable[torch.Tensor]) -> None:
+def mark_changed(tensors: Iterable["torch.Tensor"]) -> None:
     """Invalidate what is cached from tensors that were written to without torch's counting it.
 
     Torch's count alone would not do: an optimizer that counted there would make a backward pass
@@ -47,6 +48,6 @@ def mark_changed(tensors: Iterable[torch.Tensor]) -> None:
         tensor._n_changes = getattr(tensor, "_n_changes", 0) + 1  # type: ignore[attr-defined]
 
 
-def get_version(tensor: torch.Tensor) -> Version:
+def get_version(tensor: "torch.Tensor") -> Version:
     """RETURNS (Tuple[int, int, int]): A stamp that differs once the tensor's values do."""
     return tensor.data_ptr(), tensor._version, getattr(tensor, "_n_changes", 0)

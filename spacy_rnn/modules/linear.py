@@ -23,6 +23,15 @@ def predict_linear(weight: np.ndarray, bias: np.ndarray, X: np.ndarray) -> np.nd
     return np.ascontiguousarray(out[:, : len(weight)])
 
 
+def normalise(X: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """RETURNS (ndarray): The rows of an input after layer normalisation (Ba et al. 2016), as
+    torch's `LayerNorm` computes it. (N, width)
+    """
+    X = X - X.mean(axis=1, keepdims=True)
+    variance = np.square(X).mean(axis=1, keepdims=True)
+    return X / np.sqrt(variance + np.float32(1e-5)) * weight + bias
+
+
 def project(layers: Sequence[Layer], X: np.ndarray) -> list[np.ndarray]:
     """Multiply an input by the weights that each of some layers has for it, divided among threads.
 

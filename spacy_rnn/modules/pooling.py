@@ -3,8 +3,6 @@
 import torch
 from torch import nn
 
-POOLINGS = ("last", "mean", "max", "attention")
-
 
 class Pooling(nn.Module):
     """Pool sequences to one vector each, by one or several kinds of pooling, concatenated. For an
@@ -44,14 +42,18 @@ class Pooling(nn.Module):
             nn.init.zeros_(heads.weight)
             self.attention = nn.Sequential(project, nn.Tanh(), heads)
 
-    def forward(self, X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    def forward(self, X: torch.Tensor, lengths: list[int], *, attend: bool = False) -> torch.Tensor:
         """Pool a batch of sequences.
 
         X (Tensor): The tokens of all sequences, one after another. (N, nI)
         lengths (List[int]): The number of tokens of each sequence.
-        RETURNS (Tensor): A vector for each sequence. (sequences, nO)
+        attend (bool): Whether to return the attention weights instead.
+        RETURNS (Tensor): A vector for each sequence, (sequences, nO), or the weights of each token,
+            (N, heads).
         """
         segments = Segments(lengths, X.device)
+        if attend:
+            return self.attend(X, segments)
         parts = []
         for kind in self.kinds:
             if kind == "last":

@@ -7,15 +7,16 @@ hundreds of them. So our layers keep torch on one thread, and what is worth divi
 pool, whose threads sleep while they wait.
 """
 
+import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import torch
-
+from ..checks import check_count
 from .cpus import count_cpus
 
 T = TypeVar("T")
@@ -29,7 +30,25 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
 # The number of torch's threads outside `one_torch_thread`, for a thread that is in it.
 _outside = threading.local()
+# Whether this thread belongs to a pool.
+_worker = threading.local()
 _is_forked = False
+# What `set_num_threads` was called with.
+_n_threads: int | None = None
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads our components compute on, in this process. Without this call it is the
+    environment variable SPACY_RNN_NUM_THREADS or else as many as the process has CPUs, by its
+    affinity and the quota of its container, but no more than torch's own number of threads or
+    OMP_NUM_THREADS. In a process that was forked, or started by Python's multiprocessing, it is
+    one.
+
+    n (int): The number of threads, at least 1.
+    """
+    global _n_threads
+    check_count("n", n, 1)
+    _n_threads = n
 
 
 @contextmanager
@@ -38,6 +57,8 @@ def one_torch_thread() -> Iterator[None]:
     threads, and this one gets its own back. Only a thread that uses torch for the first time in
     its life meanwhile starts with one, as torch has no other way to set it.
     """
+    import torch
+
     n_threads = torch.get_num_threads()
     if n_threads == 1:
         yield
@@ -52,14 +73,35 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def count_threads() -> int:
-    """Count the threads that work of the calling thread may be divided among: as many as torch's,
-    but no more than there are CPUs for this process. Workers divide nothing, and neither do
-    processes that were forked: their siblings have the other CPUs.
+    """Count the threads that work of the calling thread may be divided among: see
+    `set_num_threads`. Workers divide nothing.
 
     RETURNS (int): The number of threads, at least 1.
     """
-    n_threads = getattr(_outside, "n_threads", None) or torch.get_num_threads()
-    return 1 if _is_forked or n_threads == 1 else min(n_threads, count_cpus())
+    if getattr(_worker, "is_worker", False):
+        return 1
+    if _n_threads is not None:
+        return _n_threads
+    if _is_forked or multiprocessing.parent_process() is not None:
+        # Its siblings have the other CPUs.
+        return 1
+    wanted = os.environ.get("SPACY_RNN_NUM_THREADS")
+    if wanted:
+        return _read_number("SPACY_RNN_NUM_THREADS", wanted)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        limit = getattr(_outside, "n_threads", None) or torch.get_num_threads()
+    else:
+        limit = _read_number("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
+    return 1 if limit == 1 else min(limit, count_cpus())
+
+
+def _read_number(name: str, value: str) -> int:
+    if not value:
+        return count_cpus()
+    if not value.strip().isdecimal() or not int(value):
+        raise ValueError(f"Environment variable {name} = {value!r} must be a number, at least 1.")
+    return int(value)
 
 
 def count_parts(n_tokens: int, n_weights: int) -> int:
@@ -73,7 +115,7 @@ def count_parts(n_tokens: int, n_weights: int) -> int:
 
 
 def run_tasks(tasks: Sequence[Callable[[], T]], *, in_threads: bool = True) -> list[T]:
-    """Run tasks side by side, each on one thread of torch's.
+    """Run tasks side by side, each on one thread.
 
     tasks (Sequence[Callable[[], T]]): What to run. The dearest should come first.
     in_threads (bool): Whether they are worth waking threads for. If not, they run one by one.
@@ -87,7 +129,7 @@ def run_tasks(tasks: Sequence[Callable[[], T]], *, in_threads: bool = True) -> l
 
 
 def start_task(task: Callable[[], T]) -> "Future[T]":
-    """Start a task on one thread of torch's, and go on.
+    """Start a task on one thread, and go on.
 
     task (Callable[[], T]): What to run.
     RETURNS (Future[T]): What it will return.
@@ -105,19 +147,23 @@ def _get_pool(n_threads: int) -> ThreadPoolExecutor:
 def _start_pool(n_threads: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="spacy-rnn")
     started = threading.Barrier(n_threads + 1)
-    before = torch.get_num_threads()
+    torch: Any = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch is not None else 1
 
     def start() -> None:
-        # A thread takes over the number that was set last when torch first asks it for its own.
-        torch.get_num_threads()
-        torch.set_num_threads(1)
+        _worker.is_worker = True
+        if torch is not None:
+            # A thread takes over the number that was set last when torch first asks it for its own.
+            torch.get_num_threads()
+            torch.set_num_threads(1)
         started.wait()
 
     for _ in range(n_threads):
         pool.submit(start)
     started.wait()
-    # That number is now one: later threads shall find what was there before.
-    torch.set_num_threads(before)
+    if torch is not None:
+        # That number is now one: later threads shall find what was there before.
+        torch.set_num_threads(before)
     return pool
 
 
@@ -126,15 +172,16 @@ def settle_after_fork() -> None:
     along, and it would wait for them forever. Does nothing in other processes, and nothing in a
     child that never runs our layers.
     """
-    if _is_forked and torch.get_num_threads() > 1:
+    torch: Any = sys.modules.get("torch")
+    if _is_forked and torch is not None and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
 
 
 def _after_fork_in_child() -> None:
-    global _pools_lock, _is_forked
+    global _pools_lock, _is_forked, _n_threads
     _pools_lock = threading.Lock()
     _pools.clear()
-    _is_forked = True
+    _is_forked, _n_threads = True, None
 
 
 if hasattr(os, "register_at_fork"):

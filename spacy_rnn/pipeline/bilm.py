@@ -10,7 +10,7 @@ from spacy.training import Example, validate_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 
-from ..layers.bilm import get_weights
+from ..layers.bilm import get_tensors
 from ..layers.bilm_listener import Gradients, get_listener
 from ..layers.layer_cache import LayerCache
 from ..layers.lm_weights import load_weights
@@ -181,7 +181,7 @@ class BiLM(RNNPipeMixin, Tok2Vec):
         validate_examples(examples, "BiLM.update")
         docs = [eg.predicted for eg in examples]
         if self.frozen:
-            weights = get_weights(self.model)
+            weights = get_tensors(self.model)
             self.set_annotations(docs, self._cache.get_layers(docs, self.predict, weights))
             return losses
         self._finish_gradients()

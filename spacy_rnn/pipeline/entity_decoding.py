@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 import numpy
-import torch
 from spacy.tokens import Doc, Span, SpanGroup
 from thinc.api import Ops
 
-from ..layers.crf import MemberScores, to_tensors
+from ..layers.crf import MemberScores, to_numpy
 from ..layers.crf_ensemble import average
 from ..modules.crf.span_crf import SpanCRF
 from ..modules.crf.tagging_scheme import TaggingScheme
-from ..modules.workers import one_torch_thread
 from .entity_tags import get_allowed, get_blocked
 from .extensions import Extension
 
@@ -39,17 +37,15 @@ class EntityDecoder:
         labels: Sequence[str],
         temperature: float,
     ):
-        scores = to_tensors(ops, average(ops, members))
+        scores = to_numpy(ops, average(ops, members))
         legal = scheme.select_legal(scores["transitions"]).map(_limit)
         emissions, start, end = (_limit(scores[name]) for name in ("emissions", "start", "end"))
         self.crf = SpanCRF(scheme, emissions, legal, start, end, [len(doc) for doc in docs])
-        self.allowed = torch.from_numpy(get_allowed(docs, scheme, labels)).to(emissions.device)
+        self.allowed = get_allowed(docs, scheme, labels)
         self.docs = docs
         self.labels = labels
         self.temperature = temperature
 
-    # Torch wakes a thread to take the exponentials of a few numbers.
-    @one_torch_thread()
     def find_best(self) -> list[Entities]:
         """RETURNS (List[Entities]): The entities of the most probable tags of each Doc."""
         found = [self.crf.scheme.get_spans(tags) for tags in self.crf.find_best(self.allowed)]
@@ -60,7 +56,6 @@ class EntityDecoder:
             entities[i].append((start, end, label, prob))
         return entities
 
-    @one_torch_thread()
     def find_probable(self, threshold: float) -> list[Entities]:
         """RETURNS (List[Entities]): Entities that are at least as probable as a threshold."""
         return self.crf.find_probable_spans(self.allowed, threshold, self.temperature)
@@ -116,6 +111,6 @@ def _add_entities(doc: Doc, spans: list[Span]) -> None:
     doc.set_ents([*preset.values(), *new], blocked=get_blocked(doc))
 
 
-def _limit(scores: torch.Tensor) -> torch.Tensor:
+def _limit(scores: numpy.ndarray) -> numpy.ndarray:
     # Whatever the weights are, a forbidden tag must score lower than an allowed one.
-    return scores.nan_to_num(nan=0.0).clamp(-1e6, 1e6)
+    return numpy.fmin(numpy.fmax(scores, -1e6), 1e6)

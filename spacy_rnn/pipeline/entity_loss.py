@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
+import numpy
 from spacy.training import Example
 from thinc.api import Ops
 
-from ..layers.crf import CRFScores, MemberScores, from_tensors, get_zeros, to_tensors
-from ..layers.ragged import get_device
+from ..layers.crf import CRFScores, MemberScores, from_numpy, get_zeros, to_numpy
 from ..modules.crf.span_crf import SpanCRF
 from ..modules.crf.tagging_scheme import TaggingScheme
-from ..modules.workers import one_torch_thread
 from .entity_tags import get_agreeing, get_allowed, get_wrong_spans
 
 
@@ -45,38 +43,34 @@ def compute_entity_loss(
     losses: list[float] = []
     gradients: list[CRFScores] = []
     impossible: list[int] = []
-    with one_torch_thread(), torch.inference_mode(False), torch.enable_grad():
-        masks = get_allowed(docs, scheme, labels), get_agreeing(examples, scheme, labels)
-        allowed, agreeing = (torch.from_numpy(mask).to(get_device(ops)) for mask in masks)
-        key = incorrect_spans_key
-        wrong = get_wrong_spans(examples, key, labels) if key else []
-        for member in members:
-            scores = to_tensors(ops, member)
-            for leaf in scores.values():
-                leaf.requires_grad_()
-            crf = _make_crf(scheme, scores, lengths)
-            if output == "softmax":
-                loss = crf.get_token_losses(agreeing).sum()
-            else:
-                of_docs = crf.get_losses(allowed, agreeing)
-                is_possible = of_docs != torch.inf
-                loss = of_docs[is_possible].sum()
-                # The same for all members.
-                impossible = crf.layout.ranking[~is_possible].tolist()
-            if wrong:
-                loss = loss + crf.get_span_losses(allowed, wrong).sum()
-            grads = torch.autograd.grad(
-                loss, list(scores.values()), materialize_grads=True, allow_unused=True
-            )
-            losses.append(float(loss.detach()))
-            gradients.append(from_tensors(dict(zip(scores, grads, strict=True)), lengths))
+    allowed, agreeing = get_allowed(docs, scheme, labels), get_agreeing(examples, scheme, labels)
+    key = incorrect_spans_key
+    wrong = get_wrong_spans(examples, key, labels) if key else []
+    for member in members:
+        crf = _make_crf(ops, member, scheme, lengths)
+        if output == "softmax":
+            of_parts, backprop = crf.get_token_losses(agreeing)
+        else:
+            of_parts, backprop = crf.get_losses(allowed, agreeing)
+            # The same for all members.
+            impossible = crf.layout.ranking[of_parts == numpy.inf].tolist()
+        is_possible = of_parts != numpy.inf
+        loss, gradient = of_parts[is_possible].sum(), backprop(is_possible.astype("float64"))
+        if wrong:
+            of_parts, backprop = crf.get_span_losses(allowed, wrong)
+            loss += of_parts.sum()
+            gradient = gradient.add(backprop(numpy.ones(len(wrong))))
+        losses.append(float(loss))
+        transitions = scheme.add_legal(gradient.transitions.astype("float32"))
+        arrays = {**gradient._asdict(), "transitions": transitions}
+        gradients.append(from_numpy(ops, arrays, lengths))
     return sum(losses) / len(losses), gradients, impossible
 
 
-def _make_crf(
-    scheme: TaggingScheme, scores: dict[str, torch.Tensor], lengths: list[int]
-) -> SpanCRF:
+def _make_crf(ops: Ops, member: CRFScores, scheme: TaggingScheme, lengths: list[int]) -> SpanCRF:
     # In double precision, as a loss is a small difference of large sums.
-    legal = scheme.select_legal(scores["transitions"]).map(torch.Tensor.double)
-    emissions, start, end = (scores[name].double() for name in ("emissions", "start", "end"))
+    scores = to_numpy(ops, member)
+    legal = scheme.select_legal(scores["transitions"]).astype("float64")
+    names = ("emissions", "start", "end")
+    emissions, start, end = (scores[name].astype("float64") for name in names)
     return SpanCRF(scheme, emissions, legal, start, end, lengths)

@@ -26,8 +26,8 @@ def get_allowed(docs: Sequence[Doc], scheme: TaggingScheme, labels: Sequence[str
     columns = [ENT_IOB, SENT_START, IS_SPACE]
     known = numpy.concatenate([doc.to_array(columns).reshape(-1, 3) for doc in docs])
     iob, sent_start, is_space = known.T
-    at_edge = scheme.get_parts(BEGIN, LAST, UNIT).numpy()
-    goes_on = scheme.get_parts(INSIDE, LAST).numpy()
+    at_edge = scheme.get_parts(BEGIN, LAST, UNIT)
+    goes_on = scheme.get_parts(INSIDE, LAST)
     allowed = ~numpy.outer(is_space == 1, at_edge)
     allowed &= ~numpy.outer(sent_start == 1, goes_on)
     is_preset = (iob == _IOB_BEGIN) | (iob == _IOB_INSIDE)

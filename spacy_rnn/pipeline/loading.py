@@ -10,6 +10,14 @@ class LoadsWithErrors:
     """Turn errors in loading into ValueErrors. Goes before spaCy's class in the list of bases."""
 
     name: str
+    model: Any
+    labels: Any
+
+    def count_outputs(self) -> tuple[int, int | None]:
+        """RETURNS (Tuple[int, Optional[int]]): How many outputs the labels need, and how many the
+        weights have; None if there are no weights, or no labels to predict.
+        """
+        return len(self.labels), self.model.maybe_get_dim("nO") if self.labels else None
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> Any:
         """Load the component from a bytestring.
@@ -20,9 +28,11 @@ class LoadsWithErrors:
         RAISES (ValueError): If the bytes are damaged, or another component's.
         """
         try:
-            return super().from_bytes(bytes_data, exclude=exclude)  # type: ignore[misc]
+            super().from_bytes(bytes_data, exclude=exclude)  # type: ignore[misc]
         except Exception as err:
             raise ValueError(_describe(self.name, "from bytes", err)) from err
+        self._check_labels("from bytes")
+        return self
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Any:
         """Load the component from a directory.
@@ -45,7 +55,18 @@ class LoadsWithErrors:
                 super().from_disk(path, exclude=others)  # type: ignore[misc]
             except Exception as err:
                 raise ValueError(_describe(self.name, f"from '{path / file}'", err)) from err
-        return super().from_disk(path, exclude=[*exclude, *files])  # type: ignore[misc]
+        super().from_disk(path, exclude=[*exclude, *files])  # type: ignore[misc]
+        self._check_labels(f"from '{path / 'cfg'}'")
+        return self
+
+    def _check_labels(self, source: str) -> None:
+        needed, found = self.count_outputs()
+        if found is not None and found != needed:
+            raise ValueError(
+                f"Can't load component {self.name!r} {source}: its {len(self.labels)} labels need "
+                f"{needed} outputs, but the weights in 'model' have {found}. Is 'cfg' another "
+                "component's? Take both from the same pipeline."
+            )
 
 
 def _describe(component: str, source: str, err: Exception) -> str:

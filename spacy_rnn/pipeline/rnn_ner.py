@@ -5,7 +5,6 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-import torch
 from spacy.language import Language
 from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span
@@ -162,6 +161,13 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         """RETURNS (TaggingScheme): The tags of the labels."""
         return TaggingScheme(self.model.attrs["scheme"], len(self.labels))
 
+    def count_outputs(self) -> tuple[int, int | None]:
+        """RETURNS (Tuple[int, Optional[int]]): The number of tags that the labels need, and that
+        the weights have.
+        """
+        (output, *_) = find_outputs(self.model)
+        return self.scheme.n_learned, output.get_dim("nO") if output.has_param("W") else None
+
     def add_label(self, label: str) -> int:
         """Add a label. A trained model keeps the scores of its other labels.
 
@@ -211,9 +217,8 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         self.require_tok2vec(docs)
         # With many labels, some Docs at a time: each token has scores for all tags.
         n_scores = sum(map(len, docs)) * self.scheme.n_tags
-        with torch.inference_mode():
-            parts = map(self._predict_part, divide_window(docs, 1 + n_scores // MAX_SCORES))
-            return list(chain.from_iterable(parts))
+        parts = map(self._predict_part, divide_window(docs, 1 + n_scores // MAX_SCORES))
+        return list(chain.from_iterable(parts))
 
     def _predict_part(self, docs: list[Doc]) -> list[Entities]:
         if not any(map(len, docs)):
@@ -254,8 +259,7 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         self.require_tok2vec(docs)
         if not any(map(len, docs)):
             return [[(1.0, [])] for _ in docs]
-        with torch.inference_mode():
-            return self._decode(docs).find_k_best(k)
+        return self._decode(docs).find_k_best(k)
 
     def get_loss(
         self, examples: Iterable[Example], scores: MemberScores

@@ -10,7 +10,7 @@ from thinc.types import Floats2d
 from ..checks import check_key, check_share
 from ..layers.pool import get_attention
 from ..layers.torch_shim import find_layers, get_shim
-from ..modules.pooling import Pooling
+from ..modules.networks import POOLING
 from .extensions import Extension, StoredSum
 from .labels import find_labels
 from .mixin import RNNPipeMixin
@@ -80,9 +80,8 @@ class RNNTextCatMixin(RNNPipeMixin):
         """
         docs = list(docs)
         # As in spaCy's class, but faster for many labels.
-        labels = self.labels  # type: ignore[attr-defined]
         for doc, row in zip(docs, self.model.ops.to_numpy(scores).tolist(), strict=True):
-            doc.cats.update(zip(labels, row, strict=True))
+            doc.cats.update(zip(self.labels, row, strict=True))
         key = self.attention_key
         if key is None:
             return
@@ -105,12 +104,12 @@ class RNNTextCatMixin(RNNPipeMixin):
         self.require_attention()
         docs, tok2vec = list(docs), self.model.get_ref("tok2vec")
         self.require_tok2vec(docs)
-        (layer,), ops = find_layers(self.model, Pooling), self.model.ops
+        (layer,), ops = find_layers(self.model, POOLING), self.model.ops
         return [ops.to_numpy(weights) for weights in get_attention(layer, tok2vec.predict(docs))]
 
     def require_attention(self) -> None:
         """Raise a ValueError if the model has no attention."""
-        layers = find_layers(self.model, Pooling)
+        layers = find_layers(self.model, POOLING)
         if not any("attention" in get_shim(layer).settings["kinds"] for layer in layers):
             raise ValueError(
                 f"Component {self.name!r} has no attention: add 'attention' to the "

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
-import torch
 from spacy.language import Language
 from thinc.api import Model
 
 from ..layers.bilm import get_embed
-from ..layers.torch_shim import get_shim
+from ..layers.torch_shim import get_shim, to_torch
 from ..layers.word_features import get_features
-from ..modules.lm.language_model import BOUNDARY_ID, NO_TARGET, Vocabulary
+from ..modules.lm.vocabulary import BOUNDARY_ID, NO_TARGET, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,9 @@ class LMBatch:
         with nlp.memory_zone():
             features = get_features(get_embed(model), self.words or [" "], nlp.vocab, word_dropout)
         device, arrays = get_shim(model).device, (self.inputs, self.targets)
-        tensors = (torch.from_numpy(array).flatten(1).to(device) for array in arrays)
-        return features, *tensors, self.inputs.shape[2]
+        tensors = {name: to_torch(array, device) for name, array in features.items()}
+        steps = (to_torch(array, device).flatten(1) for array in arrays)
+        return tensors, *steps, self.inputs.shape[2]
 
 
 class LMBatcher:

@@ -17,7 +17,8 @@ from ..layers.bilm import get_embed, get_output
 from ..layers.lm import get_language_model
 from ..layers.torch_shim import get_shim
 from ..modules.backend import has_bfloat16
-from ..modules.lm.language_model import Dropout, Vocabulary
+from ..modules.lm.language_model import Dropout
+from ..modules.lm.vocabulary import Vocabulary
 from .atomic import replace_path
 from .batches import LMBatch, LMBatcher
 from .checkpoints import find_checkpoints, load_checkpoint, save_checkpoint

@@ -8,7 +8,7 @@ from typing import Any
 
 import srsly
 
-from ..modules.lm.language_model import BOUNDARY, UNKNOWN
+from ..modules.lm.vocabulary import BOUNDARY, UNKNOWN
 from .atomic import replace_path
 
 # Above this many distinct words, words seen only once are dropped, to bound memory.

@@ -9,7 +9,7 @@ from pathlib import Path
 from spacy.util import minibatch
 
 from ..layers.lm import Scorer
-from ..modules.lm.language_model import UNKNOWN_ID
+from ..modules.lm.vocabulary import UNKNOWN_ID
 
 BATCH_ITEMS = 256
 # The numbers of Linzen's sentences that are in the training texts, if such a file is beside them.

@@ -8,7 +8,7 @@ import numpy
 from spacy.util import minibatch
 
 from ..layers.lm import Scorer
-from ..modules.lm.language_model import UNKNOWN_ID
+from ..modules.lm.vocabulary import UNKNOWN_ID
 
 # Texts that are scored together.
 BATCH_TEXTS = 64

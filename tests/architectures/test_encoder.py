@@ -13,6 +13,10 @@ from spacy.util import registry
         ({"dropout": -0.1}, r"dropout = -0.1"),
         ({"grad_clip_norm": -1.0}, "grad_clip_norm = -1.0"),
         ({"grad_clip_value": -1.0}, "grad_clip_value = -1.0"),
+        ({"max_tokens_in_memory": 0}, "max_tokens_in_memory = 0"),
+        ({"bptt_k1": 0}, "bptt_k1 = 0"),
+        ({"bptt_k2": 4}, "bptt_k2 = 4 must be a multiple of bptt_k1 = None"),
+        ({"bptt_k1": 3, "bptt_k2": 4}, "bptt_k2 = 4 must be a multiple of bptt_k1 = 3"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

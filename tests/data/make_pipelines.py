@@ -17,7 +17,6 @@ from spacy.training import Example
 from thinc.api import Adam, Config, fix_random_seed
 
 import spacy_rnn
-from spacy_rnn.cli.pretrain import pretrain
 
 DATA = [
     ("Anna lives in New York .", "NNP VBZ IN NNP NNP .", [(0, 4, "PER"), (14, 22, "LOC")], "GOOD"),
@@ -83,7 +82,7 @@ def recognizer(*, model, **settings):
         "lm_width": 4,
     }
     crf = {"@architectures": "spacy-rnn.CRF.v1", "tok2vec": network, **model}
-    return {"rnn_ner": {"model": crf, **settings}}
+    return {"rnn_ner": {"model": crf, "spans_key": "rnn_ner", **settings}}
 
 
 def classifier(name, linear_model, **settings):
@@ -156,6 +155,9 @@ def make_pipeline(components):
 
 
 def pretrain_pipeline(name, settings):
+    # Needs torch, which those who read predictions may not have.
+    from spacy_rnn.pretraining.pretrain import pretrain
+
     settings = {"factory": name, **settings}
     config = {"nlp": {"lang": "xx", "pipeline": [name]}, "components": {name: settings}}
     with tempfile.TemporaryDirectory() as folder:

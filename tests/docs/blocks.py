@@ -14,6 +14,7 @@ import spacy
 from spacy.util import registry
 from thinc.api import Config
 
+from ..commands import Checker, Command
 from ..conftest import ROOT, run_spacy
 
 # What makes commands short.
@@ -61,7 +62,12 @@ def run_shell(block: Block) -> None:
 
 
 def run_briefly(words: list[str]) -> None:
-    """Run `python -m spacy ...`, with settings that make it short."""
+    """Run `python -m spacy ...`, with settings that make it short. Scripts of projects only have
+    their arguments checked.
+    """
+    if words[1].endswith(".py"):
+        Checker(Path.cwd(), Path.cwd()).check(Command(shlex.join(words)))
+        return
     args = words[words.index("spacy") + 1 :]
     if args[0] == "train":
         add_settings(args, "training", TRAINING)
@@ -93,11 +99,14 @@ def check_make(words: list[str]) -> None:
 
 
 def check_pip(words: list[str]) -> None:
-    """Look for the extras in setup.cfg."""
+    """Look for the extras in setup.cfg, and for files of requirements."""
     setup = (ROOT / "setup.cfg").read_text()
     assert words[1] in ("install", "wheel")
     targets = [word for word in words[2:] if not word.startswith(("-", "https:", "dist"))]
     for target in targets:
+        if target.endswith(".txt"):
+            assert (ROOT / target).is_file()
+            continue
         name, extra = re.fullmatch(r"(\.|spacy-rnn)(?:\[([\w-]+)\])?", target).groups()
         assert name == "." or f"\nname = {name}\n" in setup
         assert extra is None or f"\n{extra} =\n" in setup

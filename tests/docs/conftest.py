@@ -59,7 +59,8 @@ def template(tmp_path_factory):
     (tasks / "simple.txt").write_text(
         "The old man sat\tsingular\tcorrect\t1\nThe old man sing\tsingular\twrong\t1\n"
     )
-    (path / "configs").symlink_to(ROOT / "configs")
+    for name in ("configs", "projects"):
+        (path / name).symlink_to(ROOT / name)
     return path
 
 

@@ -1,7 +1,6 @@
 import numpy
 import pytest
 import torch
-from spacy.ml.models.tok2vec import MaxoutWindowEncoder
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Adam, fix_random_seed
@@ -110,26 +109,6 @@ def test_copies_and_files_have_the_objective(docs):
     new = make_tok2vec(docs).from_bytes(model.to_bytes())
     assert get_loss(new, docs) == pytest.approx(get_loss(model, docs))
     assert get_loss(model.copy(), docs) == pytest.approx(get_loss(model, docs))
-
-
-@pytest.mark.parametrize(
-    "encode",
-    [
-        build_rnn_encoder(8, depth=2),
-        build_rnn_encoder(8, depth=1, bidirectional=False),
-        build_rnn_encoder(8, depth=1, layer_norm=True),
-        MaxoutWindowEncoder(8, 1, 2, 1),
-    ],
-)
-def test_no_direction_may_have_seen_what_it_predicts(encode):
-    with pytest.raises(ValueError, match=r"LMTok2Vec.v1 needs an encoder.*depth = 1"):
-        build_lm_tok2vec(build_lexeme_embed(8), encode)
-
-
-@pytest.mark.parametrize("setting", [{"lm_weight": -1}, {"lm_rows": 1}, {"lm_width": 0}])
-def test_settings_out_of_range(setting):
-    with pytest.raises(ValueError, match=next(iter(setting))):
-        build_lm_tok2vec(build_lexeme_embed(8), build_rnn_encoder(8, depth=1), **setting)
 
 
 def test_without_weight_it_is_spacys_own(docs):

@@ -1,5 +1,6 @@
 import threading
 
+import numpy
 import pytest
 import torch
 
@@ -17,13 +18,12 @@ class Computer:
     def get_rows(self, cache, keys):
         def compute(which):
             self.computed.append([keys[i] for i in which])
-            with torch.inference_mode():
-                return torch.tensor([[keys[i]] for i in which]) * self.weight
+            return self.expected([keys[i] for i in which])
 
         return cache.get_rows(keys, compute)
 
     def expected(self, keys):
-        return torch.tensor([[key] for key in keys]) * self.weight.detach()
+        return numpy.array([[key] for key in keys], dtype="f") * self.weight.detach().numpy()
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def computer():
 def test_only_new_rows_are_computed(computer):
     cache = RowCache()
     for keys in ([3, 1, 3], [1, 3], [2, 1, 2, 4]):
-        assert torch.equal(computer.get_rows(cache, keys), computer.expected(keys))
+        assert numpy.array_equal(computer.get_rows(cache, keys), computer.expected(keys))
     assert [sorted(set(keys)) for keys in computer.computed] == [[1, 3], [2, 4]]
 
 
 def test_changed_parameters_forget_everything(computer):
     def get_rows():
         cache = cached(computer, "rows", [computer.weight], RowCache)
-        assert torch.equal(computer.get_rows(cache, [1, 2]), computer.expected([1, 2]))
+        assert numpy.array_equal(computer.get_rows(cache, [1, 2]), computer.expected([1, 2]))
 
     get_rows()
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_changed_parameters_forget_everything(computer):
 def test_the_number_of_rows_is_bounded(computer):
     cache = RowCache(max_rows=5)
     for keys in ([1, 2, 3], [4, 5], [3, 6], [6, 4], list(range(10, 20)), [6]):
-        assert torch.equal(computer.get_rows(cache, keys), computer.expected(keys))
+        assert numpy.array_equal(computer.get_rows(cache, keys), computer.expected(keys))
         assert cache._table.used <= 5
     # A full table is left behind, and what would not fit into an empty one is not kept.
     assert computer.computed == [[1, 2, 3], [4, 5], [6], [4], list(range(10, 20))]
@@ -68,7 +68,7 @@ def test_threads_get_the_right_rows(computer):
         generator = torch.Generator().manual_seed(seed)
         for _ in range(200):
             keys = torch.randint(0, 60, (12,), generator=generator).tolist()
-            if not torch.equal(computer.get_rows(cache, keys), computer.expected(keys)):
+            if not numpy.array_equal(computer.get_rows(cache, keys), computer.expected(keys)):
                 wrong.append(keys)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
@@ -84,4 +84,4 @@ def test_a_lock_that_is_never_released_stops_nobody(computer):
     cache = RowCache()
     computer.get_rows(cache, [1])
     cache._adding.acquire()
-    assert torch.equal(computer.get_rows(cache, [1, 2]), computer.expected([1, 2]))
+    assert numpy.array_equal(computer.get_rows(cache, [1, 2]), computer.expected([1, 2]))

@@ -14,9 +14,8 @@ from torch import nn
 from spacy_rnn.architectures.encoder import build_rnn_encoder
 from spacy_rnn.kernels import HAS_BFLOAT16
 from spacy_rnn.layers.torch_shim import TorchShim, find_layers
-from spacy_rnn.modules.pooling import Pooling
+from spacy_rnn.modules.networks import ENCODER, POOLING
 from spacy_rnn.modules.rnn.cells import CELLS
-from spacy_rnn.modules.rnn.encoder_stack import EncoderStack
 
 
 def make_encoder(nI=4, width=6, **kwargs):
@@ -120,7 +119,8 @@ def test_copies_are_equal_and_independent(clone):
     assert {key[0] for key in optimizer.nr_update} == {twin.shims[0].id, model.shims[0].id}
 
 
-def test_prediction_is_in_inference_mode():
+def test_prediction_by_torch_is_in_inference_mode(monkeypatch):
+    monkeypatch.setattr("spacy_rnn.kernels.INSTRUCTIONS", None)
     model = make_encoder()
     seen = []
     model.shims[0].module.register_forward_hook(
@@ -347,12 +347,12 @@ def test_unknown_devices_are_refused():
         shim.to_device("tpu", 0)
 
 
-def test_layers_are_found_by_the_type_of_their_module():
+def test_layers_are_found_by_their_network():
     encoder, outer = make_encoder(), build_rnn_encoder(6, depth=1)
     model = chain(encoder, chain(Linear(), outer))
     # Initialised or not.
-    assert find_layers(model, EncoderStack) == [encoder, outer]
-    assert find_layers(model, Pooling) == []
-    assert find_layers(model, Pooling, EncoderStack) == [encoder, outer]
-    assert find_layers(encoder, nn.Module) == [encoder]
-    assert find_layers(Linear(), nn.Module) == []
+    assert find_layers(model, ENCODER) == [encoder, outer]
+    assert find_layers(model, POOLING) == []
+    assert find_layers(model, POOLING, ENCODER) == [encoder, outer]
+    assert find_layers(copy.deepcopy(encoder), ENCODER) != []
+    assert find_layers(Linear(), ENCODER) == []

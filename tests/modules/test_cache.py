@@ -14,6 +14,12 @@ from torch import nn
 
 from spacy_rnn.layers.torch_shim import TorchShim
 from spacy_rnn.modules.cache import _caches, cached, mark_changed
+from spacy_rnn.modules.networks import Network
+
+
+class LinearNetwork(Network):
+    def get_module_class(self):
+        return nn.Linear
 
 
 def add_in_place(layer):
@@ -41,7 +47,9 @@ def finish_update(make_optimizer):
 
 @pytest.fixture
 def layer():
-    shim = TorchShim("linear", nn.Linear, {"in_features": 2, "out_features": 2, "bias": False})
+    shim = TorchShim(
+        "linear", LinearNetwork("linear"), {"in_features": 2, "out_features": 2, "bias": False}
+    )
     shim.initialize()
     return Model("linear", lambda model, X, is_train: (X, lambda dY: dY), shims=[shim])
 

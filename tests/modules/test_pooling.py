@@ -3,7 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_rnn.modules.pooling import POOLINGS, Pooling, Segments
+from spacy_rnn.architectures.textcat import POOLINGS
+from spacy_rnn.modules.pooling import Pooling, Segments
 
 LENGTHS = st.lists(st.integers(0, 6), min_size=1, max_size=8).filter(any)
 

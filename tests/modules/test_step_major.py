@@ -1,3 +1,5 @@
+from itertools import accumulate
+
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -24,6 +26,19 @@ def test_step_major_is_torchs_packed_order(lengths):
     assert layout.sizes == packed.batch_sizes.tolist()
     assert torch.equal(flat[layout.order], packed.data)
     assert torch.equal(flat[layout.order][layout.inverse], flat)
+
+
+@given(LENGTHS)
+@example([0, 0])
+def test_step_major_of_numpy_is_the_same(lengths):
+    layout = StepMajor.from_lengths(lengths)
+    tensors = StepMajor.from_lengths(lengths, torch.device("cpu"))
+    for name in ("order", "inverse", "mirror", "rows", "ranking"):
+        assert getattr(layout, name).tolist() == getattr(tensors, name).tolist()
+    assert layout.starts.tolist() == [0, *accumulate(tensors.sizes)]
+    # The token before, in its sequence
+    later = layout.order[len(layout.ranking) :]
+    assert layout.order[layout.previous].tolist() == (later - 1).tolist()
 
 
 @given(LENGTHS)

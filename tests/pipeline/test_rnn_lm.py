@@ -4,8 +4,6 @@ import pickle
 import numpy
 import pytest
 import spacy
-from hypothesis import given
-from hypothesis import strategies as st
 from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
@@ -13,8 +11,6 @@ from spacy_rnn.layers.lm import Scorer, set_vocabulary
 from spacy_rnn.layers.torch_shim import get_shim
 from spacy_rnn.modules.backend import has_bfloat16
 from spacy_rnn.modules.rnn.cells import CELLS
-from spacy_rnn.probing.agreement import Item, measure, read_items
-from spacy_rnn.probing.evaluate_lm import evaluate_language_model
 
 CONFIG = """
 [nlp]
@@ -59,13 +55,10 @@ def nlp(request):
     return make_nlp(request.param)
 
 
-def make_scorer(nlp):
-    return Scorer(nlp.get_pipe("rnn_lm").model, nlp.vocab)
-
-
 def test_surprisal_is_in_bits_and_perplexity_its_mean(nlp):
     doc = nlp("the  cats are here now .")
-    logs = make_scorer(nlp).get_log_probs([["the", "cats", "are", "here", "now", "."]])[0]
+    scorer = Scorer(nlp.get_pipe("rnn_lm").model, nlp.vocab)
+    logs = scorer.get_log_probs([["the", "cats", "are", "here", "now", "."]])[0]
     words = [token for token in doc if not token.is_space]
     assert len(words) == len(doc) - 1
     for token, log in zip(words, logs, strict=False):
@@ -87,34 +80,6 @@ def test_surprisals_do_not_depend_on_what_comes_later_or_beside(nlp):
     assert together[3]._.perplexity is None
     assert nlp.make_doc("the")[0]._.surprisal is None
     assert nlp.make_doc("the")[:]._.surprisal is None
-
-
-@given(words=st.lists(st.sampled_from(VOCABULARY[2:]), max_size=4))
-def test_probabilities_of_all_next_words_add_up_to_one(nlp, words):
-    scorer = make_scorer(nlp)
-    logs = scorer.compare([words], [[*VOCABULARY[2:], "unheard-of"]])[0]
-    end = scorer.get_log_probs([words])[0][-1]
-    assert math.isclose(sum(map(math.exp, logs)) + math.exp(end), 1.0, rel_tol=1e-4)
-
-
-def test_unknown_words_share_one_probability(nlp):
-    first, second = make_scorer(nlp).compare([["the"]], [["xyzzy", "plugh"]])[0]
-    assert first == second
-
-
-def test_backward_reads_from_the_right():
-    nlp = make_nlp(directions="both")
-    scorer = make_scorer(nlp)
-    assert scorer.directions == ["forward", "backward"]
-    texts = [["the", "cats", "are", "here"], [], ["the", "cats", "are", "old"]]
-    first, empty, second = scorer.get_log_probs(texts, 1)
-    assert (len(first), len(empty)) == (5, 1)
-    # Of the words, only the last is predicted from the same: nothing.
-    assert not numpy.allclose(first[:3], second[:3], atol=1e-3)
-    one = scorer.get_log_probs([["here"]], 1)[0]
-    assert math.isclose(one[0], first[3], rel_tol=1e-4)
-    with pytest.raises(ValueError, match="left only"):
-        make_scorer(make_nlp()).get_log_probs(texts, 1)
 
 
 @pytest.mark.parametrize("softmax", ["adaptive", "tied"])
@@ -157,87 +122,6 @@ def test_several_processes(nlp):
     texts = ["the cat is here", "cats"] * 4
     for doc, text in zip(nlp.pipe(texts, n_process=2, batch_size=3), texts, strict=True):
         assert numpy.allclose(doc._.surprisals, nlp(text)._.surprisals, atol=1e-4)
-
-
-def test_evaluation_counts_words_ends_and_unknown_ones(nlp):
-    texts = [["the", "cat"], [], ["xyzzy", "is", "here"]] * 50
-    scorer = make_scorer(nlp)
-    score = evaluate_language_model(scorer, iter(texts))
-    assert (score.n_texts, score.n_words, score.n_unknown) == (100, 250, 50)
-    logs = [scorer.get_log_probs([words])[0] for words in texts if words]
-    every = numpy.concatenate(logs)
-    assert math.isclose(score.perplexity, math.exp(-every.mean()), rel_tol=1e-4)
-    known = numpy.concatenate([log[1:] if len(log) == 4 else log for log in logs])
-    assert math.isclose(score.known_perplexity, math.exp(-known.mean()), rel_tol=1e-4)
-    assert score.unknown_rate == 0.2
-    assert math.isnan(evaluate_language_model(scorer, []).perplexity)
-
-
-def test_generation_is_repeatable_and_in_the_vocabulary(nlp):
-    scorer = make_scorer(nlp)
-    words = scorer.generate(["the"], 20, seed=1)
-    assert words == scorer.generate(["the"], 20, seed=1)
-    assert set(words) <= set(VOCABULARY[2:])
-    assert len(scorer.generate([], 3, top_k=1)) <= 3
-    greedy = scorer.generate(["the", "cats"], 1, top_k=1)
-    logs = scorer.compare([["the", "cats"]], [VOCABULARY[2:]])[0]
-    end = scorer.get_log_probs([["the", "cats"]])[0][-1]
-    best = VOCABULARY[2:][int(numpy.argmax(logs))]
-    assert greedy == ([best] if max(logs) > end else [])
-
-
-def test_agreement_asks_which_form_is_likelier(nlp):
-    scorer = make_scorer(nlp)
-    items = [
-        Item("singular", ["the", "cat"], "is", "are"),
-        Item("plural", ["the", "cats"], "are", "is"),
-        Item("plural", ["the", "cat"], "are", "is"),
-        Item("plural", ["the", "cats"], "are", "were"),
-    ]
-    results = measure(scorer, items)
-    logs = scorer.compare([["the", "cat"], ["the", "cats"]], [["is", "are"]] * 2)
-    (a, b), (c, d) = logs
-    assert vars(results["singular"]) == {"n_correct": int(a > b), "n_items": 1, "n_skipped": 0}
-    assert vars(results["plural"]) == {
-        "n_correct": int(d > c) + int(b > a),
-        "n_items": 2,
-        "n_skipped": 1,
-    }
-    assert results["singular"].accuracy in (0.0, 1.0)
-
-
-def test_agreement_data_are_read(tmp_path):
-    tasks = tmp_path / "NA_tasks"
-    tasks.mkdir()
-    rows = ["the cat is\tsingular\tcorrect\tid1", "the cat are\tsingular\twrong\tid1"]
-    (tasks / "simple.txt").write_text("\n".join(rows))
-    (tasks / "readme.md").write_text("no data")
-    english = tmp_path / "agreement" / "English"
-    english.mkdir(parents=True)
-    header = "pattern\tconstr_id\tsent_id\tcorrect_number\tform\tclass\ttype\tprefix\tsent"
-    (english / "generated.tab").write_text(
-        f"{header}\np\t1\t2\tsing\tis\tcorrect\tgenerated\tthe old cat\tx\n"
-        "p\t1\t2\tsing\tare\twrong\tgenerated\tthe old cat\tx\n"
-    )
-    linzen = tmp_path / "linzen_testset"
-    linzen.mkdir()
-    (linzen / "subj_agr_filtered.text").write_text("the cats are here\nthe cat is here\n")
-    (linzen / "subj_agr_filtered.gold").write_text("2\tare\tis\t0\n2\tis\tare\t0\n")
-    (linzen / "lines_found_in_texts.txt").write_text("2\n")
-    assert read_items(tmp_path) == {
-        "simple": [Item("singular", ["the", "cat"], "is", "are")],
-        "colorless green, English": [Item("nonce", ["the", "old", "cat"], "is", "are")],
-        "Linzen": [Item("0 attractors", ["the", "cats"], "are", "is")],
-    }
-    (tasks / "simple.txt").write_text("\n".join([rows[0], "a dog are\tsingular\twrong\tid1"]))
-    with pytest.raises(ValueError, match="no pair"):
-        read_items(tasks / "simple.txt")
-    (tasks / "simple.txt").write_text("the cat is\tsingular")
-    with pytest.raises(ValueError, match="line 1"):
-        read_items(tasks)
-    (tmp_path / "nothing").mkdir()
-    with pytest.raises(ValueError, match="no number agreement data"):
-        read_items(tmp_path / "nothing")
 
 
 def test_surprisals_of_other_tokens_are_none():

@@ -531,22 +531,6 @@ def test_bad_settings(settings, message):
         spacy.blank("xx").add_pipe("rnn_textcat", config={"model": {**model, **settings}})
 
 
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ({"max_tokens_in_memory": 0}, "max_tokens_in_memory = 0"),
-        ({"bptt_k1": 0}, "bptt_k1 = 0"),
-        ({"bptt_k2": 4}, "bptt_k2 = 4 must be a multiple of bptt_k1 = None"),
-        ({"bptt_k1": 3, "bptt_k2": 4}, "bptt_k2 = 4 must be a multiple of bptt_k1 = 3"),
-    ],
-)
-def test_bad_settings_of_the_encoder(settings, message):
-    model = make_model("rnn_textcat")
-    model["tok2vec"]["encode"] |= settings
-    with pytest.raises(ValueError, match=message):
-        spacy.blank("xx").add_pipe("rnn_textcat", config={"model": model})
-
-
 def test_an_uninitialised_pipeline_says_so():
     nlp = spacy.blank("xx")
     nlp.add_pipe("rnn_textcat")

@@ -4,7 +4,7 @@ import srsly
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_rnn.modules.lm.language_model import NO_TARGET, Vocabulary
+from spacy_rnn.modules.lm.vocabulary import NO_TARGET, Vocabulary
 from spacy_rnn.pretraining.batches import LMBatcher
 
 TEXT_LISTS = st.lists(st.lists(st.sampled_from("abcdef"), max_size=7), min_size=1, max_size=12)

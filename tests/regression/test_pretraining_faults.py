@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 import spacy_rnn.cli
 import spacy_rnn.pretraining.pretrain_only  # noqa: F401  (spaCy loads it through its entry point)
-from spacy_rnn.cli.pretrain import pretrain
 from spacy_rnn.pretraining.find_model import load_pipeline
+from spacy_rnn.pretraining.pretrain import pretrain
 from spacy_rnn.pretraining.text_files import read_texts
 
 from ..conftest import ROOT

@@ -6,15 +6,15 @@ Tokens are in `StepMajor` order, so that all sequences take a step together. A s
 infinity rules a tag, or a transition, out. Illegal transitions have no scores: see `Transitions`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import pairwise
 
-import torch
-from torch.autograd.function import once_differentiable
+import numpy as np
 
-from ..backend import is_compiled
-from ..step_major import StepMajor, Steps, find_previous
-from .compiled import to_arrays
+from ... import kernels
+from ..step_major import StepMajor
 from .transitions import Transitions
 
 # Worse than the best by this much, a tag or a transition is as good as impossible: larger
@@ -22,68 +22,64 @@ from .transitions import Transitions
 MAX_GAP = 200.0
 # With more multiplications than this in a time step, matrix products are faster than our kernels.
 MAX_COMPILED = 500_000
+TINY = np.finfo(np.float64).tiny
+
+# From the gradients of sums, (sequences,), get those of the scores and of the transitions.
+Backprop = Callable[[np.ndarray], tuple[np.ndarray, Transitions]]
 
 
 def log_partition(
-    scores: torch.Tensor, transitions: Transitions, layout: StepMajor
-) -> torch.Tensor:
-    """Add up the exponentials of the scores of all sequences of tags. Its gradients are the
+    scores: np.ndarray, transitions: Transitions, layout: StepMajor
+) -> tuple[np.ndarray, Backprop]:
+    """Add up the exponentials of the scores of all sequences of tags. The gradients are the
     probabilities of tags, and the expected numbers of transitions.
 
-    scores (Tensor): The scores of each token's tags. (N, T)
+    scores (ndarray): The scores of each token's tags. (N, T)
     transitions (Transitions): The scores of tags after others.
     layout (StepMajor): Where the sequences' tokens are.
-    RETURNS (Tensor): The logarithm of the sum for each sequence, longest sequence first; minus
-        infinity where all are ruled out. In double precision. (sequences,)
+    RETURNS (Tuple[ndarray, Callable]): The logarithm of the sum for each sequence, longest sequence
+        first, (sequences,); minus infinity where all are ruled out. In double precision. And a
+        callback from its gradient to those of the scores and the transitions.
     """
-    return _LogPartition.apply(scores, transitions.outer, transitions.inner, layout)
+    chain = Chain.from_scores(scores, transitions, layout)
 
+    def backprop(d_sums: np.ndarray) -> tuple[np.ndarray, Transitions]:
+        weights = d_sums[layout.rows, None]
+        # What is impossible has no gradient, whatever comes after it.
+        is_unused = (weights == 0) | (chain.forward_sums == 0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            d_scores, after = chain.get_marginals(), chain.get_steps_in()
+            for numbers in (d_scores, after):
+                numbers *= weights
+                np.copyto(numbers, 0.0, where=is_unused)
+        before = chain.forward_sums.take(layout.previous, axis=0)
+        return d_scores, chain.factors.expect(before, after[len(d_sums) :])
 
-class _LogPartition(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        scores: torch.Tensor,
-        outer: torch.Tensor,
-        inner: torch.Tensor,
-        layout: StepMajor,
-    ) -> torch.Tensor:
-        chain = Chain.from_scores(scores, Transitions(outer, inner), layout)
-        ctx.chain, ctx.dtypes = chain, (scores.dtype, outer.dtype, inner.dtype)
-        # What is returned must not be held by the context, or neither is ever freed.
-        return chain.log_sums.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        chain = ctx.chain
-        weights = grads[0].double().index_select(0, chain.layout.rows).unsqueeze(1)
-        # Where nothing is possible, nothing is defined: such sequences may have no gradient.
-        is_used = weights != 0
-        d_scores = torch.where(is_used, chain.get_marginals() * weights, 0.0)
-        before = chain.forward_sums[find_previous(chain.steps)]
-        after = torch.where(is_used, chain.get_steps_in() * weights, 0.0)[chain.steps[0][1] :]
-        counts = chain.factors.count(before, after)
-        gradients = zip((d_scores, counts.outer, counts.inner), ctx.dtypes, strict=True)
-        return *(gradient.to(dtype) for gradient, dtype in gradients), None
+    return chain.log_sums, backprop
 
 
 def get_path_scores(
-    scores: torch.Tensor, tags: torch.Tensor, transitions: Transitions, layout: StepMajor
-) -> torch.Tensor:
+    scores: np.ndarray, tags: np.ndarray, transitions: Transitions, layout: StepMajor
+) -> tuple[np.ndarray, Backprop]:
     """Add up the scores of one sequence of tags for each sequence of tokens.
 
-    scores (Tensor): The score of each token's tag. (N,)
-    tags (Tensor): The tags. (N,)
-    transitions, layout: As in `log_partition`.
-    RETURNS (Tensor): The sums, longest sequence first; minus infinity where one is illegal. In
-        double precision. (sequences,)
+    scores, transitions, layout: As in `log_partition`.
+    tags (ndarray): The tags. (N,)
+    RETURNS (Tuple[ndarray, Callable]): As in `log_partition`, minus infinity where a tag or a
+        transition is ruled out or illegal.
     """
-    n_sequences = layout.sizes[0]
-    steps = transitions.get(tags[find_previous(layout.get_steps())], tags[n_sequences:], -torch.inf)
-    sums = scores.new_zeros(n_sequences, dtype=torch.double)
-    sums = sums.index_add(0, layout.rows, scores.double())
-    return sums.index_add(0, layout.rows[n_sequences:], steps.double())
+    n_sequences, places = len(layout.ranking), np.arange(len(tags))
+    before, after = tags[layout.previous], tags[n_sequences:]
+    own = scores[places, tags].astype(np.float64)
+    own[n_sequences:] += transitions.get(before, after, -np.inf)
+
+    def backprop(d_sums: np.ndarray) -> tuple[np.ndarray, Transitions]:
+        weights = d_sums[layout.rows]
+        d_scores = np.zeros(scores.shape)
+        d_scores[places, tags] = weights
+        return d_scores, transitions.count(before, after, weights[n_sequences:])
+
+    return np.bincount(layout.rows, weights=own, minlength=n_sequences), backprop
 
 
 @dataclass
@@ -91,145 +87,135 @@ class Chain:
     """The forward-backward algorithm (Rabiner 1989) on a batch, in double precision.
 
     layout (StepMajor): Where the sequences' tokens are.
-    steps (List[Tuple[int, int]]): The first packed position of each time step, and the one after
-        its last.
-    weights (Tensor): The exponentials of the scores, each token's largest being 1. (N, T)
+    weights (ndarray): The exponentials of the scores, each token's largest being 1. (N, T)
     factors (Transitions): The exponentials of the transitions.
-    forward_sums (Tensor): The probabilities of each token's tags given the tokens so far. (N, T)
-    scales (Tensor): The sums by which those were divided. (N,)
-    log_sums (Tensor): As `log_partition` returns them. (sequences,)
+    forward_sums (ndarray): The probabilities of each token's tags given the tokens so far. (N, T)
+    scales (ndarray): The sums by which those were divided. (N,)
+    log_sums (ndarray): As `log_partition` returns them. (sequences,)
     """
 
     layout: StepMajor
-    steps: Steps
-    weights: torch.Tensor
+    weights: np.ndarray
     factors: Transitions
-    forward_sums: torch.Tensor
-    scales: torch.Tensor
-    log_sums: torch.Tensor
-    _backward_sums: torch.Tensor | None = None
+    forward_sums: np.ndarray
+    scales: np.ndarray
+    log_sums: np.ndarray
 
     @classmethod
     def from_scores(
-        cls, scores: torch.Tensor, transitions: Transitions, layout: StepMajor
+        cls, scores: np.ndarray, transitions: Transitions, layout: StepMajor
     ) -> "Chain":
         """Run the forward pass. The arguments are as in `log_partition`."""
-        scores, transitions = scores.double(), transitions.map(torch.Tensor.double)
-        best = scores.amax(dim=1, keepdim=True)
-        gaps = scores - best.clamp(min=torch.finfo(best.dtype).min)
+        transitions = transitions.astype(np.float64)
+        best = scores.max(axis=1).astype(np.float64)
+        lowest = np.finfo(np.float64).min
+        gaps = np.subtract(scores, np.maximum(best, lowest)[:, None], order="C")
         weights = _exp_gaps(gaps)
-        offset = torch.maximum(transitions.outer.amax(), transitions.inner.amax())
+        offset = max(transitions.outer.max(), transitions.inner.max())
         factors = transitions.map(lambda values: _exp_gaps(values - offset))
-        steps = layout.get_steps()
-        sums, scales = _sum_forward(weights, factors, steps)
-        n_sequences = steps[0][1] if steps else 0
-        logs = (scales.log() + best).squeeze(1)
+        sums, scales = _sum_forward(weights, factors, layout)
+        n_sequences = len(layout.ranking)
+        with np.errstate(divide="ignore"):
+            logs = np.log(scales) + best
         logs[n_sequences:] += offset
-        log_sums = logs.new_zeros(n_sequences).index_add_(0, layout.rows, logs)
-        return cls(layout, steps, weights, factors, sums, scales.squeeze(1), log_sums)
+        log_sums = np.bincount(layout.rows, weights=logs, minlength=n_sequences)
+        return cls(layout, weights, factors, sums, scales, log_sums)
 
-    @property
-    def backward_sums(self) -> torch.Tensor:
-        """RETURNS (Tensor): What the tokens after each token contribute to its tags'
+    @cached_property
+    def backward_sums(self) -> np.ndarray:
+        """RETURNS (ndarray): What the tokens after each token contribute to its tags'
         probabilities: those are the products with `forward_sums`. (N, T)
         """
-        if self._backward_sums is None:
-            weights = self.weights * self._get_inverse_scales()
-            self._backward_sums = _sum_backward(weights, self.factors, self.steps)
-        return self._backward_sums
+        weights = self.weights / np.maximum(self.scales, TINY)[:, None]
+        return _sum_backward(weights, self.factors, self.layout)
 
-    def get_marginals(self) -> torch.Tensor:
-        """RETURNS (Tensor): The probability of each token's tags. (N, T)"""
+    def get_marginals(self) -> np.ndarray:
+        """RETURNS (ndarray): The probability of each token's tags. (N, T)"""
         return self.forward_sums * self.backward_sums
 
-    def get_steps_in(self) -> torch.Tensor:
-        """RETURNS (Tensor): Times the forward sum of the tag before and the transition's factor,
+    def get_steps_in(self) -> np.ndarray:
+        """RETURNS (ndarray): Times the forward sum of the tag before and the transition's factor,
         the probability of coming from there to each tag. (N, T)
         """
-        return self.weights * self.backward_sums * self._get_inverse_scales()
+        steps = self.weights * self.backward_sums
+        steps /= np.maximum(self.scales, TINY)[:, None]
+        return steps
 
-    def get_step(
-        self, factors: torch.Tensor, positions: torch.Tensor, tags: torch.Tensor
-    ) -> torch.Tensor:
+    def get_step(self, factors: np.ndarray, positions: np.ndarray, tags: np.ndarray) -> np.ndarray:
         """Get what a token's tag multiplies a forward sum of the token before by.
 
-        factors (Tensor): The factors of the transitions. (M,)
-        positions (Tensor): The packed positions of the tokens. (M,)
-        tags (Tensor): Their tags. (M,)
-        RETURNS (Tensor): The factors: times `backward_sums`, sums are the probabilities of those
+        factors (ndarray): The factors of the transitions. (M,)
+        positions (ndarray): The packed positions of the tokens. (M,)
+        tags (ndarray): Their tags. (M,)
+        RETURNS (ndarray): The factors: times `backward_sums`, sums are the probabilities of those
             tags in a row. (M,)
         """
-        return factors * self.weights[positions, tags] * _invert(self.scales[positions])
+        return factors * self.weights[positions, tags] / np.maximum(self.scales[positions], TINY)
 
     def get_span_log_probs(
-        self, positions: torch.Tensor, tags: torch.Tensor, spans: torch.Tensor, n_spans: int
-    ) -> torch.Tensor:
+        self, positions: np.ndarray, tags: np.ndarray, spans: np.ndarray, n_spans: int
+    ) -> np.ndarray:
         """Get the probabilities that several tokens in a row have the tags of a span.
 
-        positions (Tensor): The packed positions of the tokens, span by span. (M,)
-        tags (Tensor): Their tags. (M,)
-        spans (Tensor): The number of the span that each of them is in, rising. (M,)
+        positions (ndarray): The packed positions of the tokens, span by span. (M,)
+        tags (ndarray): Their tags. (M,)
+        spans (ndarray): The number of the span that each of them is in, rising. (M,)
         n_spans (int): The number of spans.
-        RETURNS (Tensor): The logarithms of the probabilities. (n_spans,)
+        RETURNS (ndarray): The logarithms of the probabilities. (n_spans,)
         """
-        is_first = torch.ones_like(spans, dtype=torch.bool)
-        is_first[1:] = spans[1:] != spans[:-1]
-        is_last = is_first.roll(-1)
-        factors = self.get_step(self.factors.get_inner(tags.roll(1), tags), positions, tags)
-        factors = torch.where(is_first, self.forward_sums[positions, tags], factors)
-        factors = torch.where(is_last, self.backward_sums[positions, tags] * factors, factors)
-        return factors.new_zeros(n_spans).index_add_(0, spans, factors.log())
-
-    def _get_inverse_scales(self) -> torch.Tensor:
-        return _invert(self.scales).unsqueeze(1)
-
-
-def _invert(scales: torch.Tensor) -> torch.Tensor:
-    return scales.clamp(min=torch.finfo(scales.dtype).tiny).reciprocal()
+        is_first = np.diff(spans, prepend=-1) != 0
+        is_last = np.roll(is_first, -1)
+        factors = self.get_step(self.factors.get_inner(np.roll(tags, 1), tags), positions, tags)
+        factors = np.where(is_first, self.forward_sums[positions, tags], factors)
+        factors = np.where(is_last, self.backward_sums[positions, tags] * factors, factors)
+        with np.errstate(divide="ignore"):
+            return np.bincount(spans, weights=np.log(factors), minlength=n_spans)
 
 
 def _sum_forward(
-    weights: torch.Tensor, factors: Transitions, steps: Steps
-) -> tuple[torch.Tensor, torch.Tensor]:
-    sums = weights.clone(memory_format=torch.contiguous_format)
-    if _is_compiled(weights, factors, steps):
+    weights: np.ndarray, factors: Transitions, layout: StepMajor
+) -> tuple[np.ndarray, np.ndarray]:
+    sums = weights.copy()
+    if _is_compiled(factors, layout):
         from ...kernels._kernels import sum_forward
 
-        scales = torch.from_numpy(sum_forward(*to_arrays(steps, factors), sums.numpy()))
-        return sums, scales.unsqueeze(1)
-    scales = sums.new_empty(len(sums), 1)
-    tiny = torch.finfo(sums.dtype).tiny
+        return sums, sum_forward(layout.starts, factors.outer, factors.inner, sums)
+    scales = np.empty(len(sums))
     before = 0
-    for start, end in steps:
-        current, scale = sums[start:end], scales[start:end]
+    for start, end in pairwise(layout.starts.tolist()):
+        current = sums[start:end]
         if start:
             factors.multiply(sums[before : before + end - start], current)
-        torch.sum(current, dim=1, keepdim=True, out=scale)
-        current.div_(scale.clamp(min=tiny))
+        scale = current.sum(axis=1, out=scales[start:end])
+        current /= np.maximum(scale, TINY)[:, None]
         before = start
     return sums, scales
 
 
-def _sum_backward(weights: torch.Tensor, factors: Transitions, steps: Steps) -> torch.Tensor:
-    sums = torch.ones_like(weights, memory_format=torch.contiguous_format)
-    if _is_compiled(weights, factors, steps):
+def _sum_backward(weights: np.ndarray, factors: Transitions, layout: StepMajor) -> np.ndarray:
+    sums = np.ones_like(weights)
+    if _is_compiled(factors, layout):
         from ...kernels._kernels import sum_backward
 
-        transposed = Transitions(factors.outer.T, factors.inner)
-        sum_backward(*to_arrays(steps, transposed), weights.contiguous().numpy(), sums.numpy())
+        transposed = np.ascontiguousarray(factors.outer.T)
+        sum_backward(layout.starts, transposed, factors.inner, weights, sums)
         return sums
-    for i in range(len(steps) - 1, 0, -1):
-        (start, end), before = steps[i], steps[i - 1][0]
+    starts = layout.starts.tolist()
+    for before, start, end in zip(starts[-3::-1], starts[-2::-1], starts[:0:-1], strict=False):
         weighted = weights[start:end] * sums[start:end]
         factors.multiply_back(weighted, sums[before : before + end - start])
     return sums
 
 
-def _is_compiled(weights: torch.Tensor, factors: Transitions, steps: Steps) -> bool:
-    n_products = len(weights) * factors.outer.numel()
-    return n_products <= MAX_COMPILED * len(steps) and is_compiled(weights, dtype=torch.float64)
+def _is_compiled(factors: Transitions, layout: StepMajor) -> bool:
+    n_products = len(layout.rows) * factors.outer.size
+    is_small = n_products <= MAX_COMPILED * len(layout.sizes)
+    return is_small and kernels.INSTRUCTIONS is not None
 
 
-def _exp_gaps(gaps: torch.Tensor) -> torch.Tensor:
+def _exp_gaps(gaps: np.ndarray) -> np.ndarray:
     # In place, as there may be many transitions.
-    return gaps.clamp(min=-MAX_GAP).exp_().masked_fill_(gaps == -torch.inf, 0.0)
+    is_impossible = gaps == -np.inf
+    np.exp(np.maximum(gaps, -MAX_GAP, out=gaps), out=gaps)
+    np.copyto(gaps, 0.0, where=is_impossible)
+    return gaps

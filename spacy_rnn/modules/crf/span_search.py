@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 
 from .chain import Chain
 from .tagging_scheme import BEGIN, INSIDE, LAST, UNIT, TaggingScheme
@@ -14,26 +14,26 @@ ProbableSpan = tuple[int, int, int, float]
 
 def find_probable(
     chain: Chain, scheme: TaggingScheme, threshold: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Find all spans that are at least as probable as a threshold. None is missed: the beginning
     of a span is at least as probable as the span, so that less probable ones can be left.
 
     chain (Chain): The sequences, with the tags of the scheme.
     scheme (TaggingScheme): The tags.
     threshold (float): The threshold, above 0.
-    RETURNS (Tuple[Tensor, Tensor, Tensor, Tensor]): The packed position of each span's first
+    RETURNS (Tuple[ndarray, ndarray, ndarray, ndarray]): The packed position of each span's first
         token, its length, its label and its probability. Each (spans,)
     """
     n = scheme.n_labels
     marginals = chain.get_marginals()
     first_unit, first_begin = scheme.get_tag(0, UNIT), scheme.get_tag(0, BEGIN)
     units = marginals[:, first_unit : first_unit + n]
-    starts, labels = (units >= threshold).nonzero(as_tuple=True)
-    found = [(starts, torch.ones_like(starts), labels, units[starts, labels])]
+    starts, labels = (units >= threshold).nonzero()
+    found = [(starts, np.ones_like(starts), labels, units[starts, labels])]
     # What begins a span and goes on: its first and its last position, its label, and the forward
     # sum of its tags.
     begins = marginals[:, first_begin : first_begin + n]
-    starts, labels = (begins >= threshold).nonzero(as_tuple=True)
+    starts, labels = (begins >= threshold).nonzero()
     begun = (starts, starts, labels, chain.forward_sums[starts, scheme.get_tag(labels, BEGIN)])
     length, before = 1, BEGIN
     while len(begun[0]):
@@ -47,13 +47,13 @@ def find_probable(
             probs = longer * chain.backward_sums[ends, tags]
             keep = probs >= threshold
             if part == LAST:
-                lengths = torch.full_like(starts, length)
+                lengths = np.full_like(starts, length)
                 found.append((starts[keep], lengths[keep], labels[keep], probs[keep]))
             else:
                 begun = (starts[keep], ends[keep], labels[keep], longer[keep])
         before = INSIDE
-    starts, lengths, labels, probs = map(torch.cat, zip(*found, strict=True))
-    return starts, lengths, labels, probs.clamp(max=1.0)
+    starts, lengths, labels, probs = map(np.concatenate, zip(*found, strict=True))
+    return starts, lengths, labels, np.minimum(probs, 1.0)
 
 
 def choose_disjoint(spans: Sequence[ProbableSpan], threshold: float) -> list[ProbableSpan]:

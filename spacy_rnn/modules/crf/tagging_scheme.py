@@ -6,38 +6,21 @@ in fewer words: its B stands for B and U, its I for I and L, and what is learned
 tags or of two that follow each other is used for all that it stands for.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, wraps
-from typing import Any, TypeVar, cast
+from functools import lru_cache
+from typing import TypeVar
 
-import torch
+import numpy as np
 
 from .transitions import Places, Transitions, find_places
 
-Method = TypeVar("Method", bound=Callable[..., Any])
-Number = TypeVar("Number", int, torch.Tensor)
+Number = TypeVar("Number", int, np.ndarray)
 
 # In the order in which tags are numbered; O is between B and U.
 INSIDE, BEGIN, UNIT, LAST = range(4)
 # Which of a label's learned tags each of them is.
 _LEARNED = {"biluo": (1, 0, 3, 2), "iob2": (1, 0, 0, 1)}
 SCHEMES = sorted(_LEARNED)
-
-
-def _cached(compute: Method) -> Method:
-    """Cache what a method returns for a scheme: for a single text, to make it takes longer than to
-    decode. The tensors are shared, so that nobody may write to them.
-    """
-
-    @lru_cache(maxsize=64)
-    @wraps(compute)
-    def compute_once(scheme: "TaggingScheme", *args: int) -> Any:
-        # What is made in inference mode is of no use for training.
-        with torch.inference_mode(False):
-            return compute(scheme, *args)
-
-    return cast(Method, compute_once)
 
 
 @dataclass(frozen=True)
@@ -72,9 +55,9 @@ class TaggingScheme:
     def get_tag(self, label: Number, part: int) -> Number:
         """Get the number of a tag.
 
-        label (Union[int, Tensor]): The number of the label.
+        label (Union[int, ndarray]): The number of the label.
         part (int): BEGIN, INSIDE, LAST or UNIT.
-        RETURNS (Union[int, Tensor]): The number of the tag.
+        RETURNS (Union[int, ndarray]): The number of the tag.
         """
         return label + (part * self.n_labels + (part in (UNIT, LAST)))
 
@@ -109,39 +92,73 @@ class TaggingScheme:
                 spans.append((start, i + 1, label))
         return spans
 
-    @_cached
-    def get_learned(self) -> torch.Tensor:
-        """RETURNS (Tensor): The learned tag whose scores each tag uses. (n_tags,)"""
-        parts = torch.tensor(_LEARNED[self.name])
-        size = int(parts.max()) + 1
-        learned = 1 + size * torch.arange(self.n_labels) + parts[:, None]
-        return self._insert_outside(learned.flatten(), 0)
+    def get_learned(self) -> np.ndarray:
+        """RETURNS (ndarray): The learned tag whose scores each tag uses. (n_tags,)"""
+        return _get_learned(self)
 
-    def select_legal(self, scores: torch.Tensor) -> Transitions:
+    def add_learned(self, values: np.ndarray) -> np.ndarray:
+        """Add up the values of the tags that use the same learned tag's scores.
+
+        values (ndarray): The values. (n, n_tags)
+        RETURNS (ndarray): The sums. (n, n_learned)
+        """
+        sums = np.zeros((len(values), self.n_learned), dtype=values.dtype)
+        sums[:, 0] = values[:, self.outside]
+        columns = _LEARNED[self.name]
+        for part, column in enumerate(columns):
+            first = self.get_tag(0, part)
+            sums[:, 1 + column :: 1 + max(columns)] += values[:, first : first + self.n_labels]
+        return sums
+
+    def select_legal(self, scores: np.ndarray) -> Transitions:
         """Choose the legal transitions.
 
-        scores (Tensor): The scores of a learned tag (column) after another.
+        scores (ndarray): The scores of a learned tag (column) after another.
             (n_learned, n_learned)
         RETURNS (Transitions): The scores of tags after others.
         """
-        outer, to_outer, inner, to_inner = (place.to(scores.device) for place in self._get_places())
-        return Transitions.from_matrix(scores, (outer, to_outer, inner, to_inner))
+        return Transitions.from_matrix(scores, _get_places(self))
 
-    @_cached
-    def _get_places(self) -> Places:
-        return find_places(self.get_learned())
+    def add_legal(self, transitions: Transitions) -> np.ndarray:
+        """Add up the numbers of the transitions that use the same score.
 
-    @_cached
-    def get_parts(self, *parts: int) -> torch.Tensor:
+        transitions (Transitions): Numbers of tags after others.
+        RETURNS (ndarray): The sums of a learned tag (column) after another.
+            (n_learned, n_learned)
+        """
+        return transitions.to_matrix(_get_places(self), self.n_learned)
+
+    def get_parts(self, *parts: int) -> np.ndarray:
         """Find the tags that are one of the given parts of a span.
 
         parts (int): BEGIN, INSIDE, LAST or UNIT.
-        RETURNS (Tensor): Whether each tag is. (n_tags,)
+        RETURNS (ndarray): Whether each tag is. (n_tags,)
         """
-        of_label = torch.zeros(4, dtype=torch.bool)
-        of_label[list(parts)] = True
-        return self._insert_outside(of_label.repeat_interleave(self.n_labels), False)
+        return _get_parts(self, *parts)
 
-    def _insert_outside(self, values: torch.Tensor, value: int) -> torch.Tensor:
-        outside = values.new_full((1,), value)
-        return torch.cat([values[: self.outside], outside, values[self.outside :]])
+
+# Cached, as for a single text, to make them takes longer than to decode.
+@lru_cache(maxsize=64)
+def _get_learned(scheme: TaggingScheme) -> np.ndarray:
+    parts = np.array(_LEARNED[scheme.name])
+    learned = 1 + (parts.max() + 1) * np.arange(scheme.n_labels) + parts[:, None]
+    return _insert_outside(learned.ravel(), 0)
+
+
+@lru_cache(maxsize=64)
+def _get_places(scheme: TaggingScheme) -> Places:
+    return find_places(_get_learned(scheme))
+
+
+@lru_cache(maxsize=64)
+def _get_parts(scheme: TaggingScheme, *parts: int) -> np.ndarray:
+    of_label = np.zeros(4, dtype=bool)
+    of_label[list(parts)] = True
+    return _insert_outside(of_label.repeat(scheme.n_labels), False)
+
+
+def _insert_outside(values: np.ndarray, value: int) -> np.ndarray:
+    values = np.insert(values, len(values) // 2, value)
+    # Shared by all callers.
+    values.flags.writeable = False
+    return values

@@ -2,17 +2,16 @@
 label; B and I by I or L of their own label.
 
 Tags are in the order of `TaggingScheme`: with n labels, I of each, B of each, O, U of each, L of
-each. So O, U and L are adjacent columns, and so are B, O and U, and I and B.
+each. So O, U and L are adjacent columns, and so are B, O and U.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch.autograd.function import once_differentiable
+import numpy as np
+from numpy.typing import DTypeLike
 
-Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+Places = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 # So many sums of scores are held at a time, where they are not added up.
 MAX_SUMS = 2**24
@@ -20,153 +19,195 @@ MAX_SUMS = 2**24
 
 @dataclass(frozen=True)
 class Transitions:
-    """A number for each legal transition: a score, or its exponential.
+    """A number for each legal transition: a score, its exponential or its gradient.
 
-    outer (Tensor): From O, U and L (row) to B, O and U (column). (1 + 2 n_labels, 1 + 2 n_labels)
-    inner (Tensor): To I or L, from I or B of the same label. (2, 2, n_labels)
+    outer (ndarray): From O, U and L (row) to B, O and U (column). (1 + 2 n_labels, 1 + 2 n_labels)
+    inner (ndarray): To I or L, from I or B of the same label. (2, 2, n_labels)
     """
 
-    outer: torch.Tensor
-    inner: torch.Tensor
+    outer: np.ndarray
+    inner: np.ndarray
 
     @classmethod
-    def from_matrix(cls, matrix: torch.Tensor, places: Places) -> "Transitions":
+    def from_matrix(cls, matrix: np.ndarray, places: Places) -> "Transitions":
         """Choose the legal ones of all transitions.
 
-        matrix (Tensor): A number for each row followed by each column. (n, n)
+        matrix (ndarray): A number for each row followed by each column. (n, n)
         places (Places): Where to find them.
         RETURNS (Transitions): The numbers of the legal transitions.
         """
-        return cls(*_Selection.apply(matrix, places))
+        outer, to_outer, inner, to_inner = places
+        return cls(matrix.take(outer, axis=0).take(to_outer, axis=1), matrix[inner, to_inner])
+
+    def to_matrix(self, places: Places, size: int) -> np.ndarray:
+        """Add up the numbers of the transitions at each place: the backward pass of `from_matrix`.
+
+        places (Places): Where to put them.
+        size (int): The number of rows and columns.
+        RETURNS (ndarray): The sums, zero where no transition is legal. (size, size)
+        """
+        outer, to_outer, inner, to_inner = places
+        n = self.n_labels
+        columns = np.zeros((len(outer), size), dtype=self.outer.dtype)
+        # Tags may share a place with those of another group, but not with those of their own.
+        for group in (slice(0, n), slice(n, None)):
+            columns[:, to_outer[group]] += self.outer[:, group]
+        matrix = np.zeros((size, size), dtype=self.outer.dtype)
+        matrix[outer] = columns
+        for to, numbers in zip(to_inner, self.inner, strict=True):
+            matrix[inner, to] += numbers
+        return matrix
 
     @property
     def n_labels(self) -> int:
         """RETURNS (int): The number of labels."""
         return self.inner.shape[2]
 
-    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Transitions":
-        """RETURNS (Transitions): What a function returns for both tensors."""
+    def map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Transitions":
+        """RETURNS (Transitions): What a function returns for both arrays."""
         return Transitions(function(self.outer), function(self.inner))
 
-    def get(self, before: torch.Tensor, after: torch.Tensor, illegal: float) -> torch.Tensor:
+    def astype(self, dtype: DTypeLike) -> "Transitions":
+        """RETURNS (Transitions): The numbers in another type, contiguous as our kernels need."""
+        return self.map(lambda values: np.ascontiguousarray(values, dtype=dtype))
+
+    def add(self, other: "Transitions") -> "Transitions":
+        """Add other numbers to these. RETURNS (Transitions): These."""
+        for numbers, others in ((self.outer, other.outer), (self.inner, other.inner)):
+            numbers += others
+        return self
+
+    def get(self, before: np.ndarray, after: np.ndarray, illegal: float) -> np.ndarray:
         """Look up numbers.
 
-        before, after (Tensor): Tags that follow each other.
+        before, after (ndarray): Tags that follow each other.
         illegal (float): What to return for transitions that are not legal.
-        RETURNS (Tensor): Their numbers, in the shape of both together.
+        RETURNS (ndarray): Their numbers, in the shape of both together.
         """
-        n = self.n_labels
-        ends, begins = before >= 2 * n, (after >= n) & (after <= 3 * n)
-        outer = self.outer[(before - 2 * n).clamp(min=0), (after - n).clamp(0, 2 * n)]
-        of_label = before % n == after % (3 * n + 1)
-        inner = torch.where(of_label & ~(ends | begins), self.get_inner(before, after), illegal)
-        return torch.where(ends & begins, outer, inner)
+        is_outer, is_inner = self._find_legal(before, after)
+        inner = np.where(is_inner, self.inner[self._index_inner(before, after)], illegal)
+        return np.where(is_outer, self.outer[self._index_outer(before, after)], inner)
 
-    def get_inner(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    def count(self, before: np.ndarray, after: np.ndarray, numbers: np.ndarray) -> "Transitions":
+        """Add up numbers by transition: the backward pass of `get`.
+
+        before, after (ndarray): Tags that follow each other. (n,)
+        numbers (ndarray): The numbers. Those of illegal transitions are left out. (n,)
+        RETURNS (Transitions): The sums.
+        """
+        counts = Transitions(np.zeros(self.outer.shape), np.zeros(self.inner.shape))
+        is_outer, is_inner = self._find_legal(before, after)
+        for sums, is_legal, index in (
+            (counts.outer, is_outer, self._index_outer(before, after)),
+            (counts.inner, is_inner, self._index_inner(before, after)),
+        ):
+            flat = np.ravel_multi_index(index, sums.shape)
+            np.add.at(sums.reshape(-1), flat[is_legal], numbers[is_legal])
+        return counts
+
+    def get_inner(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Look up numbers within spans. Others have no meaning.
 
-        before, after (Tensor): Tags that follow each other.
-        RETURNS (Tensor): Their numbers, in the shape of both together.
+        before, after (ndarray): Tags that follow each other.
+        RETURNS (ndarray): Their numbers, in the shape of both together.
         """
-        n = self.n_labels
-        is_last = after > 3 * n
-        labels = (after - (3 * n + 1) * is_last).clamp(max=n - 1)
-        return self.inner[is_last.long(), (before >= n).long(), labels]
+        return self.inner[self._index_inner(before, after)]
 
-    def multiply(self, before: torch.Tensor, after: torch.Tensor) -> None:
+    def _find_legal(self, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Whether transitions are legal, from O, U and L and within spans."""
+        n = self.n_labels
+        ends, begins = before >= 2 * n, (after >= n) & (after <= 3 * n)
+        return ends & begins, (before % n == after % (3 * n + 1)) & ~(ends | begins)
+
+    def _index_outer(self, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, ...]:
+        n = self.n_labels
+        return np.maximum(before - 2 * n, 0), np.minimum(np.maximum(after - n, 0), 2 * n)
+
+    def _index_inner(self, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, ...]:
+        n = self.n_labels
+        is_last = (after > 3 * n).astype(np.int64)
+        labels = np.minimum(after - (3 * n + 1) * is_last, n - 1)
+        return is_last, (before >= n).astype(np.int64), labels
+
+    def multiply(self, before: np.ndarray, after: np.ndarray) -> None:
         """Take a step of the forward pass: multiply each tag's number by the sum, over
         the tags before it, of their numbers times the transitions.
 
-        before (Tensor): The numbers of the tags before. (n, T)
-        after (Tensor): The numbers of the tags after, overwritten. (n, T)
+        before (ndarray): The numbers of the tags before. (n, T)
+        after (ndarray): The numbers of the tags after, overwritten. (n, T)
         """
-        outer, inner = split_before(before, self.n_labels)
-        to_outer, to_inner = split_after(after, self.n_labels)
+        outer, inside, begin = split_before(before, self.n_labels)
+        to_outer, *to_inner = split_after(after, self.n_labels)
         to_outer *= outer @ self.outer
-        to_inner *= (inner.unsqueeze(1) * self.inner).sum(2)
+        for to, factors in zip(to_inner, self.inner, strict=True):
+            to *= inside * factors[0] + begin * factors[1]
 
-    def multiply_back(self, after: torch.Tensor, before: torch.Tensor) -> None:
+    def multiply_back(self, after: np.ndarray, before: np.ndarray) -> None:
         """Take a step of the backward pass: add up the numbers of the tags after, times the
         transitions.
 
-        after (Tensor): The numbers of the tags after. (n, T)
-        before (Tensor): Where to put the sums for the tags before. (n, T)
+        after (ndarray): The numbers of the tags after. (n, T)
+        before (ndarray): Where to put the sums for the tags before. (n, T)
         """
-        outer, inner = split_after(after, self.n_labels)
-        to_outer, to_inner = split_before(before, self.n_labels)
-        to_outer[:] = outer @ self.outer.T
-        to_inner[:] = (inner.unsqueeze(2) * self.inner).sum(1)
+        outer, inside, last = split_after(after, self.n_labels)
+        to_outer, *to_inner = split_before(before, self.n_labels)
+        np.matmul(outer, self.outer.T, out=to_outer)
+        for i, to in enumerate(to_inner):
+            to[:] = inside * self.inner[0, i] + last * self.inner[1, i]
 
-    def count(self, before: torch.Tensor, after: torch.Tensor) -> "Transitions":
+    def expect(self, before: np.ndarray, after: np.ndarray) -> "Transitions":
         """Multiply the numbers of the tags before and after by the transitions, and sum over
         tokens.
 
-        before, after (Tensor): The numbers of the tags. (n, T)
+        before, after (ndarray): The numbers of the tags. (n, T)
         RETURNS (Transitions): The sums.
         """
-        outer, inner = split_before(before, self.n_labels)
-        to_outer, to_inner = split_after(after, self.n_labels)
-        counts = torch.einsum("nsl,ntl->tsl", inner, to_inner)
-        return Transitions((outer.T @ to_outer).mul_(self.outer), counts * self.inner)
+        outer, *inner = split_before(before, self.n_labels)
+        to_outer, *to_inner = split_after(after, self.n_labels)
+        counts = outer.T @ to_outer
+        counts *= self.outer
+        sums = [[np.einsum("nl,nl->l", b, a) for b in inner] for a in to_inner]
+        return Transitions(counts, self.inner * sums)
 
-    def add_best(self, before: torch.Tensor, after: torch.Tensor) -> None:
+    def add_best(self, before: np.ndarray, after: np.ndarray) -> None:
         """Add the best way to each tag to its score.
 
-        before (Tensor): The scores of the tags before. (n, T)
-        after (Tensor): The scores of the tags after, overwritten. (n, T)
+        before (ndarray): The scores of the tags before. (n, T)
+        after (ndarray): The scores of the tags after, overwritten. (n, T)
         """
-        n_rows = max(1, MAX_SUMS // self.outer.numel())
-        for previous, current in zip(before.split(n_rows), after.split(n_rows), strict=True):
-            outer, inner = split_before(previous, self.n_labels)
-            to_outer, to_inner = split_after(current, self.n_labels)
-            to_outer += (outer.unsqueeze(2) + self.outer).amax(1)
-            to_inner += (inner.unsqueeze(1) + self.inner).amax(2)
+        n_rows = max(1, MAX_SUMS // self.outer.size)
+        for i in range(0, len(before), n_rows):
+            outer, inside, begin = split_before(before[i : i + n_rows], self.n_labels)
+            to_outer, *to_inner = split_after(after[i : i + n_rows], self.n_labels)
+            to_outer += (outer[:, :, None] + self.outer).max(axis=1)
+            for to, scores in zip(to_inner, self.inner, strict=True):
+                to += np.maximum(inside + scores[0], begin + scores[1])
 
 
-def split_before(rows: torch.Tensor, n_labels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """RETURNS (Tuple[Tensor, Tensor]): The columns of O, U and L, (n, 1 + 2 n_labels), and of
-    I and B, (n, 2, n_labels): the tags before others. Views.
+def split_before(rows: np.ndarray, n_labels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """RETURNS (Tuple[ndarray, ndarray, ndarray]): The columns of O, U and L, (n, 1 + 2 n_labels),
+    of I and of B, (n, n_labels): the tags before others. Views.
     """
-    return rows[:, 2 * n_labels :], rows[:, : 2 * n_labels].unflatten(1, (2, n_labels))
+    return rows[:, 2 * n_labels :], rows[:, :n_labels], rows[:, n_labels : 2 * n_labels]
 
 
-def split_after(rows: torch.Tensor, n_labels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """RETURNS (Tuple[Tensor, Tensor]): The columns of B, O and U, (n, 1 + 2 n_labels), and of
-    I and L, (n, 2, n_labels): the tags after others. Views.
+def split_after(rows: np.ndarray, n_labels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """RETURNS (Tuple[ndarray, ndarray, ndarray]): The columns of B, O and U, (n, 1 + 2 n_labels),
+    of I and of L, (n, n_labels): the tags after others. Views.
     """
-    strides = (rows.stride(0), (3 * n_labels + 1) * rows.stride(1), rows.stride(1))
-    inner = rows.as_strided((len(rows), 2, n_labels), strides)
-    return rows[:, n_labels : 3 * n_labels + 1], inner
+    first, end = n_labels, 3 * n_labels + 1
+    return rows[:, first:end], rows[:, :first], rows[:, end:]
 
 
-def find_places(index: torch.Tensor) -> Places:
+def find_places(index: np.ndarray) -> Places:
     """Find legal transitions in a matrix.
 
-    index (Tensor): The row, and column, of each tag. (n_tags,)
+    index (ndarray): The row, and column, of each tag. (n_tags,)
     RETURNS (Places): The rows of O, U and L and the columns of B, O and U; the rows of I and B and
         the columns of I and L.
     """
     n_labels = len(index) // 4
-    outer, inner = split_before(index.unsqueeze(0), n_labels)
-    to_outer, to_inner = split_after(index.unsqueeze(0), n_labels)
-    return outer[0], to_outer[0], inner, to_inner[0].unsqueeze(1)
-
-
-class _Selection(torch.autograd.Function):
-    """Choose legal transitions. Torch's own gradients would be several matrices."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, matrix: torch.Tensor, places: Places
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        outer, to_outer, inner, to_inner = places
-        ctx.places, ctx.size = places, len(matrix)
-        return matrix.index_select(0, outer).index_select(1, to_outer), matrix[inner, to_inner]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        outer, to_outer, inner, to_inner = ctx.places
-        columns = grads[0].new_zeros(len(outer), ctx.size).index_add_(1, to_outer, grads[0])
-        matrix = grads[0].new_zeros(ctx.size, ctx.size).index_add_(0, outer, columns)
-        return matrix.index_put_((inner, to_inner), grads[1], accumulate=True), None
+    (outer, *inner), (to_outer, *to_inner) = (
+        [part[0] for part in split(index[None], n_labels)] for split in (split_before, split_after)
+    )
+    return outer, to_outer, np.stack(inner), np.stack(to_inner)[:, None]

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Characters are hashed to this many rows; the first is padding.
-CHAR_ROWS = 1024
+from .chars import CHAR_ROWS
 
 
 class Highway(nn.Module):

@@ -5,10 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .bloom_filter import BloomFilter
-
-# With 100,000 words, the filter is wrong about one unknown word in 100.
-FILTER_BITS = 2**20
-FILTER_HASHES = 4
+from .filter_size import FILTER_BITS
 
 
 class LexemeEmbedding(nn.Module):

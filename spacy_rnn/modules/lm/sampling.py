@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ..rnn.cells import State
-from .language_model import BOUNDARY_ID, UNKNOWN_ID, LanguageModel
+from .language_model import LanguageModel
+from .vocabulary import BOUNDARY_ID, UNKNOWN_ID
 
 
 def filter_scores(

@@ -3,15 +3,15 @@
 To add one, derive it from `Cell` and put it into `CELLS`: then any config can name it.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # What a step passes on to the next: the hidden state and, in an LSTM, the cell state. In a step
 # each is (sequences, units), in a layer (directions, sequences, units).
-State = tuple[torch.Tensor, ...]
+State = tuple["Tensor", ...]
 
 
 class Cell:
@@ -22,8 +22,9 @@ class Cell:
     n_states (int): 2 if it has a cell state beside the hidden state.
     extra (int): How many more parameters each unit has, which `step` gets.
     forget_gate (Optional[int]): The gate whose bias starts at one (Jozefowicz et al. 2015).
-    make_layer (Optional[Callable]): Makes torch's layer of the same definition, if it has one.
-    function (Optional[Callable]): Runs it.
+    torch_layer (Optional[Tuple[str, str]]): Torch's layer of the same definition, if it has one:
+        the class in `torch.nn`, and the function in `torch` that runs it.
+    torch_settings (Dict[str, Any]): More arguments of that class.
     kernel (Optional[str]): The compiled kernel of the same definition, if there is one.
     """
 
@@ -31,11 +32,11 @@ class Cell:
     n_states: ClassVar[int] = 1
     extra: ClassVar[int] = 0
     forget_gate: ClassVar[int | None] = None
-    make_layer: ClassVar[Callable[..., nn.RNNBase] | None] = None
-    function: ClassVar[Callable[..., tuple[torch.Tensor, ...]] | None] = None
+    torch_layer: ClassVar[tuple[str, str] | None] = None
+    torch_settings: ClassVar[dict[str, Any]] = {}
     kernel: ClassVar[str | None] = None
 
-    def step(self, x: torch.Tensor, u: torch.Tensor, state: State, *extra: torch.Tensor) -> State:
+    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
         """Compute one time step: the definition, for torch to differentiate.
 
         x (Tensor): The input times its weights, plus their bias. (sequences, gates x units)
@@ -46,14 +47,18 @@ class Cell:
         """
         raise NotImplementedError
 
-    def init_input(self, weight: torch.Tensor) -> None:
+    def init_input(self, weight: "Tensor") -> None:
         """Initialise one gate's weights for the input, (units, nI), as Glorot & Bengio (2010)."""
+        from torch import nn
+
         nn.init.xavier_uniform_(weight)
 
-    def init_recurrent(self, weight: torch.Tensor) -> None:
+    def init_recurrent(self, weight: "Tensor") -> None:
         """Initialise one gate's weights for the hidden state, (units, units), orthogonally (Saxe et
         al. 2014).
         """
+        from torch import nn
+
         nn.init.orthogonal_(weight)
 
 
@@ -61,10 +66,9 @@ class LSTM(Cell):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000)."""
 
     gates, n_states, forget_gate, kernel = 4, 2, 1, "lstm"
-    make_layer = nn.LSTM
-    function = staticmethod(torch.lstm)
+    torch_layer = "LSTM", "lstm"
 
-    def step(self, x: torch.Tensor, u: torch.Tensor, state: State, *extra: torch.Tensor) -> State:
+    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
         i, f, g, o = (x + u).chunk(4, dim=1)
         c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c
@@ -75,7 +79,7 @@ class PeepholeLSTM(Cell):
 
     gates, n_states, extra, forget_gate, kernel = 4, 2, 3, 1, "lstm_peephole"
 
-    def step(self, x: torch.Tensor, u: torch.Tensor, state: State, *extra: torch.Tensor) -> State:
+    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
         (p_i, p_f, p_o), (_, c) = extra[0], state
         i, f, g, o = (x + u).chunk(4, dim=1)
         c = (f + p_f * c).sigmoid() * c + (i + p_i * c).sigmoid() * g.tanh()
@@ -87,9 +91,9 @@ class CoupledLSTM(Cell):
 
     gates, n_states, forget_gate, kernel = 3, 2, 0, "lstm_coupled"
 
-    def step(self, x: torch.Tensor, u: torch.Tensor, state: State, *extra: torch.Tensor) -> State:
+    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
         f, g, o = (x + u).chunk(3, dim=1)
-        c = torch.lerp(g.tanh(), state[1], f.sigmoid())
+        c = g.tanh().lerp(state[1], f.sigmoid())
         return o.sigmoid() * c.tanh(), c
 
 
@@ -99,23 +103,21 @@ class GRU(Cell):
     """
 
     gates, kernel = 3, "gru"
-    make_layer = nn.GRU
-    function = staticmethod(torch.gru)
+    torch_layer = "GRU", "gru"
 
-    def step(self, x: torch.Tensor, u: torch.Tensor, state: State, *extra: torch.Tensor) -> State:
+    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
         (x_r, x_z, x_n), (u_r, u_z, u_n) = x.chunk(3, dim=1), u.chunk(3, dim=1)
         n = (x_n + (x_r + u_r).sigmoid() * u_n).tanh()
-        return (torch.lerp(n, state[0], (x_z + u_z).sigmoid()),)
+        return (n.lerp(state[0], (x_z + u_z).sigmoid()),)
 
 
 class Elman(Cell):
     """A plain recurrent network with tanh (Elman 1990)."""
 
     gates, kernel = 1, "elman"
-    make_layer = nn.RNN
-    function = staticmethod(torch.rnn_tanh)
+    torch_layer = "RNN", "rnn_tanh"
 
-    def step(self, x: torch.Tensor, u: torch.Tensor, state: State, *extra: torch.Tensor) -> State:
+    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
         return ((x + u).tanh(),)
 
 
@@ -125,20 +127,17 @@ class IRNN(Cell):
     """
 
     gates, kernel = 1, "irnn"
-    function = staticmethod(torch.rnn_relu)
+    torch_layer = "RNN", "rnn_relu"
+    torch_settings: ClassVar = {"nonlinearity": "relu"}
 
-    @staticmethod
-    def make_layer(*args: Any, **kwargs: Any) -> nn.RNNBase:
-        return nn.RNN(*args, nonlinearity="relu", **kwargs)
-
-    def step(self, x: torch.Tensor, u: torch.Tensor, state: State, *extra: torch.Tensor) -> State:
+    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
         return ((x + u).relu(),)
 
-    def init_input(self, weight: torch.Tensor) -> None:
-        nn.init.normal_(weight, std=0.001)
+    def init_input(self, weight: "Tensor") -> None:
+        weight.normal_(std=0.001)
 
-    def init_recurrent(self, weight: torch.Tensor) -> None:
-        nn.init.eye_(weight)
+    def init_recurrent(self, weight: "Tensor") -> None:
+        weight.zero_().fill_diagonal_(1.0)
 
 
 CELLS: dict[str, Cell] = {
@@ -149,3 +148,8 @@ CELLS: dict[str, Cell] = {
     "elman": Elman(),
     "irnn": IRNN(),
 }
+
+
+def has_kernel(settings: Mapping[str, Any]) -> bool:
+    """RETURNS (bool): Whether there is a compiled kernel for the cell of a network's settings."""
+    return CELLS[settings["cell"]].kernel is not None

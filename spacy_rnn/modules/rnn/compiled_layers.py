@@ -17,8 +17,8 @@ from ..backend import wants_bfloat16
 from ..workers import run_tasks
 from .cells import Cell, State
 from .compiled_predict import count_weights, get_last_saved
+from .divide import divide
 from .layer import split_directions
-from .parts import divide
 
 
 def run_layer(

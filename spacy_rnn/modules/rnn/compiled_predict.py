@@ -2,23 +2,19 @@
 is the same to the bit in every batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 
 from ...kernels._kernels import LANES, Layer, Sequences, find_distinct
 from ...kernels.layout import lay_out_layer, lay_out_linear
-from ..cache import cached
-from ..linear import project
+from ..linear import normalise, project
+from ..weights import Weights
 from ..workers import run_tasks
-from .parts import divide
-
-if TYPE_CHECKING:
-    from .encoder_stack import EncoderStack
-    from .lm_stack import LMStack
+from .cells import CELLS
+from .divide import divide
 
 # Inputs that repeat are projected once, if fewer than this share of them are distinct and what they
 # are projected to takes no more bytes than this.
@@ -27,60 +23,108 @@ MAX_PROJECTED_BYTES = 40_000_000
 
 
 def predict_encoder(
-    stack: "EncoderStack", X: torch.Tensor, lengths: Sequence[int], *, bf16: bool
-) -> torch.Tensor:
+    weights: Weights,
+    settings: Mapping[str, Any],
+    X: np.ndarray,
+    lengths: Sequence[int],
+    *,
+    bf16: bool,
+    **unused: Any,
+) -> np.ndarray:
     """Run a stack whose layers read both directions of the layer below.
 
-    stack (EncoderStack): The stack.
-    X (Tensor): The tokens of all sequences, one after another. float32, (N, nI)
+    weights (Weights): The parameters of an `EncoderStack`.
+    settings (Mapping[str, Any]): Its settings.
+    X (ndarray): The tokens of all sequences, one after another. float32, (N, nI)
     lengths (Sequence[int]): The number of tokens of each sequence.
     bf16 (bool): Whether factors of products are rounded to bfloat16.
-    RETURNS (Tensor): The last layer's hidden states. (N, nO)
+    RETURNS (ndarray): The last layer's hidden states. (N, nO)
     """
-    layers = _get_layers(stack, bf16)
-    inputs = np.ascontiguousarray(X.detach().numpy())
+    layers = _get_layers(weights, settings, settings["bidirectional"], bf16)
+    inputs = np.ascontiguousarray(X)
     parts, in_threads = _divide(lengths, layers)
     tables, index = _project_distinct(layers[0], inputs)
     for i, directions in enumerate(layers):
-        Y = np.empty((len(inputs), stack.nO), dtype=np.float32)
+        Y = np.empty((len(inputs), settings["nO"]), dtype=np.float32)
         tasks = []
         for part in parts:
             for k, direction in enumerate(directions):
                 source = {"X": inputs} if i or not tables else {"gates": tables[k], "index": index}
-                column = k * (stack.nO // len(directions))
+                column = k * (Y.shape[1] // len(directions))
                 tasks.append(partial(direction.forward, part, k == 1, Y, column, **source))
         run_tasks(tasks, in_threads=in_threads)
-        if stack.residual or stack.norms:
-            with torch.no_grad():
-                pair = torch.from_numpy(inputs), torch.from_numpy(Y)
-                Y = stack.finish_layer(i, *pair).numpy()
+        if settings["residual"] and inputs.shape[1] == Y.shape[1]:
+            Y += inputs
+        if settings["layer_norm"]:
+            Y = normalise(Y, weights[f"norms.{i}.weight"], weights[f"norms.{i}.bias"])
         inputs = Y
-    return torch.from_numpy(inputs)
+    return inputs
 
 
 def predict_lm(
-    stack: "LMStack", tokens: torch.Tensor, lengths: Sequence[int], *, bf16: bool
-) -> torch.Tensor:
+    weights: Weights,
+    settings: Mapping[str, Any],
+    X: np.ndarray,
+    lengths: Sequence[int],
+    *,
+    bf16: bool,
+    with_boundary: bool = False,
+    memory: np.ndarray | None = None,
+) -> np.ndarray:
     """Run the layers of a language model. Each direction reads a boundary first, and then its own
     output only.
 
-    stack (LMStack): The stack.
-    tokens (Tensor): The input, repeated for all directions, and room for each layer's output.
-        float32, (N, layers + 1, directions, width)
-    lengths (Sequence[int]): The number of tokens of each sequence; N together.
+    weights (Weights): The parameters of an `LMStack`.
+    settings (Mapping[str, Any]): Its settings.
+    X (ndarray): The tokens of all sequences, one after another. float32, (N, width)
+    lengths (Sequence[int]): The number of tokens of each sequence.
     bf16 (bool): Whether factors of products are rounded to bfloat16.
-    RETURNS (Tensor): The outputs at the boundary. (layers, directions, width)
+    with_boundary (bool): Whether to append a row for the boundary that is read first.
+    memory (Optional[ndarray]): Where to put the result, rather than in new memory.
+    RETURNS (ndarray): The input, for each direction, and each layer's output.
+        (N, depth + 1, directions x width), or (N + 1, ...) with the boundary.
     """
-    layers, width, units = _get_layers(stack, bf16), stack.width, stack.units
+    width, n_directions = settings["width"], count_directions(settings)
+    shape = len(X) + with_boundary, settings["depth"] + 1, n_directions, width
+    size = int(np.prod(shape))
+    memory = np.empty(size, dtype=np.float32) if memory is None else memory[:size]
+    rows = memory.reshape(shape)
+    rows[: len(X), 0] = X[:, None]
+    at_boundary = run_lm(weights, settings, rows[: len(X)], lengths, bf16=bf16)
+    if with_boundary:
+        rows[len(X), 0] = weights["boundary"]
+        rows[len(X), 1:] = at_boundary
+    return rows.reshape(*shape[:2], n_directions * width)
+
+
+def run_lm(
+    weights: Weights,
+    settings: Mapping[str, Any],
+    tokens: np.ndarray,
+    lengths: Sequence[int],
+    *,
+    bf16: bool,
+) -> np.ndarray:
+    """Run the layers of a language model in place.
+
+    weights, settings, lengths, bf16: As in `predict_lm`.
+    tokens (ndarray): The input, for each direction, and room for each layer's output. float32,
+        (N, depth + 1, directions, width)
+    RETURNS (ndarray): The outputs at the boundary that is read first. (depth, directions, width)
+    """
+    n_directions, width = tokens.shape[2:]
+    layers = _get_layers(weights, settings, n_directions == 2, bf16)
+    units = width if settings["hidden"] is None else settings["hidden"]
     parts, in_threads = _divide(lengths, layers)
-    inputs = np.ascontiguousarray(tokens[:, 0, 0].numpy())
+    inputs = np.ascontiguousarray(tokens[:, 0, 0])
     tables, index = _project_distinct(layers[0], inputs)
-    outputs, Y = tokens.numpy(), tokens.flatten(1).numpy()
-    boundaries = [stack.boundary.detach().numpy()] * stack.n_directions
+    Y = tokens.reshape(len(tokens), int(np.prod(tokens.shape[1:])))
+    boundaries = [weights["boundary"]] * n_directions
     at_boundary: list[np.ndarray] = []
     chains: list[list[Any]] = [[] for _ in boundaries]
     for i, directions in enumerate(layers):
-        residual, projections = stack.residual and i > 0, _get_projections(stack, i)
+        residual = settings["residual"] and i > 0
+        projections = _get_projections(weights, settings, i)
         H = np.empty((len(Y), units * len(directions)), dtype=np.float32) if projections else Y
         for k, direction in enumerate(directions):
             boundary, state = _read_boundary(direction, boundaries[k])
@@ -105,8 +149,13 @@ def predict_lm(
             chains = [[] for _ in boundaries]
         for k, projection in enumerate(projections):
             h = np.ascontiguousarray(H[:, k * units : (k + 1) * units])
-            outputs[:, i + 1, k] = _finish(h, outputs[:, i, k], [projection], residual)
-    return torch.from_numpy(np.stack(at_boundary))
+            tokens[:, i + 1, k] = _finish(h, tokens[:, i, k], [projection], residual)
+    return np.stack(at_boundary)
+
+
+def count_directions(settings: Mapping[str, Any]) -> int:
+    """RETURNS (int): The number of directions of an `LMStack` with these settings."""
+    return 2 if settings["directions"] == "both" else 1
 
 
 def _run_chain(runs: Sequence[Any], part: Sequences, direction: int) -> None:
@@ -139,37 +188,40 @@ def _finish(h: np.ndarray, x: np.ndarray, projections: list[Layer], residual: bo
     return h + x if residual else h
 
 
-def _get_projections(stack: "LMStack", i: int) -> list[Layer]:
+def _get_projections(weights: Weights, settings: Mapping[str, Any], i: int) -> list[Layer]:
     """RETURNS (List[Layer]): A layer's projection in each direction, if it has some."""
-    if not stack.projections:
+    if settings["hidden"] is None:
         return []
-    weights = stack.projections[i].detach()
-    zeros = np.zeros(stack.width, dtype=np.float32)
-    return cached(
-        stack,
-        ("projections", i),
-        [stack.projections[i]],
-        lambda: [lay_out_linear(weight.t().contiguous().numpy(), zeros) for weight in weights],
-    )
+    zeros = np.zeros(settings["width"], dtype=np.float32)
+
+    def lay_out() -> list[Layer]:
+        return [lay_out_linear(W.T, zeros) for W in weights[f"projections.{i}"]]
+
+    return weights.cached(("projections", i), lay_out)
 
 
-def _get_layers(stack: Any, bf16: bool) -> list[list[Layer]]:
+def _get_layers(
+    weights: Weights, settings: Mapping[str, Any], bidirectional: bool, bf16: bool
+) -> list[list[Layer]]:
     """RETURNS (List[List[Layer]]): For each layer of a stack, its compiled directions."""
-    weights = stack.get_weights()
-    flat = [parameter for layer in weights for direction in layer for parameter in direction]
+    cell = CELLS[settings["cell"]]
+    names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "extra"][: 4 + bool(cell.extra)]
 
     def lay_out() -> list[list[Layer]]:
+        assert cell.kernel is not None
         return [
             [
                 lay_out_layer(
-                    stack.cell.kernel, *(p.detach().numpy() for p in direction), bf16=bf16
+                    cell.kernel,
+                    *(weights[f"layers.{i}.{name}_l0{suffix}"] for name in names),
+                    bf16=bf16,
                 )
-                for direction in layer
+                for suffix in ["", "_reverse"][: 1 + bidirectional]
             ]
-            for layer in weights
+            for i in range(settings["depth"])
         ]
 
-    return cached(stack, ("layers", bf16), flat, lay_out)
+    return weights.cached(("layers", bf16), lay_out)
 
 
 def _divide(lengths: Sequence[int], layers: list[list[Layer]]) -> tuple[list[Sequences], bool]:

@@ -50,10 +50,11 @@ def make_layer(name: str, nI: int, units: int, bidirectional: bool) -> Recurrent
     """
     cell = CELLS[name]
     layer: RecurrentLayer
-    if cell.make_layer is None:
+    if cell.torch_layer is None:
         layer = OwnLayer(cell, nI, units, bidirectional=bidirectional)
     else:
-        layer = cell.make_layer(nI, units, bidirectional=bidirectional)
+        build = getattr(nn, cell.torch_layer[0])
+        layer = build(nI, units, bidirectional=bidirectional, **cell.torch_settings)
     with torch.no_grad():
         for parameter, values in layer.named_parameters():
             if not parameter.startswith("weight"):

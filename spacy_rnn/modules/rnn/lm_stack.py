@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..backend import wants_bfloat16
+from . import torch_layers
 from .cells import CELLS, State
 from .choose import choose_run_layer
 from .dropout import locked_dropout
 from .layer import RecurrentLayer, get_weights, make_layer
 from .parts import run_parts
-from .truncation import RunLayer
 
 
 class LMStack(nn.Module):
@@ -64,7 +63,8 @@ class LMStack(nn.Module):
         *,
         dropout: float = 0.0,
         is_train: bool = False,
-        memory: torch.Tensor | None = None,
+        with_boundary: bool = False,
+        memory: Any = None,
     ) -> torch.Tensor:
         """Encode a batch of sequences. Each direction reads a boundary first.
 
@@ -72,12 +72,18 @@ class LMStack(nn.Module):
         lengths (List[int]): The number of tokens of each sequence; N together.
         dropout (float): The rate of locked dropout at the input of each layer, in training.
         is_train (bool): Whether gradients will be asked for.
-        memory (Optional[Tensor]): As `predict` takes it.
+        with_boundary (bool): In prediction, whether to append a row for the boundary that is read
+            first.
+        memory (Any): Not used.
         RETURNS (Tensor): The input, for each direction, and each layer's output. Layers are the
-            second dimension, so that a sequence's are together. (N, depth + 1, directions x width)
+            second dimension, so that a sequence's are together. (N, depth + 1, directions x width),
+            or (N + 1, ...) with the boundary.
         """
         if not is_train:
-            return self.predict(X, lengths, memory)[0].flatten(2)
+            outputs, boundary = self.predict(X, lengths)
+            if with_boundary:
+                outputs = torch.cat([outputs, boundary.to(outputs.dtype).unsqueeze(0)])
+            return outputs.flatten(2)
         sizes = np.asarray(lengths, dtype=np.int64)
         tokens, numbers = np.arange(len(X)), np.repeat(np.arange(len(sizes)), sizes)
         # A boundary before each sequence for the forward direction, after it for the backward one.
@@ -87,58 +93,44 @@ class LMStack(nn.Module):
             source[place] = tokens
         read = torch.cat([X, self.boundary.to(X.dtype)])
         inputs = read[torch.from_numpy(sources.T.copy()).to(X.device)].flatten(1)
-        outputs, _ = self.run(inputs, (sizes + 1).tolist(), dropout=dropout)
+        layers, _ = self.run(inputs, (sizes + 1).tolist(), dropout=dropout)
         halves = [
-            torch.stack([Y[place, i * self.width : (i + 1) * self.width] for Y in outputs], dim=1)
+            torch.stack([Y[place, i * self.width : (i + 1) * self.width] for Y in layers], dim=1)
             for i, place in enumerate(torch.from_numpy(part).to(X.device) for part in places)
         ]
         context_free = X.to(halves[0].dtype).unsqueeze(1)
         return torch.cat([torch.cat([context_free, half], dim=1) for half in halves], dim=2)
 
-    def get_memory_size(self, n_tokens: int) -> int:
-        """RETURNS (int): How many numbers of memory it takes to predict that many tokens."""
-        return n_tokens * (len(self.layers) + 1) * self.n_directions * self.width
-
-    def predict(
-        self, X: torch.Tensor, lengths: list[int], memory: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode a batch of sequences without gradients.
+    def predict(self, X: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode a batch of sequences without gradients, by torch: `predict_lm` is faster.
 
         X, lengths: As in `forward`.
-        memory (Optional[Tensor]): Where to put the result, rather than in new memory. At least
-            `get_memory_size(N)` numbers.
         RETURNS (Tuple[Tensor, Tensor]): The input and each layer's output, (N, depth + 1,
-            directions, width), and the outputs at the boundary that is read first, (depth,
+            directions, width), and the same at the boundary that is read first, (depth + 1,
             directions, width).
         """
-        size = self.get_memory_size(len(X))
-        memory = X.new_empty(size) if memory is None else memory[:size]
-        tokens = memory.view(len(X), len(self.layers) + 1, self.n_directions, self.width)
-        tokens[:, 0] = X.unsqueeze(1)
-        run_layer, is_compiled = choose_run_layer(self.cell, X, self.boundary)
-        if is_compiled:
-            from .compiled_predict import predict_lm
-
-            return tokens, predict_lm(self, tokens, lengths, bf16=wants_bfloat16(X))
-        x, boundary, states = self.boundary.repeat(1, self.n_directions), [], []
+        shape = len(X), len(self.layers), self.n_directions, self.width
+        x, states = self.boundary.repeat(1, self.n_directions), []
+        boundary = [x.view(self.n_directions, self.width)]
         for i, own in enumerate(self.get_weights()):
-            H, state = run_layer(self.cell, own, x, [1])
+            H, state = torch_layers.run_layer(self.cell, own, x, [1])
             x = self._finish_layer(i, x, H)
             boundary.append(x.view(self.n_directions, self.width))
             states.append(state)
         n_weights = sum(p.numel() for layer in self.layers for p in layer.parameters())
-        predict = partial(self._predict, run_layer, states)
-        tokens[:, 1:] = run_parts(predict, X, lengths, n_weights).view(tokens[:, 1:].shape)
-        return tokens, torch.stack(boundary)
+        outputs = run_parts(partial(self._predict, states), X, lengths, n_weights).view(shape)
+        context_free = X[:, None, None].expand(-1, 1, self.n_directions, -1)
+        return torch.cat([context_free, outputs], dim=1), torch.stack(
+            [part.to(boundary[-1].dtype) for part in boundary]
+        )
 
-    def _predict(
-        self, run_layer: RunLayer, states: list[State], X: torch.Tensor, lengths: list[int]
-    ) -> torch.Tensor:
+    def _predict(self, states: list[State], X: torch.Tensor, lengths: list[int]) -> torch.Tensor:
         """RETURNS (Tensor): Each layer's output. (N, depth x directions x width)"""
         X, outputs = X.repeat(1, self.n_directions), []
         for i, own in enumerate(self.get_weights()):
             state = tuple(part.expand(-1, len(lengths), -1) for part in states[i])
-            X = self._finish_layer(i, X, run_layer(self.cell, own, X, lengths, state)[0])
+            H, _ = torch_layers.run_layer(self.cell, own, X, lengths, state)
+            X = self._finish_layer(i, X, H)
             outputs.append(X)
         return torch.cat(outputs, dim=1)
 
@@ -163,7 +155,7 @@ class LMStack(nn.Module):
         RETURNS (Tuple[List[Tensor], List[State]]): Each layer's output, (N, directions x width),
             and the layers' states after the last position.
         """
-        run_layer, _ = choose_run_layer(self.cell, X, self.boundary)
+        run_layer = choose_run_layer(self.cell, X, self.boundary)
         rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)).to(X.device)
         outputs, last = [], []
         for i, own in enumerate(self.get_weights()):

@@ -56,7 +56,7 @@ def _run_layer(
     if not layout.sizes:
         return X.new_zeros(0, n_directions * state[0].shape[2]), state
     first = tuple(part.index_select(1, layout.ranking) for part in state)
-    if cell.function is not None and X.shape[1] == nI and len(X) <= (max_tokens or len(X)):
+    if cell.torch_layer is not None and X.shape[1] == nI and len(X) <= (max_tokens or len(X)):
         flat = [parameter for direction in weights for parameter in direction]
         Y, last = _call(cell, permute(X, layout.order, layout.inverse), layout.sizes, first, flat)
         Y = permute(Y, layout.inverse, layout.order)
@@ -88,7 +88,7 @@ def _run_direction(
     state: State,
 ) -> tuple[torch.Tensor, State]:
     """Run one direction over time steps of so many sequences, a few steps at a time."""
-    run = _run_definition if cell.function is None else _call
+    run = _run_definition if cell.torch_layer is None else _call
     outputs, ended, begin, offset = [], [], 0, 0
     while begin < len(sizes):
         n_steps = sum(n <= max_tokens for n in accumulate(sizes[begin:])) or 1
@@ -112,8 +112,8 @@ def _call(
     cell: Cell, X: torch.Tensor, sizes: list[int], state: State, weights: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, State]:
     """Run torch's layer."""
-    assert cell.function is not None
-    Y, *last = cell.function(
+    assert cell.torch_layer is not None
+    Y, *last = getattr(torch, cell.torch_layer[1])(
         X,
         torch.tensor(sizes),
         state if cell.n_states > 1 else state[0],

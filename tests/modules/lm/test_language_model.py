@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from spacy_rnn.modules.lm.language_model import NO_TARGET, Dropout, LanguageModel, Vocabulary
+from spacy_rnn.modules.lm.language_model import Dropout, LanguageModel
 from spacy_rnn.modules.lm.sampling import filter_scores, sample_words
 from spacy_rnn.modules.lm.softmax import AdaptiveSoftmax, TiedSoftmax
+from spacy_rnn.modules.lm.vocabulary import NO_TARGET, Vocabulary
 from spacy_rnn.modules.rnn.lm_stack import LMStack
 
 WORDS = 12

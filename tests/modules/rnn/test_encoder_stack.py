@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from spacy_rnn.kernels import HAS_BFLOAT16
 from spacy_rnn.modules import workers
-from spacy_rnn.modules.backend import is_compiled
 from spacy_rnn.modules.cache import mark_changed
+from spacy_rnn.modules.networks import ENCODER
 from spacy_rnn.modules.rnn.cells import CELLS
 from spacy_rnn.modules.rnn.encoder_stack import EncoderStack
-from spacy_rnn.modules.rnn.truncation import Limits
+from spacy_rnn.modules.rnn.limits import Limits
+from spacy_rnn.modules.weights import Weights
 
 from .test_layers import assert_close, define
 
@@ -22,13 +23,28 @@ CELL = st.sampled_from(sorted(CELLS))
 EXTRAS = st.sampled_from([{}, {"residual": True}, {"layer_norm": True}, {"bidirectional": False}])
 
 
+SETTINGS = {"nO": 8, "depth": 3, "bidirectional": True, "residual": False, "layer_norm": False}
+
+
 def make_stack(cell="lstm", **kwargs):
     torch.manual_seed(0)
-    stack = EncoderStack(5, 8, depth=3, cell=cell, **kwargs)
+    settings = {**SETTINGS, "cell": cell, **kwargs}
+    stack = EncoderStack(5, **settings)
+    stack.settings, stack.weights = settings, Weights(dict(stack.named_parameters()))
     with torch.no_grad():
         for param in stack.parameters():  # No zeros or identities that could hide a mistake.
             param.uniform_(-0.4, 0.4)
     return stack
+
+
+def predict(stack, X, lengths, bf16=False):
+    """As the layer's shim does."""
+    run = ENCODER.choose_predict("cpu", stack.settings)
+    if run is None:
+        with torch.inference_mode():
+            return stack(X, lengths)
+    Y = run(stack.weights, stack.settings, X.detach().numpy(), lengths, bf16=bf16)
+    return torch.from_numpy(Y)
 
 
 def run_by_definition(stack, cell, X, lengths):
@@ -43,10 +59,11 @@ def run_by_definition(stack, cell, X, lengths):
 def test_predictions_equal_the_definition_and_training(cell, extras, lengths):
     stack = make_stack(cell, **extras)
     X = torch.randn(sum(lengths), 5)
+    Y = predict(stack, X, lengths)
     with torch.inference_mode():
-        Y = stack(X, lengths)
         assert_close(Y, run_by_definition(stack, cell, X, lengths))
-        assert_close(stack(X, lengths, limits=Limits(max_tokens=4)), Y)
+        for limits in (Limits(), Limits(max_tokens=4)):
+            assert_close(stack(X, lengths, limits=limits), Y)
     assert_close(stack(X, lengths, is_train=True).detach(), Y)
 
 
@@ -57,52 +74,42 @@ def test_a_sequence_is_the_same_in_any_batch(cell, extras, lengths, random):
     sequences = [torch.randn(3, 5)[torch.arange(n) % 3] for n in lengths]
     order = list(range(len(lengths)))
     random.shuffle(order)
-    with torch.inference_mode():
-        together = stack(torch.cat(sequences), lengths).split(lengths)
-        shuffled = stack(torch.cat([sequences[i] for i in order]), [lengths[i] for i in order])
-        shuffled = shuffled.split([lengths[i] for i in order])
-        for place, i in enumerate(order):
-            alone = stack(sequences[i], [lengths[i]])
-            for other in (shuffled[place], alone):
-                if is_compiled(other):
-                    assert torch.equal(other, together[i])
-                else:
-                    assert_close(other, together[i])
+    together = predict(stack, torch.cat(sequences), lengths).split(lengths)
+    shuffled = predict(
+        stack, torch.cat([sequences[i] for i in order]), [lengths[i] for i in order]
+    ).split([lengths[i] for i in order])
+    for place, i in enumerate(order):
+        alone = predict(stack, sequences[i], [lengths[i]])
+        for other in (shuffled[place], alone):
+            if ENCODER.choose_predict("cpu", stack.settings) is not None:
+                assert torch.equal(other, together[i])
+            else:
+                assert_close(other, together[i])
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 def test_threads_change_nothing(cell, monkeypatch):
     stack, lengths = make_stack(cell), [20, 0, 1, 7, *range(9)]
     X = torch.randn(sum(lengths), 5)
+    expected = predict(stack, X, lengths)
+    monkeypatch.setattr(workers, "MIN_WORK", 1)
+    monkeypatch.setattr(workers, "count_threads", lambda: 2)
+    assert_close(predict(stack, X, lengths), expected)
     with torch.inference_mode():
-        expected = stack(X, lengths)
-        monkeypatch.setattr(workers, "MIN_WORK", 1)
-        monkeypatch.setattr(workers, "count_threads", lambda: 2)
         assert_close(stack(X, lengths), expected)
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 def test_changed_weights_are_used_at_once(cell):
     stack, X = make_stack(cell), torch.randn(5, 5)
-    with torch.inference_mode():
-        before = stack(X, [5])
+    before = predict(stack, X, [5])
     with torch.no_grad():
         stack.layers[0].weight_hh_l0 += 1.0
-    with torch.inference_mode():
-        after = stack(X, [5])
-    assert not torch.allclose(before, after)
+    assert not torch.allclose(before, predict(stack, X, [5]))
     # As Thinc's optimizer writes to them.
     stack.layers[0].weight_hh_l0.data -= 1.0
     mark_changed([stack.layers[0].weight_hh_l0])
-    with torch.inference_mode():
-        assert_close(stack(X, [5]), before)
-
-
-def test_predictions_need_no_inference_mode():
-    stack, X = make_stack(layer_norm=True), torch.randn(9, 5, requires_grad=True)
-    Y = stack(X, [5, 0, 4])
-    with torch.inference_mode():
-        assert_close(stack(X, [5, 0, 4]), Y.detach())
+    assert_close(predict(stack, X, [5]), before)
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
@@ -145,20 +152,22 @@ def test_dropout_does_nothing_in_prediction_and_is_seeded_in_training():
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("is_train", [True, False])
-def test_mixed_precision_is_close_to_single(cell, is_train, kernels):
+def test_mixed_precision_is_close_to_single(cell, is_train):
     stack, X, lengths = make_stack(cell), torch.randn(16, 5), [3, 0, 9, 1, 3]
     results = []
     for enabled in (False, True):
         stack.zero_grad()
-        with torch.set_grad_enabled(is_train), torch.autocast("cpu", enabled=enabled):
-            Y = stack(X, lengths, is_train=is_train).float()
         if is_train:
+            with torch.autocast("cpu", enabled=enabled):
+                Y = stack(X, lengths, is_train=True).float()
             (Y * Y).sum().backward()
+        else:
+            Y = predict(stack, X, lengths, bf16=enabled and HAS_BFLOAT16)
         grads = [param.grad for param in stack.parameters() if param.grad is not None]
         results.append([Y.detach(), *(grad.clone() for grad in grads)])
     for single, half in zip(*results, strict=True):
         assert half.dtype == torch.float32
         assert_close(half, single, tolerance=0.05 * max(1.0, float(single.abs().max())))
     # Torch's layers run in single precision on a CPU.
-    has_bf16 = kernels == "compiled" and HAS_BFLOAT16
+    has_bf16 = ENCODER.choose_predict("cpu", stack.settings) is not None and HAS_BFLOAT16
     assert torch.equal(results[0][0], results[1][0]) == (not has_bf16)

@@ -3,15 +3,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spacy_rnn.kernels import HAS_BFLOAT16
 from spacy_rnn.modules import workers
-from spacy_rnn.modules.backend import is_compiled
+from spacy_rnn.modules.networks import LM_STACK
 from spacy_rnn.modules.rnn.cells import CELLS
 from spacy_rnn.modules.rnn.lm_stack import LMStack
+from spacy_rnn.modules.weights import Weights
 
 from .test_layers import assert_close, define
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
+DEFAULTS = {"width": 5, "hidden": None, "depth": 2, "directions": "both", "residual": True}
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(any)
 KINDS = st.sampled_from(
     [{}, {"hidden": 7}, {"residual": False}, {"directions": "forward"}, {"depth": 3}]
@@ -20,11 +23,28 @@ KINDS = st.sampled_from(
 
 def make_stack(cell="lstm", **settings):
     torch.manual_seed(0)
-    stack = LMStack(5, **{"cell": cell, **settings})
+    settings = {**DEFAULTS, "cell": cell, **settings}
+    stack = LMStack(**settings)
+    stack.settings = settings
     with torch.no_grad():
         for param in stack.parameters():
             param.uniform_(-0.4, 0.4)
     return stack
+
+
+def is_compiled(stack):
+    return LM_STACK.choose_predict("cpu", stack.settings) is not None
+
+
+def predict(stack, X, lengths, *, half=False, **kwargs):
+    """Predict as the shim does: on arrays, or without kernels by the module."""
+    run = LM_STACK.choose_predict("cpu", stack.settings)
+    if run is None:
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            return stack(X, lengths, **kwargs).float()
+    weights = Weights(dict(stack.named_parameters()))
+    bf16 = half and HAS_BFLOAT16
+    return torch.from_numpy(run(weights, stack.settings, X.numpy(), lengths, bf16=bf16, **kwargs))
 
 
 def read_alone(stack, cell, X, direction):
@@ -45,8 +65,7 @@ def read_alone(stack, cell, X, direction):
 def test_layers_equal_the_definition(is_train, cell, settings, lengths):
     stack = make_stack(cell, **settings)
     X = torch.randn(sum(lengths), 5)
-    with torch.set_grad_enabled(is_train):
-        found = stack(X, lengths, is_train=is_train)
+    found = stack(X, lengths, is_train=True) if is_train else predict(stack, X, lengths)
     assert found.shape == (len(X), len(stack.layers) + 1, stack.n_directions * 5)
     for y, x in zip(found.split(lengths), X.split(lengths), strict=True):
         for direction in range(stack.n_directions):
@@ -65,7 +84,8 @@ def test_directions_never_see_each_others_future(cell, length, place, is_train):
     after[place + 1 :] += 1
     with torch.no_grad():
         whole, other_start, other_end = (
-            stack(x, [length], is_train=is_train)[place] for x in (X, before, after)
+            (stack(x, [length], is_train=True) if is_train else predict(stack, x, [length]))[place]
+            for x in (X, before, after)
         )
     assert torch.equal(whole[:, :5], other_end[:, :5])
     assert torch.equal(whole[:, 5:], other_start[:, 5:])
@@ -79,10 +99,12 @@ def test_directions_never_see_each_others_future(cell, length, place, is_train):
 def test_predictions_do_not_depend_on_the_batch(cell, settings, first, second, half):
     stack, lengths = make_stack(cell, **settings), first + second
     X = torch.randn(sum(lengths), 5)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-        whole = stack(X, lengths)
-        alone = [stack(X[: sum(first)], first), stack(X[sum(first) :], second)]
-    if is_compiled(X):
+    whole = predict(stack, X, lengths, half=half)
+    alone = [
+        predict(stack, X[: sum(first)], first, half=half),
+        predict(stack, X[sum(first) :], second, half=half),
+    ]
+    if is_compiled(stack):
         assert torch.equal(whole, torch.cat(alone))
     else:
         assert_close(whole, torch.cat(alone))
@@ -92,18 +114,23 @@ def test_predictions_do_not_depend_on_the_batch(cell, settings, first, second, h
 def test_threads_change_nothing(settings, monkeypatch):
     stack, lengths = make_stack(**settings), [20, 0, 1, 7, *range(9)]
     X = torch.randn(sum(lengths), 5)
-    with torch.no_grad():
-        expected = stack(X, lengths)
-        monkeypatch.setattr(workers, "MIN_WORK", 1)
-        monkeypatch.setattr(workers, "count_threads", lambda: 2)
-        assert_close(stack(X, lengths), expected)
+    expected = predict(stack, X, lengths)
+    monkeypatch.setattr(workers, "MIN_WORK", 1)
+    monkeypatch.setattr(workers, "count_threads", lambda: 2)
+    assert_close(predict(stack, X, lengths), expected)
 
 
-@given(st.sampled_from(sorted(CELLS)), KINDS)
-def test_outputs_at_the_boundary(cell, settings):
+@given(st.sampled_from(sorted(CELLS)), KINDS, st.sampled_from([[2, 0, 1], [0], []]))
+def test_outputs_at_the_boundary(cell, settings, lengths):
     stack = make_stack(cell, **settings)
+    X = torch.randn(sum(lengths), 5)
+    *tokens, last = predict(stack, X, lengths, with_boundary=True)
+    assert len(tokens) == len(X)
+    if tokens:
+        assert_close(torch.stack(tokens), predict(stack, X, lengths))
+    boundary = last.view(len(last), stack.n_directions, 5)
     with torch.no_grad():
-        _, boundary = stack.predict(torch.randn(3, 5), [2, 0, 1])
+        assert_close(boundary[0], stack.boundary.expand(stack.n_directions, 5))
         for direction in range(stack.n_directions):
             # The boundary read as the first of two.
             outputs = read_alone(stack, cell, stack.boundary, direction)
@@ -112,18 +139,16 @@ def test_outputs_at_the_boundary(cell, settings):
                 Y, _ = define(cell, [weights[direction]], x, [1])
                 Y = Y @ stack.projections[i][direction] if stack.projections else Y
                 x = x + Y if stack.residual and i else Y
-                assert_close(boundary[i, direction], x[0])
-            assert len(outputs) == len(boundary)
+                assert_close(boundary[i + 1, direction], x[0])
+            assert len(outputs) == len(boundary) - 1
 
 
 def test_predictions_and_training_agree_in_half_precision():
     stack = make_stack()
     X, lengths = torch.randn(30, 5), [9, 0, 1, 20]
-    with torch.no_grad():
-        single = stack(X, lengths)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            half = stack(X, lengths).float()
-            train = stack(X, lengths, is_train=True).float()
+    single, half = predict(stack, X, lengths), predict(stack, X, lengths, half=True)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        train = stack(X, lengths, is_train=True).float()
     assert (half - single).abs().max() < 0.05
     assert (train - single).abs().max() < 0.05
 
