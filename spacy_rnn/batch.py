@@ -65,9 +65,8 @@ class BatchPipeline:
         """
         texts = [_check_text(text, i) for i, text in enumerate(texts)]
         nlp = _load(self.path)
-        set_num_threads = getattr(spacy_rnn, "set_num_threads", None)
-        if set_num_threads and self.n_threads is not None:
-            set_num_threads(self.n_threads)
+        if self.n_threads is not None:
+            spacy_rnn.set_num_threads(self.n_threads)
         makers = _get_makers(nlp)
         columns: dict[str, list[Value]] = {column: [] for column in self.columns}
         n_docs = 0

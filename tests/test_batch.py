@@ -112,7 +112,7 @@ def test_new_words_are_forgotten_after_the_batch(path):
 
 def test_threads_are_what_the_engine_gave(path, monkeypatch):
     calls = []
-    monkeypatch.setattr(spacy_rnn, "set_num_threads", calls.append, raising=False)
+    monkeypatch.setattr(spacy_rnn, "set_num_threads", calls.append)
     BatchPipeline(path)(TEXTS)
     assert calls == []
     BatchPipeline(path, n_threads=3)(TEXTS)
