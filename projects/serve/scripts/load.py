@@ -90,6 +90,7 @@ def measure(
     seconds = perf_counter() - start
     memory["end"] = running.get_memory()
     cpu_end = running.get_cpu_seconds()
+    batch_size = running.get_batch_size()
     is_known = None not in (cpu, cpu_end) and not stop_after
     cpu_ms = round(1000 * (cpu_end - cpu) / result.n_done, 2) if is_known else None
     return {
@@ -98,6 +99,7 @@ def measure(
         "seconds": round(seconds, 1),
         "requests_per_s": round(result.statuses.total() / seconds, 1),
         "cpu_ms_per_request": cpu_ms,
+        "texts_per_batch": batch_size and round(batch_size, 1),
         **get_percentiles(result.seconds),
         "statuses": {str(status): n for status, n in sorted(result.statuses.items())},
         "n_wrong": result.n_wrong,

@@ -78,6 +78,21 @@ class Server:
         except OSError:
             return None
 
+    def get_batch_size(self) -> float | None:
+        """RETURNS (Optional[float]): How many texts were computed together, on average. None if the
+        service has stopped.
+        """
+        try:
+            with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as response:
+                text = response.read().decode("utf8")
+        except OSError:
+            return None
+        n_texts, n_batches = (
+            float(re.findall(rf"^serve_batch_size_{name} (\S+)", text, re.MULTILINE)[0])
+            for name in ("sum", "count")
+        )
+        return n_texts / max(n_batches, 1)
+
     def terminate(self) -> None:
         """Ask it to stop."""
         if self.process.poll() is None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from .settings import Settings
 
@@ -45,7 +45,14 @@ def make_requests(settings: Settings) -> tuple[type[BaseModel], type[BaseModel]]
     settings (Settings): The settings, with the limits.
     RETURNS (Tuple[Type[BaseModel], Type[BaseModel]]): For one text, and for a batch.
     """
-    text = Annotated[str, Field(min_length=1, max_length=settings.max_text_length)]
+
+    def check_words(text: str) -> str:
+        if max(map(len, text.split()), default=0) > settings.max_word_length:
+            raise ValueError(f"more than {settings.max_word_length} characters without white space")
+        return text
+
+    length = Field(min_length=1, max_length=settings.max_text_length)
+    text = Annotated[str, length, AfterValidator(check_words)]
     texts = Annotated[list[text], Field(min_length=1, max_length=settings.max_texts)]  # type: ignore[valid-type]
     config = ConfigDict(extra="forbid")
     one = create_model("TextRequest", __config__=config, text=(text, ...))

@@ -16,6 +16,8 @@ class Settings(BaseModel):
     queue_size (int): The most texts that wait. Requests get status 503 when it is full.
     max_texts (int): The most texts in a request to `/analyse_batch`.
     max_text_length (int): The most characters in a text.
+    max_word_length (int): The most characters without white space. spaCy's tokenizer takes time
+        quadratic in the length of a run of punctuation: 0.2 seconds for 1,000 brackets.
     max_body (int): The most bytes in a request.
     threads (Optional[int]): Threads that compute, for components of spacy-rnn and torch. By
         default, as many as the process may use, and one after a fork.
@@ -26,7 +28,8 @@ class Settings(BaseModel):
     max_wait_ms: float = Field(default=2.0, ge=0, le=1000)
     queue_size: int = Field(default=1024, ge=1)
     max_texts: int = Field(default=256, ge=1)
-    max_text_length: int = Field(default=100_000, ge=1)
+    max_text_length: int = Field(default=20_000, ge=1)
+    max_word_length: int = Field(default=1_000, ge=1)
     max_body: int = Field(default=1_000_000, ge=1)
     threads: int | None = Field(default=None, ge=1)
 
