@@ -1,6 +1,6 @@
 """Compiled kernels on numpy arrays: recurrent layers, linear layers, and linear chains on a CPU.
 They are built where there is a compiler when the package is installed. Without them everything
-works on torch, more slowly.
+works on torch and numpy, more slowly.
 
 The environment variable SPACY_RNN_KERNELS chooses the instruction set, or "none" of them.
 """

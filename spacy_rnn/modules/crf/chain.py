@@ -4,6 +4,7 @@ two tags that follow each other, and its probability is proportional to the scor
 
 Tokens are in `StepMajor` order, so that all sequences take a step together. A score of minus
 infinity rules a tag, or a transition, out. Illegal transitions have no scores: see `Transitions`.
+Everything runs on our kernels, on one thread. The steps in numpy are for where there are none.
 """
 
 from collections.abc import Callable
