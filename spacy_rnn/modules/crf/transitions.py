@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from blis.py import gemm
 from numpy.typing import DTypeLike
 
 Places = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -139,7 +138,7 @@ class Transitions:
         """
         outer, inside, begin = split_before(before, self.n_labels)
         to_outer, *to_inner = split_after(after, self.n_labels)
-        to_outer *= _multiply(outer, self.outer)
+        to_outer *= outer @ self.outer
         for to, factors in zip(to_inner, self.inner, strict=True):
             to *= inside * factors[0] + begin * factors[1]
 
@@ -152,7 +151,7 @@ class Transitions:
         """
         outer, inside, last = split_after(after, self.n_labels)
         to_outer, *to_inner = split_before(before, self.n_labels)
-        to_outer[:] = _multiply(outer, self.outer, trans2=True)
+        np.matmul(outer, self.outer.T, out=to_outer)
         for i, to in enumerate(to_inner):
             to[:] = inside * self.inner[0, i] + last * self.inner[1, i]
 
@@ -165,7 +164,7 @@ class Transitions:
         """
         outer, *inner = split_before(before, self.n_labels)
         to_outer, *to_inner = split_after(after, self.n_labels)
-        counts = _multiply(outer, to_outer, trans1=True)
+        counts = outer.T @ to_outer
         counts *= self.outer
         sums = [[np.einsum("nl,nl->l", b, a) for b in inner] for a in to_inner]
         return Transitions(counts, self.inner * sums)
@@ -212,14 +211,3 @@ def find_places(index: np.ndarray) -> Places:
         [part[0] for part in split(index[None], n_labels)] for split in (split_before, split_after)
     )
     return outer, to_outer, np.stack(inner), np.stack(to_inner)[:, None]
-
-
-def _multiply(
-    left: np.ndarray, right: np.ndarray, *, trans1: bool = False, trans2: bool = False
-) -> np.ndarray:
-    # The threads of numpy's product wait by spinning, for milliseconds where cores are busy.
-    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
-    # `gemm` makes no room of the right size for the product with a transposed matrix.
-    out = np.empty((left.shape[int(trans1)], right.shape[int(not trans2)]))
-    gemm(left, right, out=out, trans1=trans1, trans2=trans2)
-    return out
