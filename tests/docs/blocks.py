@@ -102,11 +102,15 @@ def check_pip(words: list[str]) -> None:
     """Look for the extras in setup.cfg, and for files of requirements."""
     setup = (ROOT / "setup.cfg").read_text()
     assert words[1] in ("install", "wheel")
-    targets = [word for word in words[2:] if not word.startswith(("-", "https:", "dist"))]
+    targets = [
+        word.strip('"') for word in words[2:] if not word.startswith(("-", "https:", "dist"))
+    ]
     for target in targets:
         if target.endswith(".txt"):
             assert (ROOT / target).is_file()
             continue
+        if f"\n    {target}" in setup.replace(".0\n", "\n") or f"\n    {target}>=" in setup:
+            continue  # one of our requirements
         name, extra = re.fullmatch(r"(\.|spacy-rnn)(?:\[([\w-]+)\])?", target).groups()
         assert name == "." or f"\nname = {name}\n" in setup
         assert extra is None or f"\n{extra} =\n" in setup
