@@ -67,7 +67,9 @@ def runtime_cli(
 
 def _is_ready(name: str, environments: Path) -> bool:
     system = SYSTEMS[name]
-    return get_python(environments, system.environment).exists() and get_model(system.model).exists()
+    return (
+        get_python(environments, system.environment).exists() and get_model(system.model).exists()
+    )
 
 
 def write_texts(directory: Path, limit: int) -> dict[str, dict[str, int]]:

@@ -29,7 +29,9 @@ app = typer.Typer(add_completion=False)
 def runtime_models_cli(
     corpora: Annotated[Path, typer.Argument(help="Directory of corpora: train, dev.spacy")],
     environments: Annotated[Path, typer.Argument(help="Directory of virtual environments")],
-    steps: Annotated[int, typer.Option(help="How many steps to train, of spaCy's or Stanza's")] = 400,
+    steps: Annotated[
+        int, typer.Option(help="How many steps to train, of spaCy's or Stanza's")
+    ] = 400,
 ) -> None:
     """Train each model that there is not yet."""
     trainers = {"spacy": train_spacy, "flair": train_flair, "stanza": train_stanza}
@@ -106,7 +108,10 @@ def read_labels(doc: Doc, task: str) -> list[tuple[str, str]]:
         return [(token.text, token.tag_) for token in doc]
     # spaCy's BILUO has other letters.
     tags = doc_to_biluo_tags(doc)
-    return [(token.text, BIOES.get(tag[0], tag[0]) + tag[1:]) for token, tag in zip(doc, tags, strict=True)]
+    return [
+        (token.text, BIOES.get(tag[0], tag[0]) + tag[1:])
+        for token, tag in zip(doc, tags, strict=True)
+    ]
 
 
 if __name__ == "__main__":

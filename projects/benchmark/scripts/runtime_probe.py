@@ -17,6 +17,8 @@ from typing import Any
 
 BATCH_SIZE = 256
 CALLS = 100
+# Whose versions are stored
+PACKAGES = ("spacy", "spacy-rnn", "thinc", "numpy", "torch", "flair", "stanza")
 # What no deployed system needs
 INSTALLERS = ("pip", "setuptools", "wheel", "_distutils_hack", "pkg_resources")
 
@@ -95,14 +97,15 @@ def measure_stream(
 
 def get_memory() -> dict[str, float]:
     """Get the memory that this process has resident, and the most it had, in megabytes."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").open(encoding="utf8"))
+    lines = Path("/proc/self/status").read_text(encoding="utf8").splitlines()
+    status = dict(line.split(":", 1) for line in lines)
     resident, peak = (int(status[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
     return {"memory_mb": round(resident, 1), "peak_mb": round(peak, 1)}
 
 
 def measure_size(model: str) -> dict[str, Any]:
     """Measure the packages of this environment, without those that install packages, and the
-    model, in megabytes on disk, and get the version of each package.
+    model, in megabytes on disk, and get the versions of PACKAGES.
     """
     packages = Path(sysconfig.get_path("purelib"))
     names = [path for path in packages.iterdir() if path.name.split("-")[0] not in INSTALLERS]
@@ -110,7 +113,11 @@ def measure_size(model: str) -> dict[str, Any]:
         "environment_mb": round(sum(map(get_size, names)) / 2**20, 1),
         "model_mb": round(get_size(Path(model)) / 2**20, 2),
         "python": sys.version.split()[0],
-        "versions": {each.metadata["Name"]: each.version for each in distributions()},
+        "versions": {
+            each.metadata["Name"]: each.version
+            for each in distributions()
+            if each.metadata["Name"] in PACKAGES
+        },
     }
 
 
@@ -119,8 +126,8 @@ def get_size(path: Path) -> int:
     if not path.is_dir():
         return path.stat().st_blocks * 512
     # A trained pipeline may be a link.
-    walk = os.walk(path.resolve())
-    return sum(os.lstat(Path(root, name)).st_blocks * 512 for root, _, names in walk for name in names)
+    files = (Path(root, name) for root, _, names in os.walk(path.resolve()) for name in names)
+    return sum(file.lstat().st_blocks * 512 for file in files)
 
 
 def main(what: str, library: str, model: str, texts: str = "") -> None:
