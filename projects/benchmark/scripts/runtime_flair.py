@@ -5,7 +5,7 @@ pretrained embeddings: of words, and of characters by an LSTM, as in Lample et a
 import sys
 
 import flair
-from flair.data import Sentence
+from flair.data import Dictionary
 from flair.datasets import ColumnCorpus
 from flair.embeddings import CharacterEmbeddings, OneHotEmbeddings, StackedEmbeddings
 from flair.models import SequenceTagger
@@ -27,8 +27,13 @@ def main(data: str, output: str, label: str, units: str, layers: str, sentences:
     labels = corpus.make_label_dictionary(label_type=label)
     # An embedding that is trained, of the words of the training data
     vocabulary = OneHotEmbeddings.from_corpus(corpus, embedding_length=128)
+    # Flair would download its own.
+    characters = Dictionary()
+    for sentence in corpus.train:
+        for character in sentence.text:
+            characters.add_item(character)
     tagger = SequenceTagger(
-        embeddings=StackedEmbeddings([vocabulary, CharacterEmbeddings()]),
+        embeddings=StackedEmbeddings([vocabulary, CharacterEmbeddings(characters)]),
         tag_dictionary=labels,
         tag_type=label,
         use_crf=label == "ner",
@@ -39,8 +44,7 @@ def main(data: str, output: str, label: str, units: str, layers: str, sentences:
     if size < 1:
         corpus.downsample(size, downsample_dev=False, downsample_test=False)
     trainer = ModelTrainer(tagger, corpus)
-    trainer.train(output, max_epochs=1, mini_batch_size=32, train_with_dev=True)
-    tagger.predict(Sentence("It was made in Berlin ."))
+    trainer.train(output, max_epochs=1, mini_batch_size=32)
 
 
 if __name__ == "__main__":

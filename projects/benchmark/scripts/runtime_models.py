@@ -20,6 +20,7 @@ from wasabi import msg
 
 # Units and layers of Flair's and Stanza's models
 SIZES = {"tagger": (128, 2), "ner": (256, 1)}
+BATCH_SIZE = 32
 BIOES = {"L": "E", "U": "S"}
 
 app = typer.Typer(add_completion=False)
@@ -66,7 +67,7 @@ def train_flair(system: Runtime, corpora: Path, model: Path, python: Path, steps
     script = Path(__file__).with_name("runtime_flair.py")
     label = "ner" if task == "ner" else "pos"
     command = [str(python), str(script), str(data), str(model.with_name("log")), label]
-    subprocess.run([*command, str(units), str(layers), str(32 * steps)], check=True)
+    subprocess.run([*command, str(units), str(layers), str(BATCH_SIZE * steps)], check=True)
     model.mkdir()
     shutil.move(model.with_name("log") / "final-model.pt", model)
 
@@ -77,11 +78,15 @@ def train_stanza(system: Runtime, corpora: Path, model: Path, python: Path, step
     units, layers = SIZES[task]
     name = "ner_tagger" if task == "ner" else "tagger"
     command = [str(python), "-m", f"stanza.models.{name}", "--mode", "train", "--no_pretrain"]
+    command += ["--lang", "en"] if task != "ner" else []
     command += ["--hidden_dim", str(units), "--num_layers", str(layers), "--cpu"]
+    command += ["--batch_size", str(BATCH_SIZE)]
     command += ["--max_steps", str(steps), "--eval_interval", str(steps)]
-    command += ["--lang", "en", "--shorthand", "en_ewt", "--save_dir", str(model)]
+    command += ["--shorthand", "en_ewt", "--save_dir", str(model)]
     command += ["--save_name", "ner.pt" if task == "ner" else "pos.pt"]
     model.mkdir(parents=True)
+    # Stanza's list of what it can download, which it wants to read
+    (model / "resources.json").write_text("{}", encoding="utf8")
     for option, part in (("--train_file", "train"), ("--eval_file", "dev")):
         path = UD / "assets" / "ud_en_ewt" / f"{part}.conllu"
         if task == "ner":

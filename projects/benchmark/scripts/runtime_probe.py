@@ -34,7 +34,7 @@ def load_flair(model: str) -> Callable[[list[str]], Any]:
     from flair.data import Sentence
     from flair.models import SequenceTagger
 
-    tagger = SequenceTagger.load(model)
+    tagger = SequenceTagger.load(next(Path(model).glob("*.pt")))
 
     def predict(texts: list[str]) -> Any:
         sentences = [Sentence(text) for text in texts]
