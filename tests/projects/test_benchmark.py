@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 import numpy
 import pytest
 import spacy
-from spacy.tokens import Doc, DocBin
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
 from spacy.util import dict_to_dot, load_model_from_config
 from spacy.vocab import Vocab
@@ -23,6 +24,7 @@ from ..conftest import SMALL_BILM
 PROJECT = Path(__file__).parents[2] / "projects" / "benchmark"
 MODULES = ("tasks", "models", "systems", "pipelines", "results", "data", "timing", "encoder")
 MODULES += ("memory", "report", "accuracy", "speed")
+MODULES += ("runtime_systems", "runtime_models", "runtime", "runtime_report")
 TAGGERS = (
     "ours-lstm-2x128",
     "ours-lstm-2x128-bfloat16",
@@ -378,6 +380,7 @@ def test_benchmark_report(scripts: SimpleNamespace, tmp_path: Path) -> None:
     for chart in ("tagger", "ner", "ours-ner_calibration"):
         assert (tmp_path / f"{chart}.png").read_bytes().startswith(b"\x89PNG")
     report = scripts.results.read_json(tmp_path / "table.json")
+    assert report.pop("deployment") == {"systems": []}
     rows = {row["system"]: row for part in report.values() for row in part["systems"]}
     systems = scripts.systems.SYSTEMS
     assert tuple(rows) == tuple(name for name in TAGGERS + RECOGNISERS if systems[name].timed)
@@ -475,3 +478,67 @@ def test_benchmark_data_are_those_of_the_projects_beside(
         for asset in load_project_config(projects / project)["assets"]
     }
     assert set(scripts.tasks.TASKS[task].texts) <= fetched
+
+
+def test_benchmark_deploys_systems_that_can_be_trained(scripts: SimpleNamespace) -> None:
+    for system in scripts.runtime_systems.SYSTEMS.values():
+        if system.library == "spacy":
+            assert scripts.systems.SYSTEMS[system.model].task_name == system.task_name
+        else:
+            assert system.task_name in scripts.runtime_models.SIZES
+
+
+def test_benchmark_labels_for_other_libraries(scripts: SimpleNamespace) -> None:
+    doc = Doc(Vocab(), words=list("abcdef"), tags=list("UVWXYZ"))
+    doc.ents = [Span(doc, 1, 4, "LOC"), Span(doc, 5, 6, "ORG")]
+    tags = [("a", "U"), ("b", "V"), ("c", "W"), ("d", "X"), ("e", "Y"), ("f", "Z")]
+    assert scripts.runtime_models.read_labels(doc, "tagger") == tags
+    entities = ["O", "B-LOC", "I-LOC", "E-LOC", "O", "S-ORG"]
+    assert [tag for _, tag in scripts.runtime_models.read_labels(doc, "ner")] == entities
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_benchmark_measures_what_is_deployed(
+    scripts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, systems = scripts.runtime, scripts.runtime_systems
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    monkeypatch.setattr(systems, "MODELS", tmp_path)
+    for name in ("ours-lstm-2x128", "spacy-cnn"):
+        systems.get_model(name).mkdir(parents=True)
+        nlp.to_disk(systems.get_model(name))
+    python = systems.get_python(tmp_path, "runtime")  # spacy-cnn has no environment
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf8")
+    python.chmod(0o755)
+    texts = tmp_path / "texts.conllu"
+    texts.write_text("# text = It's a text.\n# text = Another one.\n", encoding="utf8")
+    for name, task in scripts.tasks.TASKS.items():
+        monkeypatch.setitem(scripts.tasks.TASKS, name, replace(task, texts=(texts,)))
+    names = ["ours-tagger", "spacy-tagger"]
+    runtime.runtime_cli(tmp_path, names, repeats=1, threads=1, limit=0, results=tmp_path)
+
+    (measured,) = scripts.runtime_report.load_runtimes(tmp_path)
+    assert (measured["system"], measured["texts"], measured["words"]) == ("ours-tagger", 2, 8)
+    assert measured["versions"]["spacy"] == spacy.__version__
+    assert 0 < measured["cpu_s"]["median"] < 100
+    assert 10 < measured["memory_mb"]["median"] <= measured["peak_mb"]["median"] < 10_000
+    assert measured["environment_mb"] > 1 and measured["model_mb"] > 0
+    assert measured["warm"]["median"] > 0 and len(measured["latency_ms"]["runs"]) == 1
+
+
+def test_benchmark_compares_with_torch_in_one_run(scripts: SimpleNamespace) -> None:
+    report = scripts.runtime_report
+    without = {key: {"median": 2.0, "runs": [1.0, 2.0, 6.0]} for key in report.COLUMNS}
+    without |= {f"{key}_cpu": without["warm"] for key in ("first_pass", "warm")}
+    without |= {"latency_cpu_ms": without["warm"], "system": "ours-tagger", "date": "1"}
+    without |= {"commit": "0123456789", "machine": scripts.results.get_machine()}
+    without |= {"settings": {"threads": 1, "repeats": 3}, "environment_mb": 300.0}
+    runs = {"median": 1.0, "runs": [1.0, 1.0, 2.0]}
+    with_torch = {**without, "system": "ours-tagger-torch", "warm_cpu": runs}
+    section = "\n".join(report.make_section([without, with_torch]))
+    assert "first pass 1.00, warm 2.00, latency 1.00" in section
+    assert section.count("| 300 |") == 2
+    with_torch["date"] = "2"
+    assert report.compare_with_torch([without, with_torch]) == {}

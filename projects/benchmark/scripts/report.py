@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from results import RESULTS, Accuracy, load_accuracies, load_newest_speed, write_json
+from runtime_report import load_runtimes, make_section
 from systems import SYSTEMS, get_systems
 from tasks import TASKS
 from wasabi import msg
@@ -32,10 +33,12 @@ def report_cli(
         name: make_report(name, accuracies, load_newest_speed(name, results)) for name in TASKS
     }
     report = {name: part for name, part in report.items() if part["systems"]}
-    if not report:
+    runtimes = load_runtimes(results)
+    if not report and not runtimes:
         msg.fail(f"There are no results in {results}", "Run the other commands first.", exits=1)
-    write_json(results / "table.json", report)
-    (results / "table.md").write_text(make_markdown(report), encoding="utf8")
+    write_json(results / "table.json", {**report, "deployment": {"systems": runtimes}})
+    markdown = "\n\n".join([make_markdown(report).rstrip(), *make_section(runtimes)]) + "\n"
+    (results / "table.md").write_text(markdown, encoding="utf8")
     try:
         from chart import draw_calibration, draw_chart
     except ImportError:
