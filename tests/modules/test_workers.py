@@ -4,7 +4,9 @@ import threading
 import pytest
 import torch
 
-from spacy_rnn.modules.workers import run_tasks, settle_after_fork
+from spacy_rnn import set_num_threads
+from spacy_rnn.modules import workers
+from spacy_rnn.modules.workers import count_threads, run_tasks, settle_after_fork
 
 
 def test_tasks_run_on_one_thread_each():
@@ -49,3 +51,46 @@ def test_a_forked_child_does_not_wait_for_threads_it_does_not_have():
     child.join(timeout=60)
     assert n_threads == 1
     assert results == [1, 1, 1]
+
+
+@pytest.fixture
+def own_settings(monkeypatch):
+    """The settings of a process with four CPUs that set nothing."""
+    for name in ("SPACY_RNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(workers, "_n_threads", None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+
+
+def test_the_number_of_threads_is_set_by_call_environment_or_torch(own_settings, monkeypatch):
+    assert count_threads() == 4
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert count_threads() == 2
+    monkeypatch.setenv("SPACY_RNN_NUM_THREADS", "3")
+    assert count_threads() == 3
+    set_num_threads(6)
+    assert count_threads() == 6
+
+
+def test_without_torch_openmp_sets_an_upper_limit(own_settings, monkeypatch):
+    monkeypatch.setitem(workers.sys.modules, "torch", None)
+    assert count_threads() == 4
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,1")
+    assert count_threads() == 2
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_wrong_numbers_of_threads_are_refused(own_settings, monkeypatch, value):
+    monkeypatch.setenv("SPACY_RNN_NUM_THREADS", value)
+    with pytest.raises(ValueError, match="SPACY_RNN_NUM_THREADS"):
+        count_threads()
+    with pytest.raises(ValueError, match="0"):
+        set_num_threads(0)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_multiprocessing_have_one_thread(own_settings, monkeypatch, method):
+    monkeypatch.setenv("SPACY_RNN_NUM_THREADS", "3")
+    set_num_threads(3)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply(count_threads) == 1
