@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Callable
 from itertools import repeat
+from mmap import mmap
 from typing import Any
 
+import numpy
 from thinc.api import get_array_module
 
 # The words of a long text. With the default embedding's width of 376, 30 MB.
@@ -74,7 +76,17 @@ class _Table:
         end = self.used + len(rows_of_keys)
         xp = get_array_module(rows)
         if self._rows is None:
-            self._rows = xp.empty((self._max_rows, rows.shape[1]), dtype=rows.dtype)
+            self._rows = _allocate(xp, (self._max_rows, rows.shape[1]))
         self._rows[self.used : end] = rows[xp.asarray(list(rows_of_keys.values()))]
         self.places.update(zip(rows_of_keys, range(self.used, end), strict=True))
         self.used = end
+
+
+def _allocate(xp: Any, shape: tuple[int, int]) -> Any:
+    """RETURNS (Floats2d): Room for rows. For numpy it is mapped memory: with ever new words, tables
+    are dropped again and again, and blocks of their size would fragment the heap.
+    """
+    if xp is not numpy:
+        return xp.empty(shape, dtype="f")
+    n_bytes = max(4 * shape[0] * shape[1], 1)
+    return numpy.frombuffer(mmap(-1, n_bytes), dtype="f", count=shape[0] * shape[1]).reshape(shape)
