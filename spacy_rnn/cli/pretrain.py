@@ -5,7 +5,7 @@ import typer
 from spacy.cli._util import import_code, parse_config_overrides, show_validation_error
 from spacy.util import load_config
 
-from ..layers.torch_shim import require_torch
+from ..layers.torch_arrays import require_torch
 from ._util import GpuOpt, show_errors
 
 

@@ -13,7 +13,8 @@ from ..modules.cache import cached
 from ..modules.lm.vocabulary import BOUNDARY_ID, Vocabulary
 from ..modules.networks import TIED_SOFTMAX
 from .bilm import get_embed, get_output
-from .torch_shim import get_shim, require_torch, to_torch
+from .torch_arrays import require_torch, to_torch
+from .torch_shim import get_shim
 from .word_features import get_features
 
 if TYPE_CHECKING:

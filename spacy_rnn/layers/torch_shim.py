@@ -20,26 +20,13 @@ from ..modules.networks import Network
 from ..modules.weights import Weights
 from ..modules.workers import one_torch_thread, settle_after_fork
 from .storage import check_shapes, dump_weights, load_weights
+from .torch_arrays import require_torch, to_torch, to_xp
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 ParamKey = tuple[int, str]
-
-NEEDS_TORCH = (
-    "{what} needs torch, which is not installed: run `pip install torch`. Without torch, pipelines "
-    "are loaded and predict on a CPU, with the compiled kernels."
-)
-
-
-def require_torch(what: str) -> None:
-    """Raise an ImportError unless torch is installed.
-
-    what (str): What needs it, the subject of the message.
-    """
-    if not has_torch:
-        raise ImportError(NEEDS_TORCH.format(what=what))
 
 
 def get_shim(model: Model) -> "TorchShim":
@@ -387,23 +374,3 @@ class TorchShim(Shim):
             return contextlib.nullcontext()
         dtype = torch.bfloat16 if is_cpu else torch.float16
         return torch.autocast(self.device_type, dtype=dtype)
-
-
-def to_torch(array: Any, device: Any) -> "torch.Tensor":
-    """Share an array with torch: Thinc's `xp2torch`, but ten times as fast for numpy, which counts
-    for a short Doc.
-
-    array (ArrayXd): The array, of numpy or cupy.
-    device (torch.device): The device of the result.
-    RETURNS (Tensor): The tensor, a copy only if it has to be on another device.
-    """
-    import torch
-
-    if isinstance(array, numpy.ndarray) and device.type == "cpu":
-        return torch.from_numpy(array)
-    return xp2torch(array, device=device)
-
-
-def to_xp(tensor: "torch.Tensor") -> Any:
-    """RETURNS (ArrayXd): A tensor as an array of numpy or cupy, in the same memory."""
-    return tensor.numpy() if tensor.device.type == "cpu" else torch2xp(tensor)

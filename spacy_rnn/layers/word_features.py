@@ -11,7 +11,8 @@ from ..modules.networks import LEXEME_EMBEDDING
 from .char_cnn import get_char_features
 from .embed import get_inputs
 from .lexemes import Tokens
-from .torch_shim import get_shim, to_torch
+from .torch_arrays import to_torch
+from .torch_shim import get_shim
 
 
 def get_features(

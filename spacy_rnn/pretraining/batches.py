@@ -9,7 +9,8 @@ from spacy.language import Language
 from thinc.api import Model
 
 from ..layers.bilm import get_embed
-from ..layers.torch_shim import get_shim, to_torch
+from ..layers.torch_arrays import to_torch
+from ..layers.torch_shim import get_shim
 from ..layers.word_features import get_features
 from ..modules.lm.vocabulary import BOUNDARY_ID, NO_TARGET, Vocabulary
 
