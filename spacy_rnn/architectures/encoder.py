@@ -45,8 +45,9 @@ def build_rnn_encoder(
     mixed_precision (bool): Compute in half precision: for wide layers on a GPU, or on a CPU where
         the compiled kernels are faster in bfloat16 (AMD with AVX512-BF16). Other CPUs compute in
         single precision.
-    max_tokens_in_memory (int): In prediction, longer Docs are computed layer by layer in pieces of
-        this many tokens, with the same result, to bound the memory between input and output.
+    max_tokens_in_memory (int): In prediction by torch, longer Docs are computed layer by layer in
+        pieces of this many tokens, with the same result, to bound the memory between input and
+        output. The compiled kernels need no such bound.
     bptt_k1 (Optional[int]): In training, Docs longer than `bptt_k2` are computed in pieces of this
         many tokens: truncated backpropagation through time, with the state carried over. To bound
         memory, activations are kept for `bptt_k2` tokens and recomputed. None trains on whole Docs.
