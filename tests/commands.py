@@ -234,7 +234,7 @@ class Checker:
             assert (self.checkout / file).is_file(), f"there is no {file}"
 
     def _check_url(self, url: str) -> None:
-        """Look for the path among those of the project's service."""
+        """Look for the path among the service's routes."""
         path = url[url.index("/") :]
         app = (self.folder / "service" / "app.py").read_text(encoding="utf8")
         assert f'("{path}"' in app, f"the service has no path {path}"

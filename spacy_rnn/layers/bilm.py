@@ -1,6 +1,5 @@
 """The bidirectional language model as a Thinc layer."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,11 +22,6 @@ from .torch_shim import TorchShim, find_layers, get_shim
 
 InT = list[Doc]
 OutT = list[Floats3d]
-
-# Allocating memory for a window of Docs takes a tenth of a tagger's time (`speed.py --task tagger`
-# in the benchmark), so each thread keeps its own, of at most this many numbers: 100 MB.
-MAX_MEMORY = 25_000_000
-_kept = threading.local()
 
 
 def bilm(embed: Model, output: Model, shim: TorchShim, dropout: float | None) -> Model[InT, OutT]:
@@ -133,10 +127,7 @@ def forward(
         return all_tokens
 
     if not is_train:
-        memory = _get_memory(read.size * shape[0] * shape[1] // read.shape[1])
-        kept = {"memory": memory} if shim.device_type == "cpu" else {}
-        predicted = shim.predict(read, n_words, **kept)
-        return _split_layers(ops, spread(predicted), lengths), no_backprop
+        return _split_layers(ops, spread(shim.predict(read, n_words)), lengths), no_backprop
     rate = model.attrs["dropout_rate"] if dropout is None else dropout
     Yf, backprop_stack = shim.begin_update(read, n_words, dropout=rate, is_train=True)
 
@@ -152,18 +143,6 @@ def init(model: Model[InT, OutT], X: InT | None = None, Y: OutT | None = None) -
     """Make the modules, but for the softmax, which needs a vocabulary."""
     get_embed(model).initialize(X=X)
     get_shim(model).initialize()
-
-
-def _get_memory(size: int) -> numpy.ndarray | None:
-    """RETURNS (Optional[ndarray]): This thread's memory, of at least this many numbers; None if
-    they are too many.
-    """
-    if size > MAX_MEMORY:
-        return None
-    memory: numpy.ndarray | None = getattr(_kept, "memory", None)
-    if memory is None or len(memory) < size:
-        memory = _kept.memory = numpy.empty(size, dtype=numpy.float32)
-    return memory
 
 
 def _split_layers(ops: Ops, Yf: Any, lengths: list[int]) -> OutT:

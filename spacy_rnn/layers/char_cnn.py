@@ -7,7 +7,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats2d
 
-from ..modules.embed.chars import CHAR_ROWS
+from ..modules.embed.sizes import CHAR_ROWS
 from .ragged import join, run_module, split
 from .torch_shim import TorchShim, get_shim
 

@@ -8,7 +8,7 @@ import numpy
 from spacy.attrs import LOWER, ORTH, intify_attr
 from spacy.tokens import Doc
 
-from ..modules.embed.filter_size import FILTER_BITS, FILTER_HASHES
+from ..modules.embed.sizes import FILTER_BITS, FILTER_HASHES
 from ..modules.embed.subword import hash_subwords, mix_hash
 
 # Words that share one row of a table seldom share two.

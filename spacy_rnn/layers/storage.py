@@ -8,7 +8,7 @@ import safetensors.numpy
 import srsly
 from safetensors import SafetensorError
 
-# After the name of an array of bits, eight of which are stored as a byte.
+# Suffix of the name of a boolean array that is stored with eight bits in a byte.
 _PACKED = ":bits"
 
 

@@ -32,8 +32,8 @@ def get_product_dtype(X: "torch.Tensor") -> "torch.dtype":
 
 
 def has_bfloat16() -> bool:
-    """RETURNS (bool): Whether mixed precision is faster on this CPU: by our kernels, or by torch's
-    matrix products with AMX.
+    """RETURNS (bool): Whether mixed precision is faster on this CPU in training: by our kernels, or
+    by torch's matrix products with AMX.
     """
     return kernels.INSTRUCTIONS is not None and (kernels.PREFERS_BFLOAT16 or kernels.HAS_AMX)
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -22,20 +21,18 @@ class StepMajor:
     sizes (List[int]): How many sequences have a token at each time step. (max length,)
     """
 
-    order: Any
-    inverse: Any
-    mirror: Any
-    rows: Any
-    ranking: Any
+    order: np.ndarray
+    inverse: np.ndarray
+    mirror: np.ndarray
+    rows: np.ndarray
+    ranking: np.ndarray
     sizes: list[int]
 
     @classmethod
-    def from_lengths(cls, lengths: Sequence[int], device: Any = None) -> "StepMajor":
+    def from_lengths(cls, lengths: Sequence[int]) -> "StepMajor":
         """Lay out sequences of the given lengths.
 
         lengths (Sequence[int]): The number of tokens of each sequence; zeros are skipped.
-        device (Optional[torch.device]): Where to put the indices, as tensors of torch. None: they
-            are numpy's.
         RETURNS (StepMajor): The layout.
         """
         sizes = np.asarray(lengths, dtype=np.int64)
@@ -57,20 +54,15 @@ class StepMajor:
         order[packed], inverse[flat] = flat, packed
         mirror[packed], row_of[packed] = mirrored, rows
         arrays = {"order": order, "inverse": inverse, "mirror": mirror, "rows": row_of}
-        indices: dict[str, Any] = {**arrays, "ranking": ranking}
-        if device is not None:
-            import torch
-
-            indices = {name: torch.from_numpy(x).to(device) for name, x in indices.items()}
-        return cls(**indices, sizes=steps.tolist())
+        return cls(**arrays, ranking=ranking, sizes=steps.tolist())
 
     @property
-    def reversed_order(self) -> Any:
+    def reversed_order(self) -> np.ndarray:
         """RETURNS (ndarray): As `order`, with each sequence read from its end. (N,)"""
         return self.order[self.mirror]
 
     @property
-    def reversed_inverse(self) -> Any:
+    def reversed_inverse(self) -> np.ndarray:
         """RETURNS (ndarray): The inverse of that. (N,)"""
         return self.mirror[self.inverse]
 
@@ -88,10 +80,3 @@ class StepMajor:
         """
         sizes = np.diff(self.starts)
         return np.arange(len(self.ranking), self.starts[-1]) - sizes[:-1].repeat(sizes[1:])
-
-
-def permute(X: Any, order: Any, inverse: Any) -> Any:
-    """Put the rows of a tensor of torch into another order: see `permutation.permute`."""
-    from .permutation import permute
-
-    return permute(X, order, inverse)

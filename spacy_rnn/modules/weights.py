@@ -22,6 +22,8 @@ class Weights:
         self.tensors = [v for v in self._values.values() if not isinstance(v, np.ndarray)]
 
     def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._values:
+            raise ValueError(f"The weights have no tensor {name!r}: are they of another version?")
         value = self._values[name]
         array: np.ndarray = value if isinstance(value, np.ndarray) else value.detach().numpy()
         return array

@@ -6,7 +6,7 @@ import torch
 
 from spacy_rnn.kernels import INSTRUCTIONS
 from spacy_rnn.modules import networks
-from spacy_rnn.modules.embed.chars import CHAR_ROWS
+from spacy_rnn.modules.embed.sizes import CHAR_ROWS
 from spacy_rnn.modules.networks import Network
 from spacy_rnn.modules.rnn.cells import CELLS
 from spacy_rnn.modules.weights import Weights

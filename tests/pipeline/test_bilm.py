@@ -13,7 +13,6 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Config, fix_random_seed
 
-from spacy_rnn.layers.bilm import MAX_MEMORY
 from spacy_rnn.layers.bilm_listener import get_listener
 from spacy_rnn.layers.lm import set_vocabulary
 from spacy_rnn.modules.cache import cached
@@ -419,9 +418,7 @@ def test_every_doc_has_memory_of_its_own():
     )
 
 
-@pytest.mark.parametrize("max_memory", [0, MAX_MEMORY])
-def test_layers_stay_what_they_are_when_others_are_predicted(monkeypatch, max_memory):
-    monkeypatch.setattr("spacy_rnn.layers.bilm.MAX_MEMORY", max_memory)
+def test_layers_stay_what_they_are_when_others_are_predicted():
     nlp = make_nlp()
     texts = ["The cat sat .", "Anna  is in Paris , and so is the cat .", "A", "It sat ."]
     docs = [nlp(text) for text in texts]

@@ -24,6 +24,7 @@ INSTALLERS = ("pip", "setuptools", "wheel", "_distutils_hack", "pkg_resources")
 
 
 def load_spacy(model: str) -> Callable[[list[str]], Any]:
+    """RETURNS (Callable[[List[str]], Any]): Annotates texts with spaCy."""
     import spacy
 
     nlp = spacy.load(model)
@@ -31,6 +32,7 @@ def load_spacy(model: str) -> Callable[[list[str]], Any]:
 
 
 def load_flair(model: str) -> Callable[[list[str]], Any]:
+    """RETURNS (Callable[[List[str]], Any]): Annotates texts with Flair."""
     from flair.data import Sentence
     from flair.models import SequenceTagger
 
@@ -45,6 +47,7 @@ def load_flair(model: str) -> Callable[[list[str]], Any]:
 
 
 def load_stanza(model: str) -> Callable[[list[str]], Any]:
+    """RETURNS (Callable[[List[str]], Any]): Annotates texts with Stanza."""
     import stanza
 
     # A file of Stanza's names its processor: pos.pt or ner.pt.

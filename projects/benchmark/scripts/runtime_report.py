@@ -34,7 +34,7 @@ def compare_with_torch(runtimes: list[dict[str, Any]]) -> dict[str, dict[str, fl
 
     runtimes (list[dict[str, Any]]): What `load_runtimes` returned.
     RETURNS (dict[str, dict[str, float]]): For each system without torch, the medians of the ratios
-        of words per second and of the latency, CPU time, repeat by repeat. Only those of one run.
+        of words per second and of the latency, CPU time, repeat by repeat, within one run.
     """
     by_name = {each["system"]: each for each in runtimes}
     ratios = {}

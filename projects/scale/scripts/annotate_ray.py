@@ -46,7 +46,7 @@ def annotate_cli(
     if jsonl and "docbin" in names:
         msg.fail("JSON can't hold the bytes of a DocBin", "Use Parquet.", exits=1)
     annotate = BatchPipeline(pipeline, columns=names, n_threads=cpus)
-    # Reading and writing need a CPU beside those of the actors.
+    # Reading and writing need one CPU more than the actors.
     ray.init(address) if address else ray.init(num_cpus=workers * cpus + 1)
     data = ray.data.read_json(source) if jsonl else ray.data.read_parquet(source)
     # Ray reads small files as one block, which one actor would get.

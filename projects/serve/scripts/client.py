@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from samples import Request
 
-# Probabilities may differ by rounding from those of another batch.
+# Probabilities of two batches may differ by rounding.
 TOLERANCE = 1e-4
 TIMEOUT = 60.0  # seconds
 

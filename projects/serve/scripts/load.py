@@ -75,7 +75,7 @@ def measure(
     n_requests (int): How many they are.
     n_connections (int): Connections open at a time.
     stop_after (int): Stop the service after so many requests; 0 for never.
-    RETURNS (Dict[str, Any]): The figures. Latencies are those of good requests.
+    RETURNS (Dict[str, Any]): The figures. Latencies count good requests only.
     """
     memory = {"start": running.get_memory()}
 

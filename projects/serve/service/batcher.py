@@ -80,7 +80,7 @@ class Batcher:
         logger.info("All texts are computed: %d since the start", self._n_texts)
 
     async def compute(self, texts: Sequence[str]) -> list[Answer]:
-        """Compute texts, in batches with those of other requests.
+        """Compute texts, in batches shared by concurrent requests.
 
         texts (Sequence[str]): The texts.
         RETURNS (List[Answer]): An answer for each text.

@@ -4,7 +4,7 @@ two tags that follow each other, and its probability is proportional to the scor
 
 Tokens are in `StepMajor` order, so that all sequences take a step together. A score of minus
 infinity rules a tag, or a transition, out. Illegal transitions have no scores: see `Transitions`.
-Everything runs on our kernels, on one thread. The steps in numpy are for where there are none.
+Steps run on our kernels, on one thread. With many tags, or without kernels, they run in numpy.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ MAX_GAP = 200.0
 MAX_COMPILED = 500_000
 TINY = np.finfo(np.float64).tiny
 
-# From the gradients of sums, (sequences,), get those of the scores and of the transitions.
+# From the gradient of the sums, (sequences,), to the gradients of scores and transitions.
 Backprop = Callable[[np.ndarray], tuple[np.ndarray, Transitions]]
 
 
@@ -40,7 +40,7 @@ def log_partition(
     layout (StepMajor): Where the sequences' tokens are.
     RETURNS (Tuple[ndarray, Callable]): The logarithm of the sum for each sequence, longest sequence
         first, (sequences,); minus infinity where all are ruled out. In double precision. And a
-        callback from its gradient to those of the scores and the transitions.
+        callback from its gradient to the gradients of scores and transitions.
     """
     chain = Chain.from_scores(scores, transitions, layout)
 
@@ -125,7 +125,7 @@ class Chain:
     @cached_property
     def backward_sums(self) -> np.ndarray:
         """RETURNS (ndarray): What the tokens after each token contribute to its tags'
-        probabilities: those are the products with `forward_sums`. (N, T)
+        probabilities, which are the products with `forward_sums`. (N, T)
         """
         weights = self.weights / np.maximum(self.scales, TINY)[:, None]
         return _sum_backward(weights, self.factors, self.layout)

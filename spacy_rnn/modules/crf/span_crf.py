@@ -33,7 +33,7 @@ class Gradient(NamedTuple):
         return Gradient(self.emissions + other.emissions, transitions, start, end)
 
 
-# From the gradients of losses, get those of the scores.
+# From the gradient of the losses to the gradient of the scores.
 LossBackprop = Callable[[np.ndarray], Gradient]
 
 
@@ -77,7 +77,7 @@ class SpanCRF:
         """Get the negative logarithm of the probability of what agrees with the annotation.
 
         allowed (ndarray): The tags among which the model may choose. (N, n_tags)
-        agreeing (ndarray): Those that agree with what is annotated. (N, n_tags)
+        agreeing (ndarray): The tags that agree with the annotation. (N, n_tags)
         RETURNS (Tuple[ndarray, Callable]): The losses of the sequences, longest first: infinite
             where no sequence of tags agrees. (sequences that are not empty,) And a callback from
             their gradient, zero where they are infinite, to that of the scores.
@@ -129,8 +129,7 @@ class SpanCRF:
         order = copies.layout.ranking
         firsts = np.array([self._starts[span[0]] for span in spans])[order]
         ranks = self.layout.rows[self.layout.inverse[firsts]]
-        # Near one, the precision of the probability ends: its value is bounded there, but not its
-        # gradient.
+        # Near 1 the probability loses precision, so we clamp its value but not its gradient.
         gap = np.minimum(with_span - everything[ranks], -MIN_IMPROBABILITY)
         improbability = -np.expm1(gap)
         losses = np.empty(len(spans))
@@ -210,10 +209,10 @@ class SpanCRF:
     def find_probable_spans(
         self, allowed: np.ndarray, threshold: float, temperature: float = 1.0
     ) -> list[list[ProbableSpan]]:
-        """Find all spans that are at least as probable as a threshold, but for those that overlap
-        with others: of all ways to choose, that whose probabilities exceed the threshold by most,
-        added up. No other choice has a higher expected number of right spans, less the threshold
-        for each that is chosen (Goodman 1996, "Parsing Algorithms and Metrics").
+        """Find spans that are at least as probable as a threshold. Where some overlap, choose the
+        combination whose probabilities exceed the threshold by the largest sum. No other choice has
+        a higher expected number of right spans, less the threshold for each chosen span (Goodman
+        1996, "Parsing Algorithms and Metrics").
 
         allowed (ndarray): As in `find_best`. (N, n_tags)
         threshold (float): The threshold, above 0.
@@ -265,8 +264,8 @@ class SpanCRF:
         return np.bincount(self.layout.rows, weights=outside, minlength=n_sequences) / temperature
 
     def _select(self, numbers: Sequence[int]) -> tuple["SpanCRF", np.ndarray]:
-        """Make a batch of some of the sequences, not empty, which may repeat. Returned with it are
-        its tokens' places in this batch.
+        """Make a batch of some sequences, none empty, which may repeat. Also return the places of
+        its tokens in this batch.
         """
         starts, lengths = (
             [of[number] for number in numbers] for of in (self._starts, self.lengths)

@@ -49,7 +49,7 @@ class Transitions:
         outer, to_outer, inner, to_inner = places
         n = self.n_labels
         columns = np.zeros((len(outer), size), dtype=self.outer.dtype)
-        # Tags may share a place with those of another group, but not with those of their own.
+        # Two tags may share a place only if they belong to different groups.
         for group in (slice(0, n), slice(n, None)):
             columns[:, to_outer[group]] += self.outer[:, group]
         matrix = np.zeros((size, size), dtype=self.outer.dtype)
@@ -92,7 +92,7 @@ class Transitions:
         """Add up numbers by transition: the backward pass of `get`.
 
         before, after (ndarray): Tags that follow each other. (n,)
-        numbers (ndarray): The numbers. Those of illegal transitions are left out. (n,)
+        numbers (ndarray): The numbers. Illegal transitions are left out. (n,)
         RETURNS (Transitions): The sums.
         """
         counts = Transitions(np.zeros(self.outer.shape), np.zeros(self.inner.shape))

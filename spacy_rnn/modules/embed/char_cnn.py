@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .chars import CHAR_ROWS
+from .sizes import CHAR_ROWS
 
 
 class Highway(nn.Module):

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .bloom_filter import BloomFilter
-from .filter_size import FILTER_BITS
+from .sizes import FILTER_BITS
 
 
 class LexemeEmbedding(nn.Module):

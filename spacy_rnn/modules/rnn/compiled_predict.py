@@ -69,7 +69,6 @@ def predict_lm(
     *,
     bf16: bool,
     with_boundary: bool = False,
-    memory: np.ndarray | None = None,
 ) -> np.ndarray:
     """Run the layers of a language model. Each direction reads a boundary first, and then its own
     output only.
@@ -80,15 +79,12 @@ def predict_lm(
     lengths (Sequence[int]): The number of tokens of each sequence.
     bf16 (bool): Whether factors of products are rounded to bfloat16.
     with_boundary (bool): Whether to append a row for the boundary that is read first.
-    memory (Optional[ndarray]): Where to put the result, rather than in new memory.
     RETURNS (ndarray): The input, for each direction, and each layer's output.
         (N, depth + 1, directions x width), or (N + 1, ...) with the boundary.
     """
     width, n_directions = settings["width"], count_directions(settings)
     shape = len(X) + with_boundary, settings["depth"] + 1, n_directions, width
-    size = int(np.prod(shape))
-    memory = np.empty(size, dtype=np.float32) if memory is None else memory[:size]
-    rows = memory.reshape(shape)
+    rows = np.empty(shape, dtype=np.float32)
     rows[: len(X), 0] = X[:, None]
     at_boundary = run_lm(weights, settings, rows[: len(X)], lengths, bf16=bf16)
     if with_boundary:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -64,7 +64,6 @@ class LMStack(nn.Module):
         dropout: float = 0.0,
         is_train: bool = False,
         with_boundary: bool = False,
-        memory: Any = None,
     ) -> torch.Tensor:
         """Encode a batch of sequences. Each direction reads a boundary first.
 
@@ -74,7 +73,6 @@ class LMStack(nn.Module):
         is_train (bool): Whether gradients will be asked for.
         with_boundary (bool): In prediction, whether to append a row for the boundary that is read
             first.
-        memory (Any): Not used.
         RETURNS (Tensor): The input, for each direction, and each layer's output. Layers are the
             second dimension, so that a sequence's are together. (N, depth + 1, directions x width),
             or (N + 1, ...) with the boundary.

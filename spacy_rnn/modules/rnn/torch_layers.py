@@ -9,8 +9,9 @@ from itertools import accumulate
 import torch
 from torch.nn import functional as F
 
-from ..step_major import StepMajor, permute
+from ..step_major import StepMajor
 from .cells import Cell, State
+from .permutation import permute
 
 
 def run_layer(
@@ -48,32 +49,35 @@ def _run_layer(
     state: State | None,
     max_tokens: int | None,
 ) -> tuple[torch.Tensor, State]:
-    layout = StepMajor.from_lengths(lengths, X.device)
+    layout = StepMajor.from_lengths(lengths)
     nI, n_directions = weights[0][0].shape[1], len(weights)
     if state is None:
         zeros = X.new_zeros(n_directions, len(lengths), weights[0][1].shape[1])
         state = (zeros,) * cell.n_states
     if not layout.sizes:
         return X.new_zeros(0, n_directions * state[0].shape[2]), state
-    first = tuple(part.index_select(1, layout.ranking) for part in state)
+    indices = layout.order, layout.inverse, layout.reversed_order, layout.reversed_inverse
+    order, inverse, *backward, ranking = (
+        torch.from_numpy(index).to(X.device) for index in (*indices, layout.ranking)
+    )
+    first = tuple(part.index_select(1, ranking) for part in state)
     if cell.torch_layer is not None and X.shape[1] == nI and len(X) <= (max_tokens or len(X)):
         flat = [parameter for direction in weights for parameter in direction]
-        Y, last = _call(cell, permute(X, layout.order, layout.inverse), layout.sizes, first, flat)
-        Y = permute(Y, layout.inverse, layout.order)
+        Y, last = _call(cell, permute(X, order, inverse), layout.sizes, first, flat)
+        Y = permute(Y, inverse, order)
     else:
         halves, states = [], []
-        orders = (layout.order, layout.inverse), (layout.reversed_order, layout.reversed_inverse)
-        for i, (order, inverse) in enumerate(orders[:n_directions]):
+        for i, (forth, back) in enumerate([(order, inverse), backward][:n_directions]):
             x = X if X.shape[1] == nI else X[:, i * nI : (i + 1) * nI]
             own = tuple(part[i : i + 1] for part in first)
             run = partial(_run_direction, cell, weights[i], max_tokens or len(X))
-            half, own = run(permute(x, order, inverse), layout.sizes, own)
-            halves.append(permute(half, inverse, order))
+            half, own = run(permute(x, forth, back), layout.sizes, own)
+            halves.append(permute(half, back, forth))
             states.append(own)
         Y = torch.cat(halves, dim=1)
         last = tuple(torch.cat(parts) for parts in zip(*states, strict=True))
     after = (
-        before.index_copy(1, layout.ranking, part.detach().to(before.dtype))
+        before.index_copy(1, ranking, part.detach().to(before.dtype))
         for before, part in zip(state, last, strict=True)
     )
     return Y, tuple(after)

@@ -1,4 +1,4 @@
-"""Losses and their gradients equal those of their definitions, by brute force with autograd."""
+"""Losses and gradients equal their definitions, by brute force with autograd."""
 
 from itertools import pairwise, product
 
