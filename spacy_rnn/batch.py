@@ -20,8 +20,8 @@ class BatchPipeline:
     """A trained pipeline as a function: a batch of texts in, columns out.
 
     It pickles as its arguments, so an engine can send it to its workers. Each process loads the
-    pipeline once, at its first batch. Each batch has its own memory zone, so memory stays flat over
-    a long stream of new words. One thread of a process may call it at a time.
+    pipeline once, at its first batch. Each batch has its own memory zone, which frees its new
+    words. One thread of a process may call it at a time.
 
     The columns, with a value for each text:
 

@@ -486,6 +486,42 @@ def find_distinct(const float[:, ::1] X):
     return index, first[:found]
 
 
+def sum_rows(const float[:, ::1] table, const int64_t[::1] rows, const int64_t[::1] starts):
+    """Add up rows of a table, group by group.
+
+    table (ndarray): The table. (size, width)
+    rows (ndarray): The numbers of the rows, one group after another. (M,)
+    starts (ndarray): Where each group begins, rising. A group may be empty. (n,)
+    RETURNS (ndarray): The sums, zero for an empty group. (n, width)
+    """
+    cdef ptrdiff_t n = starts.shape[0], size = table.shape[0], width = table.shape[1]
+    cdef ptrdiff_t i, j, k, end
+    cdef const float *row
+    cdef float *total
+    cdef bint is_wrong = False
+    sums = numpy.zeros((n, width), dtype=numpy.float32)
+    cdef float[:, ::1] view = sums
+    if width == 0 or n == 0:
+        return sums
+    with nogil:
+        for i in range(n):
+            end = starts[i + 1] if i + 1 < n else rows.shape[0]
+            if starts[i] < 0 or end > rows.shape[0]:
+                is_wrong = True
+                break
+            total = &view[i, 0]
+            for j in range(starts[i], end):
+                if rows[j] < 0 or rows[j] >= size:
+                    is_wrong = True
+                    break
+                row = &table[rows[j], 0]
+                for k in range(width):
+                    total[k] += row[k]
+    if is_wrong:
+        raise IndexError(f"A row is not among the {size} of the table, or a group is not there.")
+    return sums
+
+
 cdef size_t address(const float[:] flat) noexcept:
     return <size_t>&flat[0]
 

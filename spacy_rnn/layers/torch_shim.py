@@ -314,8 +314,7 @@ class TorchShim(Shim):
 
         build = self.network.get_module_class()
         with torch.inference_mode(False):
-            with torch.device("meta"):
-                module: nn.Module = build(**self._network_settings, **inferred)
+            module: nn.Module = build(**self._network_settings, **inferred)
             check_shapes(module.state_dict(), arrays)
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             module.load_state_dict(tensors, assign=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels._kernels import sum_rows
 from .linear import predict_linear
 from .weights import Weights
 
@@ -35,12 +36,12 @@ def predict_pooling(
             parts.append(segments.take_last(X, bidirectional=settings["bidirectional"]))
         elif kind == "mean":
             sizes = np.maximum(segments.sizes, 1)[:, None].astype(np.float32)
-            parts.append(segments.reduce(np.add, X) / sizes)
+            parts.append(segments.sum(X) / sizes)
         elif kind == "max":
-            parts.append(segments.reduce(np.maximum, X))
+            parts.append(segments.max(X))
         else:
             attention = _attend(weights, X, segments)
-            parts.extend(segments.reduce(np.add, X * column[:, None]) for column in attention.T)
+            parts.extend(segments.sum(X * column[:, None]) for column in attention.T)
     return np.concatenate(parts, axis=1)
 
 
@@ -50,8 +51,8 @@ def _attend(weights: Weights, X: np.ndarray, segments: "_Segments") -> np.ndarra
         X = predict_linear(W, np.zeros(len(W), dtype=np.float32), X)
         if name == "attention.0.weight":
             X = np.tanh(X)
-    powers = np.exp(X - segments.reduce(np.maximum, X)[segments.ids])
-    normalised: np.ndarray = powers / segments.reduce(np.add, powers)[segments.ids]
+    powers = np.exp(X - segments.max(X)[segments.ids])
+    normalised: np.ndarray = powers / segments.sum(powers)[segments.ids]
     return normalised
 
 
@@ -65,11 +66,18 @@ class _Segments:
         # The number of each token's sequence.
         self.ids = np.repeat(np.arange(len(self.sizes)), self.sizes)
 
-    def reduce(self, function: np.ufunc, X: np.ndarray) -> np.ndarray:
+    def sum(self, X: np.ndarray) -> np.ndarray:
         """(N, width) to (sequences, width), zero for empty sequences."""
-        reduced = np.zeros((len(self.sizes), X.shape[1]), dtype=X.dtype)
-        reduced[self.sizes > 0] = function.reduceat(X, self.starts[self.sizes > 0], axis=0)
-        return reduced
+        return sum_rows(X, np.arange(len(X)), self.starts)
+
+    def max(self, X: np.ndarray) -> np.ndarray:
+        """(N, width) to (sequences, width), zero for empty sequences."""
+        largest = np.zeros((len(self.sizes), X.shape[1]), dtype=X.dtype)
+        # `reduceat` takes ten times as long for rows.
+        for row, begin, end in zip(largest, self.starts.tolist(), self.ends.tolist(), strict=True):
+            if begin < end:
+                X[begin:end].max(axis=0, out=row)
+        return largest
 
     def take_last(self, X: np.ndarray, *, bidirectional: bool) -> np.ndarray:
         """As the torch module does. (N, width) to (sequences, width)"""

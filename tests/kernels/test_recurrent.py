@@ -15,7 +15,15 @@ from spacy_rnn.kernels import HAS_BFLOAT16, INSTRUCTIONS
 if INSTRUCTIONS is None:
     pytest.skip("the kernels were not built, or are turned off", allow_module_level=True)
 
-from spacy_rnn.kernels._kernels import CELLS, LANES, Layer, Sequences, find_distinct, pair_bf16
+from spacy_rnn.kernels._kernels import (
+    CELLS,
+    LANES,
+    Layer,
+    Sequences,
+    find_distinct,
+    pair_bf16,
+    sum_rows,
+)
 from spacy_rnn.kernels.layout import from_kernel_rows, lay_out_layer, lay_out_linear, to_kernel_rows
 from spacy_rnn.modules.linear import predict_linear
 
@@ -138,6 +146,28 @@ def test_distinct_rows(numbers, width):
     index, first = find_distinct(rows)
     assert len(first) == len(set(numbers))
     assert np.array_equal(rows[first][index], rows)
+
+
+@given(st.lists(st.integers(0, 5), max_size=9), st.integers(1, 40))
+def test_rows_of_a_table_are_summed_by_group(sizes, width):
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(7, width)).astype("float32")
+    rows = rng.integers(0, 7, sum(sizes))
+    ends = np.cumsum(sizes, dtype=np.int64)
+    sums = sum_rows(table, rows, ends - np.array(sizes, dtype=np.int64))
+    assert sums.shape == (len(sizes), width)
+    for found, end, size in zip(sums, ends, sizes, strict=True):
+        expected = table[rows[end - size : end]].sum(axis=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rows, starts", [([0, 7], [0]), ([-1], [0]), ([1, 2], [0, 3]), ([1], [-1])]
+)
+def test_rows_and_groups_that_are_not_there_are_refused(rows, starts):
+    table = np.zeros((7, 3), dtype="float32")
+    with pytest.raises(IndexError, match="7"):
+        sum_rows(table, np.array(rows), np.array(starts))
 
 
 def test_wrong_arrays_are_refused():

@@ -219,3 +219,8 @@ def test_another_table_of_embeddings_is_laid_out():
         args, _ = make_states(150, tied=True)(0, len(LENGTHS))
         expected = module(*map(torch.from_numpy, args)).detach().numpy()
         numpy.testing.assert_allclose(run(args, {}), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tensor_that_is_missing_is_named():
+    with pytest.raises(ValueError, match=r"no tensor 'boundary'"):
+        Weights({"norm.weight": numpy.zeros(2, dtype="f")})["boundary"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels._kernels import sum_rows
 from ...kernels.layout import lay_out_linear
 from ..linear import normalise, project
 from ..weights import Weights
@@ -48,20 +49,13 @@ def predict_lexemes(
 
 def _add_up(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """(lexemes, rows) to (lexemes, width)"""
-    total: np.ndarray = table[rows[:, 0]]
-    for column in rows.T[1:]:
-        total += table[column]
-    return total
+    return sum_rows(table, rows.ravel(), np.arange(len(rows)) * rows.shape[1])
 
 
 def _average(table: np.ndarray, rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """The mean of each lexeme's rows, zero if it has none. (M,) to (lexemes, width)"""
-    counts = np.diff(starts, append=len(rows))
-    means = np.zeros((len(starts), table.shape[1]), dtype=np.float32)
-    has_some = counts > 0
-    if has_some.any():
-        sums = np.add.reduceat(table[rows], starts[has_some], axis=0)
-        means[has_some] = sums / counts[has_some, None].astype(np.float32)
+    means = sum_rows(table, rows, starts)
+    means /= np.maximum(np.diff(starts, append=len(rows)), 1)[:, None].astype(np.float32)
     return means
 
 
