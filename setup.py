@@ -17,7 +17,7 @@ setup(
     ext_modules=[
         Extension(
             "spacy_rnn.kernels._kernels",
-            [f"{FOLDER}/_kernels.pyx", f"{FOLDER}/kernels.c"],
+            [f"{FOLDER}/_kernels.pyx", f"{FOLDER}/kernels.c", f"{FOLDER}/trees.c"],
             depends=sorted(glob(f"{FOLDER}/*.h")),
             extra_compile_args=FLAGS + SANITIZE,
             extra_link_args=SANITIZE,

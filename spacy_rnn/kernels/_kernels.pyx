@@ -92,6 +92,7 @@ cdef extern from "kernels.h" nogil:
     int rnn_has_amx()
     void rnn_pair_bf16(const float *, ptrdiff_t, ptrdiff_t, ptrdiff_t, uint32_t *)
     ptrdiff_t rnn_find_distinct(const float *, ptrdiff_t, ptrdiff_t, int64_t *, int64_t *)
+    int rnn_find_trees(const float *, ptrdiff_t, const int64_t *, int64_t *)
 
 
 cdef const rnn_kernels *choose_kernels(str name) except NULL:
@@ -484,6 +485,34 @@ def find_distinct(const float[:, ::1] X):
     if found < 0:
         raise MemoryError()
     return index, first[:found]
+
+
+def find_trees(const float[::1] scores, const int64_t[::1] lengths):
+    """Find the maximum spanning tree of each sentence, with one token below the root.
+
+    scores (ndarray): The scores of arcs, sentence after sentence: of each token (row) for the root
+        and for each token as its head. (sum of n * (n + 1),)
+    lengths (ndarray): The number of tokens of each sentence. (sentences,)
+    RETURNS (ndarray): The head of each token: 0 for the root, i + 1 for token i of the sentence.
+        Whatever the scores are, these are trees. (sum of n,)
+    """
+    cdef ptrdiff_t n_scores = 0, n_tokens = 0, i
+    cdef int failed = 0
+    for i in range(lengths.shape[0]):
+        if lengths[i] < 0:
+            raise ValueError(f"A sentence has {lengths[i]} tokens.")
+        n_tokens += lengths[i]
+        n_scores += lengths[i] * (lengths[i] + 1)
+    if n_scores != scores.shape[0]:
+        raise ValueError(f"There are {scores.shape[0]} scores, and not {n_scores}.")
+    heads = numpy.empty(n_tokens, dtype=numpy.int64)
+    cdef int64_t[::1] view = heads
+    if n_tokens:
+        with nogil:
+            failed = rnn_find_trees(&scores[0], lengths.shape[0], &lengths[0], &view[0])
+    if failed:
+        raise MemoryError()
+    return heads
 
 
 def sum_rows(const float[:, ::1] table, const int64_t[::1] rows, const int64_t[::1] starts):

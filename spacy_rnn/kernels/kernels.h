@@ -157,4 +157,10 @@ void rnn_pair_bf16(const float *from, ptrdiff_t blocks, ptrdiff_t size, ptrdiff_
 ptrdiff_t rnn_find_distinct(const float *X, ptrdiff_t n, ptrdiff_t width, int64_t *index,
                             int64_t *first);
 
+/* Find the maximum spanning tree of each sentence that has one token below the root (Zmigrod et al. 2020).
+ * Of each sentence, `scores` has (tokens, 1 + tokens): how probable the root, and each token, is as the head
+ * of each token. `heads` takes 0 for the root, and i + 1 for token i. Whatever the scores are, these are
+ * trees. Returns -1 where there is no memory. */
+int rnn_find_trees(const float *scores, ptrdiff_t n, const int64_t *lengths, int64_t *heads);
+
 #endif

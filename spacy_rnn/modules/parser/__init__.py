@@ -1,0 +1,1 @@
+"""Dependency parsing: biaffine scores, trees and their probabilities. On arrays only."""

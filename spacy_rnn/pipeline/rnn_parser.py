@@ -1,0 +1,249 @@
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy
+from spacy.language import Language
+from spacy.pipeline import TrainablePipe
+from spacy.pipeline.dep_parser import parser_score
+from spacy.tokens import Doc, Token
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+
+from ..checks import check_count
+from ..layers.biaffine import BiaffineStates, extend_labels, get_widths
+from ..layers.ragged import join
+from ..modules.parser.biaffine import compute_loss
+from ..modules.parser.predict import predict_trees
+from ..modules.parser.sentences import find_starts
+from .extensions import Extension
+from .labels import find_labels
+from .mixin import RNNPipeMixin
+from .parses import (
+    ROOT,
+    HeadProbability,
+    Parse,
+    count_tokens,
+    read_labels,
+    read_starts,
+    read_truth,
+    read_words,
+    set_parse,
+)
+from .settings import Setting
+
+DEFAULT_CONFIG = """
+[model]
+@architectures = "spacy-rnn.BiaffineParser.v1"
+arc_width = 256
+label_width = 64
+
+[model.tok2vec]
+@architectures = "spacy.Tok2Vec.v2"
+
+[model.tok2vec.embed]
+@architectures = "spacy-rnn.LexemeEmbed.v1"
+width = null
+
+[model.tok2vec.encode]
+@architectures = "spacy-rnn.RNNEncoder.v1"
+width = 384
+depth = 3
+cell = "lstm"
+"""
+
+
+@Language.factory(
+    "rnn_parser",
+    assigns=[
+        "token.dep",
+        "token.head",
+        "token.is_sent_start",
+        "doc.sents",
+        "token._.head_probability",
+    ],
+    default_config={
+        "model": Config().from_str(DEFAULT_CONFIG)["model"],
+        "max_length": 4000,
+        "extension_prefix": "",
+        "scorer": {"@scorers": "spacy.parser_scorer.v1"},
+    },
+    default_score_weights={
+        "dep_uas": 0.5,
+        "dep_las": 0.5,
+        "dep_las_per_type": None,
+        "sents_p": None,
+        "sents_r": None,
+        "sents_f": 0.0,
+    },
+)
+def make_rnn_parser(
+    nlp: Language,
+    name: str,
+    model: Model,
+    max_length: int,
+    extension_prefix: str,
+    scorer: Callable | None,
+) -> "RNNParser":
+    """Construct an RNNParser.
+
+    model (Model[List[Doc], BiaffineStates]): A model that scores arcs, such as
+        spacy-rnn.BiaffineParser.v1.
+    max_length (int): The most tokens in a sentence. A longer one is divided where a boundary is
+        most probable. Memory grows with the square of the longest sentence: 0.7 GB for 4,000
+        tokens.
+    extension_prefix (str): Goes before the name of the extension attribute
+        `token._.head_probability`.
+    scorer (Optional[Callable]): The scoring method.
+    RETURNS (RNNParser): The component.
+    """
+    settings = {"max_length": max_length, "extension_prefix": extension_prefix}
+    return RNNParser(nlp.vocab, model, name, scorer=scorer, **settings)  # type: ignore[arg-type]
+
+
+class RNNParser(RNNPipeMixin, TrainablePipe):
+    """Parse dependencies with a recurrent network and biaffine attention: the most probable tree of
+    each sentence, projective or not. The probability of a token's arc to its head is in
+    `token._.head_probability`, a float. Sentence boundaries that a Doc has are kept; others are
+    predicted. See `make_rnn_parser` for the arguments.
+    """
+
+    max_length = Setting(partial(check_count, least=1), 4000)
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str = "rnn_parser",
+        *,
+        extension_prefix: str = "",
+        scorer: Callable | None = parser_score,
+        **settings: Any,
+    ):
+        super().__init__(vocab, model, name, labels=[])
+        self.scorer = scorer
+        self.extension_prefix = extension_prefix
+        self.check_settings(**settings)
+        self.register_extensions()
+
+    @property
+    def extensions(self) -> list[Extension]:
+        """RETURNS (List[Extension]): The probability of a token's arc to its head."""
+        name = f"{self.extension_prefix}head_probability"
+        return [Extension(Token, name, HeadProbability(name))]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """RETURNS (Tuple[str, ...]): The labels of arcs, but for "ROOT"."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> list[str]:
+        """RETURNS (List[str]): The labels for `spacy init labels`."""
+        return list(self.cfg["labels"])
+
+    def count_outputs(self) -> tuple[int, int | None]:
+        """RETURNS (Tuple[int, Optional[int]]): The number of labels, and that of the weights."""
+        output = self.model.get_ref("output")
+        return len(self.labels), output.get_dim("nO") if output.has_param("W") else None
+
+    def add_label(self, label: str) -> int:
+        """Add a label. A trained model keeps the scores of its other labels.
+
+        RETURNS (int): 1 if it was added, 0 if it was there.
+        """
+        if not isinstance(label, str) or not label:
+            raise ValueError(f"A label must be a string that is not empty, and not {label!r}.")
+        if label == ROOT or label in self.labels:
+            return 0
+        self.cfg["labels"].append(label)
+        self.vocab.strings.add(label)
+        output = self.model.get_ref("output")
+        if output.has_param("W"):
+            extended = extend_labels(output, len(self.labels))
+            self.model.replace_node(output, extended)
+            self.model.set_ref("output", extended)
+        return 1
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: list[str] | None = None,
+    ) -> None:
+        """Find the labels, and initialise the model.
+
+        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[List[str]]): The labels, instead of those in the data.
+        RAISES (ValueError): If there are none, or the wrong ones.
+        """
+        validate_get_examples(get_examples, "RNNParser.initialize")
+        found = find_labels(self, get_examples, labels, read_labels, "token.dep_")
+        for label in sorted(found) if labels is None else found:
+            self.add_label(label)
+        self.vocab.strings.add(ROOT)
+        self.model.get_ref("output").set_dim("nO", len(self.labels), force=True)
+        self.model.initialize(X=[eg.x for eg in islice(get_examples(), 10)])
+
+    def predict(self, docs: Iterable[Doc]) -> list[Parse]:
+        """Parse a batch.
+
+        docs (Iterable[Doc]): The Docs.
+        RETURNS (List[Parse]): The parse of each Doc.
+        """
+        docs = list(docs)
+        self.require_tok2vec(docs)
+        if not any(map(len, docs)):
+            return [Parse.make_empty() for _ in docs]
+        output = self.model.predict(docs)
+        ops, layer = self.model.ops, self.model.get_ref("output")
+        words = [read_words(doc) for doc in docs]
+        states = [ops.to_numpy(X)[i] for X, i in zip(output.states, words, strict=True)]
+        starts = [
+            find_starts(X[:, -1], read_starts(doc, i), self.max_length)
+            for doc, X, i in zip(docs, states, words, strict=True)
+        ]
+        lengths = numpy.concatenate([*map(count_tokens, starts)])
+        params = {name: ops.to_numpy(param) for name, param in output.params.items()}
+        found = predict_trees(numpy.concatenate(states), params, get_widths(layer), lengths)
+        ends = numpy.cumsum([len(i) for i in words])
+        return [
+            Parse(i, each, *(array[end - len(i) : end] for array in found))
+            for i, each, end in zip(words, starts, ends.tolist(), strict=True)
+        ]
+
+    def set_annotations(self, docs: Iterable[Doc], parses: list[Parse]) -> None:
+        """Set the heads, labels and sentence starts that `predict` returned, and store the
+        probability of each arc.
+        """
+        (probability,) = self.extensions
+        for doc, parse in zip(docs, parses, strict=True):
+            set_parse(doc, parse, self.labels, probability)
+
+    def get_loss(
+        self, examples: Iterable[Example], scores: BiaffineStates
+    ) -> tuple[float, BiaffineStates]:
+        """RETURNS (Tuple[float, BiaffineStates]): The negative log-likelihood of the annotation,
+        and its gradient.
+        """
+        examples = list(examples)
+        validate_examples(examples, "RNNParser.get_loss")
+        ops, layer = self.model.ops, self.model.get_ref("output")
+        words = [read_words(eg.predicted) for eg in examples]
+        states = [X[ops.xp.asarray(i)] for X, i in zip(scores.states, words, strict=True)]
+        numbers = {self.vocab.strings.add(label): i for i, label in enumerate(self.labels)}
+        boundaries = [ops.to_numpy(X[:, -1]) for X in states]
+        truth = read_truth(examples, words, boundaries, numbers, self.max_length)
+        loss, d_states, d_params = compute_loss(
+            ops.xp, join(ops, states), scores.params, get_widths(layer), truth
+        )
+        gradients, end = [], 0
+        for X, i in zip(scores.states, words, strict=True):
+            gradients.append(ops.alloc2f(*X.shape))
+            gradients[-1][ops.xp.asarray(i)] = d_states[end : end + len(i)]
+            end += len(i)
+        return loss, BiaffineStates(gradients, d_params)
