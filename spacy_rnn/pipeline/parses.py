@@ -97,6 +97,7 @@ def read_truth(
     numbers (Dict[int, int]): The number of each label.
     max_length (int): The most tokens in a sentence.
     RETURNS (Truth): The annotation.
+    RAISES (KeyError): If a label has no number.
     """
     truths = [
         _read_example(eg, i, scores, numbers, max_length)
@@ -119,15 +120,13 @@ def _read_example(
     firsts = numpy.flatnonzero(starts)[sentence]
     is_root = heads == numpy.arange(len(words))
     is_known = (heads >= 0) & (sentence[heads] == sentence)
-    labels = numpy.array([numbers.get(dep, -1) for dep in deps.tolist()], dtype="int64")
+    labels = numpy.full(len(words), -1)
+    has_label = is_known & ~is_root
+    labels[has_label] = [numbers[dep] for dep in deps[has_label].tolist()]
     heads = numpy.where(is_root, 0, heads - firsts + 1)
     given[:1] = 0
-    return (
-        lengths,
-        numpy.where(is_known, heads, -1),
-        numpy.where(is_root, -1, labels),
-        numpy.where(given == 0, -1, given == 1),
-    )
+    starts = numpy.where(given == 0, -1, given == 1)
+    return lengths, numpy.where(is_known, heads, -1), labels, starts
 
 
 def _read_aligned(eg: Example) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:

@@ -237,7 +237,15 @@ class RNNParser(RNNPipeMixin, TrainablePipe):
         states = [X[ops.xp.asarray(i)] for X, i in zip(scores.states, words, strict=True)]
         numbers = {self.vocab.strings.add(label): i for i, label in enumerate(self.labels)}
         boundaries = [ops.to_numpy(X[:, -1]) for X in states]
-        truth = read_truth(examples, words, boundaries, numbers, self.max_length)
+        try:
+            truth = read_truth(examples, words, boundaries, numbers, self.max_length)
+        except KeyError as err:
+            raise ValueError(
+                f"Component {self.name!r} can't learn the label "
+                f"{self.vocab.strings[err.args[0]]!r}: it was not among the {len(self.labels)} "
+                "labels at initialisation. Initialise with data (or a labels file, "
+                "[initialize.components]) that has all labels."
+            ) from err
         loss, d_states, d_params = compute_loss(
             ops.xp, join(ops, states), scores.params, get_widths(layer), truth
         )

@@ -16,7 +16,7 @@ from spacy_rnn.pipeline.settings import CONFIGURED, get_settings
 from ..conftest import SMALL_TAGGER
 from ..pipeline.test_rnn_ner import make_config
 
-FACTORIES = ["rnn_tagger", "rnn_ner", "rnn_textcat", "rnn_textcat_multilabel"]
+FACTORIES = ["rnn_tagger", "rnn_parser", "rnn_ner", "rnn_textcat", "rnn_textcat_multilabel"]
 
 
 def make_nlp(**settings):
