@@ -54,9 +54,9 @@ class HeadProbability:
         stored: dict[Any, Any] = token.doc.user_data
         start, end = token.idx, token.idx + max(len(token), 1)
         for i in range(start, end):
-            probability, head = stored.get(("._.", self.name, i, None), (None, start))
+            probability, distance = stored.get(("._.", self.name, i, None), (None, 0))
             # A root is its own head.
-            if head == i or not start <= head < end:
+            if probability is not None and (distance == 0 or not start <= i + distance < end):
                 return probability
         return None
 
@@ -114,7 +114,8 @@ def _read_example(
     places = numpy.full(len(eg.predicted) + 1, -1)
     places[words] = numpy.arange(len(words))
     heads, deps, given = places[all_heads[words]], deps[words], all_starts[words]
-    starts = find_starts(scores, given, longest)
+    # Where boundaries are not known, arcs may cross them.
+    starts = find_starts(scores, numpy.where(given == 1, 1, -1), longest)
     lengths = count_tokens(starts)
     sentence = numpy.cumsum(starts) - 1
     firsts = numpy.flatnonzero(starts)[sentence]
@@ -191,12 +192,12 @@ def set_parse(doc: Doc, parse: Parse, labels: Iterable[str], extension: Extensio
     array: Any = numpy.stack([offsets, deps], axis=1)
     doc.from_array([HEAD, DEP], array)
     if extension.is_ours:
-        characters = doc.to_array(IDX)
+        characters = doc.to_array(IDX).astype("int64")
         arcs = zip(
             characters[words].tolist(),
             parse.probabilities.tolist(),
-            characters[heads[words]].tolist(),
+            (characters[heads[words]] - characters[words]).tolist(),
             strict=True,
         )
         user_data: dict[Any, Any] = doc.user_data
-        user_data.update({("._.", extension.name, i, None): (p, head) for i, p, head in arcs})
+        user_data.update({("._.", extension.name, i, None): (p, to) for i, p, to in arcs})

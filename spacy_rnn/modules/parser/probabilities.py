@@ -42,7 +42,9 @@ def _find_marginals(scores: np.ndarray, heads: np.ndarray) -> np.ndarray:
     # Each token has one arc, so its scores' maximum changes nothing.
     logs = scores.astype(np.float64)
     logs[:, token, token + 1] = -np.inf
-    weights = np.exp(np.fmax(logs - logs.max(axis=2, keepdims=True), LEAST_LOG))
+    with np.errstate(invalid="ignore"):
+        logs -= logs.max(axis=2, keepdims=True)
+    weights = np.exp(np.fmax(logs, LEAST_LOG))
     weights[:, token, token + 1] = 0
     chosen = np.take_along_axis(weights, heads[:, :, None], axis=2)[:, :, 0]
     # Row i is for token i as a head, and the first row for the root in its place.

@@ -45,7 +45,7 @@ def make_scores(n, seed, scale=3):
     return (scale * rng.normal(size=(n, n + 1))).astype("f")
 
 
-@pytest.mark.parametrize("n, seed", itertools.product(TREES, range(20)))
+@pytest.mark.parametrize("n, seed", list(itertools.product(TREES, range(20))))
 def test_the_best_tree_is_found(n, seed):
     for scale in (1, 30):
         scores = make_scores(n, seed, scale)
