@@ -64,6 +64,20 @@ cdef extern from "kernels.h" nogil:
         const int64_t *starts
         ptrdiff_t labels
 
+    ctypedef struct rnn_arcs:
+        ptrdiff_t n
+        const int64_t *lengths
+        ptrdiff_t width
+        const float *heads
+        ptrdiff_t stride
+        const float *root
+
+    ctypedef struct rnn_labels:
+        ptrdiff_t n
+        ptrdiff_t width
+        const float *heads
+        ptrdiff_t stride
+
     ctypedef struct rnn_kernels:
         const char *name
         int lanes
@@ -84,6 +98,10 @@ cdef extern from "kernels.h" nogil:
         ) noexcept nogil
         void (*sum_backward)(
             const rnn_chains *, const double *, const double *, double *, double *
+        ) noexcept nogil
+        void (*score_arcs)(const rnn_arcs *, const float *, float *) noexcept nogil
+        void (*score_labels)(
+            const rnn_labels *, const int64_t *, ptrdiff_t, const float *, float *
         ) noexcept nogil
 
     const rnn_kernels *rnn_get_kernels(const char *)
@@ -487,6 +505,92 @@ def find_distinct(const float[:, ::1] X):
     return index, first[:found]
 
 
+def score_arcs(
+    const float[:, ::1] mapped, heads, const float[::1] root, const int64_t[::1] lengths
+):
+    """Score the arcs of sentences: the product of each token's mapped state with the states of the
+    root and of the tokens of its sentence.
+
+    mapped (ndarray): The mapped states. (N, width)
+    heads (ndarray): The states. Rows may be further apart than they are long. (N, width)
+    root (ndarray): The root's state. (width,)
+    lengths (ndarray): The number of tokens of each sentence; N together. (sentences,)
+    RETURNS (ndarray): The scores, as `find_trees` takes them. (sum of n * (n + 1),)
+    """
+    cdef ptrdiff_t n_scores, n_tokens
+    cdef rnn_arcs arcs
+    n_scores, n_tokens = count_arcs(lengths)
+    if n_tokens != mapped.shape[0] or heads.shape != (n_tokens, root.shape[0]):
+        raise ValueError(
+            f"The sentences have {n_tokens} tokens, and there are states of {mapped.shape[0]} and "
+            f"{heads.shape}."
+        )
+    if mapped.shape[1] != root.shape[0]:
+        raise ValueError(f"The widths {mapped.shape[1]} and {root.shape[0]} are not the same.")
+    scores = numpy.empty(n_scores, dtype=numpy.float32)
+    if n_tokens == 0:
+        return scores
+    cdef const float[:, :] head_view = heads
+    cdef float[::1] view = scores
+    arcs.n, arcs.lengths, arcs.width = lengths.shape[0], &lengths[0], root.shape[0]
+    arcs.heads, arcs.stride = &head_view[0, 0], stride_of(heads)
+    arcs.root = &root[0]
+    with nogil:
+        kernels.score_arcs(&arcs, &mapped[0, 0], &view[0])
+    return scores
+
+
+def score_labels(mapped, const float[:, ::1] heads, const int64_t[::1] rows, ptrdiff_t n_labels):
+    """Score labels: the product of what each token's state was mapped to for each label with its
+    head's state.
+
+    mapped (ndarray): Of each token `n_labels` rows of `width` numbers. Tokens may be further apart
+        than that. (n, at least n_labels * width)
+    heads (ndarray): The states of all heads. (heads, width)
+    rows (ndarray): The row of each token's head. (n,)
+    n_labels (int): The number of labels.
+    RETURNS (ndarray): The scores. (n, n_labels)
+    """
+    cdef ptrdiff_t n = rows.shape[0], i
+    cdef rnn_labels labels
+    if mapped.shape[0] != n or mapped.shape[1] < n_labels * heads.shape[1]:
+        raise ValueError(
+            f"There are {n} heads, {n_labels} labels and states of {heads.shape[1]} numbers, but "
+            f"mapped states of shape {mapped.shape}."
+        )
+    for i in range(n):
+        if not 0 <= rows[i] < heads.shape[0]:
+            raise IndexError(f"Row {rows[i]} is not among the {heads.shape[0]} of heads.")
+    scores = numpy.empty((n, n_labels), dtype=numpy.float32)
+    if n == 0 or n_labels == 0:
+        return scores
+    cdef const float[:, :] mapped_view = mapped
+    cdef float[:, ::1] view = scores
+    labels.n, labels.width, labels.heads = n_labels, heads.shape[1], &heads[0, 0]
+    labels.stride = stride_of(mapped)
+    with nogil:
+        kernels.score_labels(&labels, &rows[0], n, &mapped_view[0, 0], &view[0, 0])
+    return scores
+
+
+cdef ptrdiff_t stride_of(table) except -1:
+    """How far apart rows are, in numbers, whose own numbers are adjacent."""
+    if table.strides[1] != table.itemsize or table.strides[0] < 0:
+        raise ValueError(f"The numbers of a row are not adjacent: strides are {table.strides}.")
+    return table.strides[0] // table.itemsize
+
+
+cdef tuple count_arcs(const int64_t[::1] lengths):
+    """The number of scores, and of tokens, of sentences."""
+    cdef ptrdiff_t n_scores = 0, n_tokens = 0, i
+    for i in range(lengths.shape[0]):
+        if lengths[i] < 0:
+            raise ValueError(f"A sentence has {lengths[i]} tokens.")
+        n_tokens += lengths[i]
+        n_scores += lengths[i] * (lengths[i] + 1)
+    return n_scores, n_tokens
+
+
 def find_trees(const float[::1] scores, const int64_t[::1] lengths):
     """Find the maximum spanning tree of each sentence, with one token below the root.
 
@@ -496,13 +600,9 @@ def find_trees(const float[::1] scores, const int64_t[::1] lengths):
     RETURNS (ndarray): The head of each token: 0 for the root, i + 1 for token i of the sentence.
         Whatever the scores are, these are trees. (sum of n,)
     """
-    cdef ptrdiff_t n_scores = 0, n_tokens = 0, i
+    cdef ptrdiff_t n_scores, n_tokens
     cdef int failed = 0
-    for i in range(lengths.shape[0]):
-        if lengths[i] < 0:
-            raise ValueError(f"A sentence has {lengths[i]} tokens.")
-        n_tokens += lengths[i]
-        n_scores += lengths[i] * (lengths[i] + 1)
+    n_scores, n_tokens = count_arcs(lengths)
     if n_scores != scores.shape[0]:
         raise ValueError(f"There are {scores.shape[0]} scores, and not {n_scores}.")
     heads = numpy.empty(n_tokens, dtype=numpy.int64)

@@ -12,6 +12,7 @@
 #include "recurrent.h"
 #ifndef BF16
 #include "chains.h"
+#include "pairs.h"
 #endif
 
 static const rnn_kernels NAME(kernels) = {
@@ -24,6 +25,8 @@ static const rnn_kernels NAME(kernels) = {
     .find_best = NAME(find_best),
     .sum_forward = NAME(sum_forward),
     .sum_backward = NAME(sum_backward),
+    .score_arcs = NAME(score_arcs),
+    .score_labels = NAME(score_labels),
 #endif
 };
 

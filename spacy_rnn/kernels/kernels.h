@@ -102,6 +102,24 @@ typedef struct {
     ptrdiff_t labels;
 } rnn_chains;
 
+/* What the arcs of sentences are scored by. */
+typedef struct {
+    ptrdiff_t n; /* The number of sentences */
+    const int64_t *lengths;
+    ptrdiff_t width;
+    const float *heads; /* The states of all tokens, a stride apart */
+    ptrdiff_t stride;
+    const float *root; /* The root's */
+} rnn_arcs;
+
+/* What labels are scored by. */
+typedef struct {
+    ptrdiff_t n; /* The number of labels */
+    ptrdiff_t width;
+    const float *heads; /* The states of all heads. (heads, width) */
+    ptrdiff_t stride;   /* From the numbers of one token, (labels, width), to those of the next */
+} rnn_labels;
+
 typedef struct {
     const char *name;
     int lanes;
@@ -132,6 +150,14 @@ typedef struct {
      * the exponentials divided by the scales, and are overwritten. `outer` is transposed. */
     void (*sum_backward)(const rnn_chains *chains, const double *outer, const double *inner,
                          double *weights, double *sums);
+
+    /* Score the root, and each token of the sentence, as the head of each token, whose mapped state is
+     * a row of (width). */
+    void (*score_arcs)(const rnn_arcs *arcs, const float *mapped, float *scores);
+
+    /* Score the labels of n tokens whose heads' rows are given. */
+    void (*score_labels)(const rnn_labels *labels, const int64_t *rows, ptrdiff_t n,
+                         const float *mapped, float *scores);
 } rnn_kernels;
 
 /* The kernels for an instruction set, the best of this processor's if the name is NULL. Returns NULL

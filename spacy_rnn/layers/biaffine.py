@@ -98,7 +98,8 @@ def _activate(xp: Any, Z: Any) -> Any:
     """RETURNS (Floats2d): LeakyReLU (Maas et al. 2013) of all but the last column, which scores
     sentence starts.
     """
-    Y = xp.maximum(Z, SLOPE * Z)
+    Y = SLOPE * Z
+    xp.maximum(Z, Y, out=Y)
     Y[:, -1] = Z[:, -1]
     return Y
 

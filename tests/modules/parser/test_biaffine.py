@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from spacy_rnn import kernels
 from spacy_rnn.modules.parser import predict
 from spacy_rnn.modules.parser.biaffine import Truth, Widths, compute_loss
 from spacy_rnn.modules.parser.predict import predict_trees
@@ -81,9 +82,14 @@ def test_what_is_not_known_has_no_gradient():
 
 
 @pytest.mark.parametrize("at_a_time", [1, 2**21])
-def test_prediction_is_that_of_the_scores(monkeypatch, at_a_time):
+@pytest.mark.parametrize("instructions", sorted({str(kernels.INSTRUCTIONS), "None"}))
+def test_prediction_is_that_of_the_scores(monkeypatch, at_a_time, instructions):
+    if instructions == "None":
+        monkeypatch.setattr(kernels, "INSTRUCTIONS", None)
+    else:
+        monkeypatch.setattr("spacy_rnn.modules.parser.compiled_scores.MAX_MAPPED", at_a_time)
     monkeypatch.setattr(predict, "MAX_SCORES", at_a_time)
-    monkeypatch.setattr(predict, "MAX_MAPPED", at_a_time)
+    monkeypatch.setattr("spacy_rnn.modules.parser.scores.MAX_MAPPED", at_a_time)
     X, params = make_arrays("f")
     heads, labels, probabilities = predict_trees(X, params, WIDTHS, LENGTHS)
     tensors = {name: torch.from_numpy(array) for name, array in params.items()}
@@ -97,6 +103,7 @@ def test_prediction_is_that_of_the_scores(monkeypatch, at_a_time):
     assert ((probabilities > 0) & (probabilities <= 1)).all()
 
 
+@pytest.mark.skipif(kernels.INSTRUCTIONS is None, reason="there are no kernels")
 def test_a_sentence_is_parsed_the_same_to_the_bit_in_any_batch():
     X, params = make_arrays("f")
     together = predict_trees(X, params, WIDTHS, LENGTHS)
