@@ -118,10 +118,3 @@ def test_probabilities_of_tokens_that_prefer_each_other():
     for heads in TREES[3]:
         found = find_probabilities(scores.ravel(), numpy.array([3]), heads)
         assert numpy.isfinite(found).all()
-
-
-@needs_kernels
-@pytest.mark.parametrize("lengths, n_scores", [([2], 5), ([-1], 0), ([1, 2], 6)])
-def test_kernels_refuse_scores_of_another_size(lengths, n_scores):
-    with pytest.raises(ValueError, match=str(n_scores if min(lengths) > 0 else -1)):
-        find_trees(numpy.zeros(n_scores, dtype="f"), numpy.array(lengths))
