@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -98,13 +98,17 @@ class RNNTok2Vec(RNNPipeMixin, Tok2Vec):
             self._known_listeners.discard(component_name)
         return is_removed
 
-    def initialize(self, *args: Any, **kwargs: Any) -> None:
-        """Initialise the model. The arguments are as in spaCy's class.
+    def initialize(
+        self, get_examples: Callable[[], Iterable[Example]], *, nlp: Language | None = None
+    ) -> None:
+        """Initialise the model.
 
+        get_examples (Callable[[], Iterable[Example]]): Returns the training data.
+        nlp (Optional[Language]): The pipeline.
         RAISES (ValueError): If a name in `loss_weights` is not a listening component's.
         """
         self._check_names()
-        super().initialize(*args, **kwargs)
+        super().initialize(get_examples, nlp=nlp)
 
     def update(  # type: ignore[override]
         self,
