@@ -163,8 +163,10 @@ class RNNMorphologizer(RNNPipeMixin, Morphologizer):
         guesses = [guess for guess in batch_tag_ids if len(guess)]
         if not guesses:
             return
-        analyses, places = self._get_tables().read(numpy.concatenate(guesses))
+        labels, places = numpy.unique(numpy.concatenate(guesses), return_inverse=True)
+        analyses = [self._get_tables().analyses[label] for label in labels]
         keys: list[int] = []
+        # A Doc may be another pipeline's.
         for vocab in {id(doc.vocab): doc.vocab for doc in docs}.values():
             keys = [vocab.morphology.add(morph) for _, morph in analyses]
         table = numpy.asarray([[pos for pos, _ in analyses], keys], dtype="uint64").T
