@@ -81,7 +81,7 @@ class FactoredLabels:
         self._groups = [
             slice(start, start + size) for start, size in zip(starts, self.sizes, strict=True)
         ]
-        # Of each part of speech: its labels, and the columns of their values.
+        # Of each part of speech: its labels (columns), and where they differ, their values (rows).
         self._labels: list[list[int]] = [[] for _ in self._pos]
         rows: list[list[list[int]]] = [[] for _ in self._pos]
         self._numbers: dict[bytes, int] = {}
@@ -91,7 +91,8 @@ class FactoredLabels:
                 self._labels[row[0]].append(i)
                 rows[row[0]].append(row)
                 self._numbers[numpy.asarray(row, dtype="uint16").tobytes()] = i
-        self._columns = [starts + numpy.asarray(each) for each in rows]
+        columns = [(starts + numpy.asarray(each)).T for each in rows]
+        self._columns = [each[(each != each[:, :1]).any(axis=1)] for each in columns]
 
     def encode(self, vocab: Vocab, gold: Gold) -> Sequence[int]:
         """RETURNS (List[int]): The right column in each group, -1 for missing annotation. A
@@ -116,6 +117,6 @@ class FactoredLabels:
         # The few tokens whose best values are no label together.
         for i in numpy.flatnonzero(found < 0):
             pos = rows[i, 0]
-            sums = scores[i, self._columns[pos]].sum(axis=1)
+            sums = scores[i].take(self._columns[pos]).sum(axis=0)
             found[i] = self._labels[pos][sums.argmax()]
         return found
