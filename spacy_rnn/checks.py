@@ -47,6 +47,15 @@ def check_share(name: str, value: Any) -> None:
     _require(name, value, _is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
 
 
+def check_weights(name: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a dictionary from names to numbers from 0 on."""
+    is_valid = isinstance(value, dict) and all(
+        isinstance(key, str) and _is_number(weight) and 0 <= weight < math.inf
+        for key, weight in value.items()
+    )
+    _require(name, value, is_valid, "a dictionary from names to numbers from 0 on")
+
+
 def check_flag(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is true or false."""
     _require(name, value, isinstance(value, bool), "true or false")

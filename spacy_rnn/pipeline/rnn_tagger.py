@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy
-from spacy.attrs import ORTH, TAG
+from spacy.attrs import TAG
 from spacy.language import Language
 from spacy.pipeline.tagger import Tagger
 from spacy.training import Example, validate_get_examples
-from thinc.api import Config, Model, Ops
+from thinc.api import Config, Model
 
 from ..checks import check_flag, check_share, check_text
-from ..layers.ragged import split
+from .flat_loss import compute_flat_loss, read_gold
 from .labels import find_labels
 from .mixin import RNNPipeMixin
 from .settings import Setting
@@ -120,7 +120,8 @@ class RNNTagger(RNNPipeMixin, Tagger):
         """
         truths = self._find_truths(examples)
         if truths is not None:
-            loss, gradient = _get_flat_loss(self.model.ops, scores, truths)
+            sizes = [len(self.labels)]
+            loss, gradient = compute_flat_loss(self.model.ops, scores, truths, sizes)
             if not math.isnan(loss):
                 return loss, gradient
         try:
@@ -130,17 +131,16 @@ class RNNTagger(RNNPipeMixin, Tagger):
 
     def _find_truths(self, examples: list[Example]) -> numpy.ndarray | None:
         """RETURNS (Optional[ndarray]): The number of each token's tag, -1 if it is missing. None if
-        tokens have to be aligned, or for label smoothing, negative or unknown tags.
+        tokens have to be aligned, or for label smoothing, negative or unknown tags. (N, 1)
         """
         if self.cfg["label_smoothing"] or not examples:
             return None
         tags = []
         for eg in examples:
-            gold = eg.reference.to_array([ORTH, TAG]).reshape(-1, 2)
-            words = eg.predicted.to_array([ORTH])
-            if not numpy.array_equal(words.ravel(), gold[:, 0]):
+            gold = read_gold(eg, [TAG])
+            if gold is None:
                 return None
-            tags.append(gold[:, 1])
+            tags.append(gold[:, 0])
         strings = self.vocab.strings
         prefix = self.cfg["neg_prefix"]
         numbers = {
@@ -154,21 +154,12 @@ class RNNTagger(RNNPipeMixin, Tagger):
         except KeyError:
             # A tag with neg_prefix, or an unknown one.
             return None
-        return numpy.asarray(found, dtype="i")
+        return numpy.asarray(found, dtype="i").reshape(-1, 1)
 
 
 def _read_tags(eg: Example) -> list[str]:
     strings = eg.reference.vocab.strings
     return [strings[tag] for tag in {*eg.reference.to_array(TAG).tolist()} if tag]
-
-
-def _get_flat_loss(ops: Ops, scores: Any, truths: numpy.ndarray) -> tuple[float, Any]:
-    xp = ops.xp
-    gradient = xp.concatenate(scores)
-    gradient[xp.asarray(truths < 0)] = 0
-    known = truths >= 0
-    gradient[xp.asarray(numpy.flatnonzero(known)), xp.asarray(truths[known])] -= 1
-    return float((gradient**2).sum()), split(gradient, [len(Y) for Y in scores])
 
 
 def _unknown_tag(tagger: RNNTagger, examples: list[Example]) -> str:

@@ -5,6 +5,7 @@ the config that it is loaded with.
 import math
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 # The key of the settings as the config gave them.
@@ -53,10 +54,10 @@ class CheckedSettings(dict[str, Any]):
         settings = get_settings(owner)
         super().__init__(values)
         for name, setting in settings.items():
-            self.setdefault(name, setting.default)
+            self.setdefault(name, deepcopy(setting.default))
         for name, value in ({name: self[name] for name in settings} | given).items():
             self[name] = value
-        self.setdefault(CONFIGURED, {name: self[name] for name in settings})
+        self.setdefault(CONFIGURED, deepcopy({name: self[name] for name in settings}))
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._check(name, value)
@@ -112,4 +113,6 @@ def _is_same(one: Any, other: Any) -> bool:
     # JSON changes the last digit of a number.
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-12)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
     return bool(one == other)

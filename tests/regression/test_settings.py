@@ -16,7 +16,15 @@ from spacy_rnn.pipeline.settings import CONFIGURED, get_settings
 from ..conftest import SMALL_TAGGER
 from ..pipeline.test_rnn_ner import make_config
 
-FACTORIES = ["rnn_tagger", "rnn_parser", "rnn_ner", "rnn_textcat", "rnn_textcat_multilabel"]
+FACTORIES = [
+    "rnn_tagger",
+    "rnn_morphologizer",
+    "rnn_parser",
+    "rnn_ner",
+    "rnn_textcat",
+    "rnn_textcat_multilabel",
+    "rnn_tok2vec",
+]
 
 
 def make_nlp(**settings):
@@ -116,7 +124,7 @@ def test_posterior_decoding_without_a_threshold_warns_once():
         nlp("Some text")
 
 
-@pytest.mark.parametrize("factory", ["rnn_tagger", "rnn_ner", "rnn_textcat"])
+@pytest.mark.parametrize("factory", ["rnn_tagger", "rnn_morphologizer", "rnn_ner", "rnn_textcat"])
 def test_a_listener_without_its_tok2vec_says_so(factory):
     nlp = spacy.blank("xx")
     tok2vec = Config().from_str(SMALL_TAGGER)["model"]["tok2vec"]
@@ -125,7 +133,8 @@ def test_a_listener_without_its_tok2vec_says_so(factory):
     listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 16, "upstream": "*"}
     model = {**model, "tok2vec": listener}
     nlp.add_pipe(factory, config={"model": model})
-    gold = Doc(nlp.vocab, words=["Dogs", "bark"], tags=["NNS", "VBP"], ents=["B-X", "O"])
+    gold = Doc(nlp.vocab, words=["Dogs", "bark"], tags=["NNS", "VBP"], pos=["NOUN", "VERB"])
+    gold.set_ents([spacy.tokens.Span(gold, 0, 1, "X")])
     gold.cats = {"A": 1.0, "B": 0.0}
     examples = [Example(nlp.make_doc("Dogs bark"), gold)]
     optimizer = nlp.initialize(lambda: examples)
