@@ -89,7 +89,9 @@ def test_config_trains_and_evaluates(config, corpus, tmp_path):
     doc = nlp("The cats sang.")
     for attr in {a for name in nlp.pipe_names for a in nlp.get_pipe_meta(name).assigns}:
         # After two steps there may be no entities, of which there are types.
-        if attr.startswith("token.") and attr != "token.ent_type":
+        if attr.startswith("token._."):
+            assert doc[0]._.get(attr.split(".")[2]) is not None, attr
+        elif attr.startswith("token.") and attr != "token.ent_type":
             assert doc.has_annotation(attr.split(".")[1].upper()), attr
         if attr == "doc.cats":
             assert set(doc.cats) == {"SITTING", "ELSE"}
@@ -152,7 +154,7 @@ def shared_path(corpus, tmp_path_factory):
     """A trained pipeline whose components share an encoder."""
     path = tmp_path_factory.mktemp("shared")
     overrides = {"training.max_steps": 30, "training.eval_frequency": 30}
-    train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, path, **overrides)
+    train_briefly(ROOT / "configs" / "pipeline_spacy.cfg", corpus, path, **overrides)
     return path / "model-last"
 
 
@@ -175,6 +177,17 @@ def test_a_shared_encoder_learns_through_spacys_listeners(shared_path, corpus, t
     )("The cats sang.").to_bytes(exclude=["tensor", "user_data"])
 
 
+def test_our_pipeline_learns_everything_with_one_encoder(corpus, tmp_path):
+    overrides = {"training.max_steps": 40, "training.eval_frequency": 40}
+    nlp = train_briefly(ROOT / "configs" / "pipeline.cfg", corpus, tmp_path, **overrides)
+    scores = nlp.evaluate(list(spacy.training.Corpus(corpus)(nlp)))
+    kinds = ("tag_acc", "pos_acc", "morph_acc", "lemma_acc", "dep_uas", "dep_las", "ents_f")
+    for name in kinds:
+        assert scores[name] > 0.9, scores
+    shims = {id(s) for n in nlp.pipe_names for m in nlp.get_pipe(n).model.walk() for s in m.shims}
+    assert len(shims) == 2
+
+
 def test_errors_of_spacys_own_component_name_the_layer_and_the_parameter(shared_path):
     config = load_config(shared_path / "config.cfg")
     config["components"]["tok2vec"]["model"]["encode"]["cell"] = "gru"
@@ -186,7 +199,7 @@ def test_errors_of_spacys_own_component_name_the_layer_and_the_parameter(shared_
 def test_a_frozen_encoder_stays_as_it_is(shared_path, corpus, tmp_path):
     first = spacy.load(shared_path)
     second = train_briefly(
-        ROOT / "configs" / "pipeline.cfg",
+        ROOT / "configs" / "pipeline_spacy.cfg",
         corpus,
         tmp_path,
         **{
