@@ -156,6 +156,18 @@ def test_the_encoder_learns_while_a_component_is_frozen(stored, task, sgd):
     assert not numpy.allclose(get_vectors(nlp), before)
 
 
+def test_the_encoder_learns_from_a_batch_without_trees():
+    nlp = make_nlp(["rnn_tagger"], steps=0)
+    parser = {**nlp.get_factory_meta("parser").default_config["model"], "tok2vec": LISTENER}
+    nlp.add_pipe("parser", config={"model": parser})
+    trees = {"heads": [1, 1, 1, 1], "deps": ["nsubj", "ROOT", "obj", "punct"]}
+    nlp.initialize(lambda: [make_example(nlp, {**EVERYTHING, **trees})])
+    before, optimizer = get_vectors(nlp), Adam(0.01)
+    for _ in range(3):
+        nlp.update([make_example(nlp)], sgd=optimizer)
+    assert not numpy.allclose(get_vectors(nlp), before)
+
+
 def test_a_frozen_encoder_that_annotates_stays_as_it_is(stored):
     nlp = load(stored)
     optimizer = Adam(0.01)
