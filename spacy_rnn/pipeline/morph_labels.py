@@ -92,7 +92,8 @@ class FactoredLabels:
                 rows[row[0]].append(row)
                 self._numbers[numpy.asarray(row, dtype="uint16").tobytes()] = i
         columns = [(starts + numpy.asarray(each)).T for each in rows]
-        self._columns = [each[(each != each[:, :1]).any(axis=1)] for each in columns]
+        self._varies = [(each != each[:, :1]).any(axis=1) for each in columns]
+        self._columns = [each[some] for each, some in zip(columns, self._varies, strict=True)]
 
     def encode(self, vocab: Vocab, gold: Gold) -> Sequence[int]:
         """RETURNS (List[int]): The right column in each group, -1 for missing annotation. A
@@ -100,7 +101,12 @@ class FactoredLabels:
         """
         pos, morph = gold
         row = self._encode(pos, Morphology.feats_to_dict(vocab.strings[morph]))
-        return row if morph else [row[0], *[-1] * len(self._features)]
+        if not morph:
+            return [row[0], *[-1] * len(self._features)]
+        # Where all labels of the part of speech have the same value, there is nothing to learn.
+        if row[0] >= 0:
+            row[1:] = numpy.where(self._varies[row[0]], row, -1)[1:].tolist()
+        return row
 
     def _encode(self, pos: int, features: dict[str, str]) -> list[int]:
         if not self._features.keys() >= features.keys():

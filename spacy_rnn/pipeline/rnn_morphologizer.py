@@ -102,8 +102,9 @@ class RNNMorphologizer(RNNPipeMixin, Morphologizer):
         """RETURNS (Tuple[int, Optional[int]]): How many outputs the labels need, and how many the
         weights have; None if there are no weights, or no labels to predict.
         """
-        needed = sum(self._get_tables().sizes)
-        return needed, self.model.maybe_get_dim("nO") if self.labels else None
+        if not self.labels:
+            return 0, None
+        return sum(self._get_tables().sizes), self.model.maybe_get_dim("nO")
 
     def add_label(self, label: str) -> int:
         """Add a label before initialisation.

@@ -61,8 +61,8 @@ class RNNTok2Vec(RNNPipeMixin, Tok2Vec):
     `loss_weights` scale the gradients that listeners send back. With Adam, whose steps don't depend
     on the scale of a parameter's gradient, this equals a weight of the component's whole loss.
 
-    The encoder learns from every listener that has learned from a batch. In spaCy's class it
-    learns nothing if the last one is frozen.
+    The encoder learns from every listener that has learned from a batch. In spaCy's class it learns
+    nothing if the last one has not, because it is frozen, or a parser and the batch has no trees.
 
     vocab (Vocab): The shared vocabulary.
     model (Model[List[Doc], List[Floats2d]]): Embeds the tokens in context.

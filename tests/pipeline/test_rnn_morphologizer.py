@@ -350,6 +350,21 @@ class PosReader:
         self.seen.append([t.pos for eg in examples for t in eg.predicted])
 
 
+def test_a_pipeline_without_labels_is_stored_and_loaded(layer, tmp_path):
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("rnn_morphologizer", config={"model": make_config(layer)})
+    nlp.to_disk(tmp_path)
+    assert spacy.load(tmp_path).get_pipe("rnn_morphologizer").labels == ()
+
+
+def test_annotation_outlives_a_memory_zone(layer, trained):
+    nlp = trained[layer]
+    with nlp.memory_zone():
+        assert len(list(nlp.pipe(blank_docs(nlp)))) == len(SENTENCES)
+    expected = [[ANALYSES[word] for word in words] for words in SENTENCES]
+    assert get_analyses(nlp.pipe(blank_docs(nlp))) == expected
+
+
 def test_frozen_annotating_and_rehearsed(layer, nlp, pipe):
     before = pipe.model.to_bytes()
     spacy.Language.factory("pos_reader", func=lambda nlp, name: PosReader())

@@ -50,18 +50,26 @@ def make_nlp(tasks=TASKS, factory="rnn_tok2vec", steps=1, **settings):
     # The output layers of taggers start with zeros, which have no gradient for the encoder.
     for _ in range(steps):
         nlp.update([make_example(nlp)], sgd=Adam(0.1))
-    for layer in nlp.get_pipe("tok2vec").model.walk():
-        for shim in layer.shims:
-            shim.module.zero_grad()
+    for parameter in get_parameters(nlp):
+        parameter.grad = None
     return nlp
+
+
+def get_parameters(nlp):
+    """What is learned by gradient."""
+    shims = [shim for layer in nlp.get_pipe("tok2vec").model.walk() for shim in layer.shims]
+    return [p for shim in shims for p in shim.module.parameters() if p.requires_grad]
+
+
+def get_weights(nlp):
+    return numpy.concatenate([p.detach().numpy().ravel() for p in get_parameters(nlp)])
 
 
 def get_gradient(nlp, examples=None, **kwargs):
     """The gradient of the encoder's weights."""
     nlp.update(examples or [make_example(nlp)], sgd=False, drop=0.0, **kwargs)
-    model = nlp.get_pipe("tok2vec").model
-    parameters = [p for n in model.walk() for s in n.shims for p in s.module.parameters()]
-    return numpy.concatenate([p.grad.numpy().ravel() for p in parameters if p.grad is not None])
+    gradients = [p.grad for p in get_parameters(nlp) if p.grad is not None]
+    return numpy.concatenate([gradient.numpy().ravel() for gradient in gradients])
 
 
 def get_vectors(nlp):
@@ -148,24 +156,36 @@ def test_examples_with_different_annotation_add_up(stored):
 @pytest.mark.parametrize("task", TASKS)
 def test_the_encoder_learns_while_a_component_is_frozen(stored, task, sgd):
     nlp = load(stored)
-    before, optimizer = get_vectors(nlp), Adam(0.01)
+    before, optimizer = get_weights(nlp), Adam(0.01)
     for _ in range(2):
         nlp.update([make_example(nlp)], sgd=optimizer if sgd else False, exclude=[task])
         if not sgd:
             nlp.get_pipe("tok2vec").finish_update(optimizer)
-    assert not numpy.allclose(get_vectors(nlp), before)
+    assert not numpy.allclose(get_weights(nlp), before)
+
+
+def test_the_encoder_learns_from_a_batch_without_trees():
+    nlp = make_nlp(["rnn_tagger"], steps=0)
+    parser = {**nlp.get_factory_meta("parser").default_config["model"], "tok2vec": LISTENER}
+    nlp.add_pipe("parser", config={"model": parser})
+    trees = {"heads": [1, 1, 1, 1], "deps": ["nsubj", "ROOT", "obj", "punct"]}
+    nlp.initialize(lambda: [make_example(nlp, {**EVERYTHING, **trees})])
+    before, optimizer = get_weights(nlp), Adam(0.01)
+    for _ in range(3):
+        nlp.update([make_example(nlp)], sgd=optimizer)
+    assert not numpy.allclose(get_weights(nlp), before)
 
 
 def test_a_frozen_encoder_that_annotates_stays_as_it_is(stored):
     nlp = load(stored)
     optimizer = Adam(0.01)
     nlp.update([make_example(nlp)], sgd=optimizer)
-    before = get_vectors(nlp)
+    before = get_weights(nlp)
     # Another batch than the last one that the encoder learned from.
     other = make_example(nlp, {"tags": ["PRP", "VBD"]}, ["He", "sang"])
     losses = nlp.update([other], sgd=optimizer, exclude=["tok2vec"], annotates=["tok2vec"])
     assert losses["rnn_tagger"] > 0
-    numpy.testing.assert_array_equal(get_vectors(nlp), before)
+    numpy.testing.assert_array_equal(get_weights(nlp), before)
 
 
 def test_a_component_that_annotates_is_heard_too(stored):

@@ -210,7 +210,7 @@ def test_ud_check_wants_one_of_a_components_columns(
 
 def test_ud_check_knows_the_projects_configs(checker: ModuleType) -> None:
     columns = checker.get_columns(PROJECT / "configs" / "morphologizer.cfg")
-    assert columns == {"morphologizer": ("UPOS", "FEATS")}
+    assert columns == {"rnn_morphologizer": ("UPOS", "FEATS")}
     default = PROJECT / srsly.read_yaml(PROJECT / "project.yml")["vars"]["config"]
     assert ("XPOS",) in checker.get_columns(default).values()
 

@@ -23,6 +23,7 @@ NEEDS = {
     "tagger": ("XPOS",),
     "rnn_tagger": ("XPOS",),
     "morphologizer": ("UPOS", "FEATS"),
+    "rnn_morphologizer": ("UPOS", "FEATS"),
     "parser": ("DEPREL",),
     "trainable_lemmatizer": ("LEMMA",),
 }
