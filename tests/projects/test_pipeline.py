@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import spacy
+import srsly
 from spacy.tokens import Doc, DocBin
 from spacy.training import Corpus
 from thinc.api import Config
@@ -220,6 +221,26 @@ def test_gold_predictions_score_1(
     assert set(evaluation.score(CONLLU, predicted).values()) == {1.0}
 
 
+def test_evaluation_writes_scores_and_predictions(
+    converter: ModuleType,
+    evaluation: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    _, docs = convert(converter, tmp_path, max_sentences=1)
+    monkeypatch.setattr(evaluation.spacy, "load", lambda name: make_predictor(docs))
+    evaluation.evaluate_cli("pipeline", tmp_path / "in.conllu", tmp_path / "scores")
+    assert "LAS 100.00 100.00" in " ".join(capsys.readouterr().out.split())
+    scores = srsly.read_json(tmp_path / "scores" / "scores.json")
+    assert scores["gold"]["BLEX"] == 1.0
+    # Its multiword token is two tokens in raw text.
+    assert 0 < scores["raw"]["Tokens"] < 1
+    for name in ("gold", "raw"):
+        predicted = (tmp_path / "scores" / f"{name}.conllu").read_text(encoding="utf8")
+        assert evaluation.score(CONLLU, predicted) == pytest.approx(scores[name])
+
+
 def test_texts_are_paragraphs(evaluation: ModuleType) -> None:
     assert evaluation.read_texts(CONLLU.split("\n")) == [
         "Ada doesn't like @Bob Ray. Dinners Club in London!Go!",
@@ -284,9 +305,24 @@ def test_given_sentence_starts_are_kept_by_the_parser(evaluation: ModuleType) ->
     assert [row[6] for row in rows].count("0") == 1
 
 
-def test_show_numbers_tokens_by_sentence(
-    converter: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_show_prints_sentences_and_entities(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    ruler = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns([{"label": "LOC", "pattern": "Lyon"}])  # type: ignore[attr-defined]
+    nlp.to_disk(tmp_path)
+    load_script(PROJECT / "scripts" / "show.py").show_cli(str(tmp_path), "Go! To Lyon")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines if line[:1] in (["1"], ["2"])] == [
+        ["1", "Go"],
+        ["2", "!"],
+        ["1", "To"],
+        ["2", "Lyon"],
+    ]
+    assert ["Lyon", "LOC"] in lines
+
+
+def test_show_names_heads_with_their_numbers(converter: ModuleType, tmp_path: Path) -> None:
     show = load_script(PROJECT / "scripts" / "show.py")
     _, docs = convert(converter, tmp_path)
     row = ("2", "Club", "club", "NOUN", "NN", "ROOT", "", "Number=Sing")

@@ -39,7 +39,7 @@ def evaluate_cli(
         scores[name] = score("\n".join(lines), conllu)
     srsly.write_json(output / "scores.json", scores)
     rows = [(key, *(f"{100 * scores[name][key]:.2f}" for name in scores)) for key in METRICS]
-    msg.table(rows, header=("F1", "gold tokens", "raw text"), divider=True, aligns="lrr")
+    msg.table(rows, header=("F1", "gold tokens", "raw text"), divider=True, aligns=("l", "r", "r"))
     msg.good(f"Scores and predictions: {output}")
 
 

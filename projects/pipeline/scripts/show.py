@@ -4,10 +4,11 @@ from typing import Annotated
 
 import spacy
 import typer
-from spacy.tokens import Token
+from spacy.tokens import Span, Token
 from wasabi import msg
 
 HEADER = ("", "token", "lemma", "pos", "tag", "dep", "head", "morphology")
+ENTITY_HEADER = ("entity", "label", "probability")
 
 
 def show_cli(
@@ -21,10 +22,10 @@ def show_cli(
     doc = nlp(text)
     for sent in doc.sents:
         rows = [make_row(token) for token in sent]
-        msg.table(rows, header=HEADER, divider=True)
+        msg.table(rows, header=HEADER, divider=True, max_col=80)
     if doc.has_annotation("ENT_IOB"):
-        entities = [(ent.text, ent.label_) for ent in doc.ents]
-        msg.table(entities, header=("entity", "label"), divider=True)
+        entities = [make_entity_row(ent) for ent in doc.ents]
+        msg.table(entities, header=ENTITY_HEADER, divider=True)
 
 
 def make_row(token: Token) -> tuple[str, ...]:
@@ -32,6 +33,12 @@ def make_row(token: Token) -> tuple[str, ...]:
     head = "" if token.head == token else f"{token.head.text} ({_number(token.head)})"
     layers = (token.lemma_, token.pos_, token.tag_, token.dep_)
     return (str(_number(token)), token.text, *layers, head, str(token.morph))
+
+
+def make_entity_row(ent: Span) -> tuple[str, ...]:
+    """Make the row of an entity. Only our recogniser gives its probability."""
+    probability = f"{ent._.probability:.2f}" if Span.has_extension("probability") else ""
+    return (ent.text, ent.label_, probability)
 
 
 def _number(token: Token) -> int:
