@@ -262,6 +262,13 @@ def test_raw_text_is_scored_by_characters(evaluation: ModuleType) -> None:
     assert scores["Tokens"] == pytest.approx(2 * 13 / (14 + 15))
 
 
+def test_a_tree_may_be_as_deep_as_the_text(evaluation: ModuleType) -> None:
+    n_words = 5000
+    row = "{}\tw\tw\tNOUN\tN\t_\t{}\tdep\t_\t_\n"
+    text = "".join(row.format(i, i + 1) for i in range(1, n_words)) + row.format(n_words, 0) + "\n"
+    assert evaluation.score(text, text)["LAS"] == 1.0
+
+
 def test_rows_have_one_root_and_no_white_space(evaluation: ModuleType) -> None:
     doc = Doc(
         spacy.blank("en").vocab,

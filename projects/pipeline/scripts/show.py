@@ -22,7 +22,7 @@ def show_cli(
     doc = nlp(text)
     for sent in doc.sents:
         rows = [make_row(token) for token in sent]
-        msg.table(rows, header=HEADER, divider=True, max_col=80)
+        msg.table(rows, header=HEADER, divider=True, max_col=120)
     if doc.has_annotation("ENT_IOB"):
         entities = [make_entity_row(ent) for ent in doc.ents]
         msg.table(entities, header=ENTITY_HEADER, divider=True)
