@@ -1,8 +1,8 @@
 """Evaluate a pipeline from gold tokens and from raw text, with the scorer of the CoNLL 2018 task.
 
-`spacy evaluate` leaves punctuation out of the scores of trees, and its parser may split a gold
-sentence. Here all words count. With gold tokens, each Doc is one sentence and its sentence starts
-are set before the pipeline runs, which spaCy's parser and ours keep.
+`spacy evaluate` leaves punctuation out of the scores of trees, and the parser may split a gold
+sentence. Here all words count. With gold tokens, each Doc is one sentence. Its sentence starts are
+set before the pipeline runs, and the parser keeps them.
 """
 
 import io
@@ -68,7 +68,7 @@ def annotate_gold_tokens(nlp: Language, lines: list[str]) -> str:
     lines (list[str]): The lines of the file.
     RETURNS (str): The file with predictions.
     """
-    lines = [line for line in lines if "." not in line.split("\t")[0] or line.startswith("#")]
+    lines = [line for line in lines if line.startswith("#") or "." not in line.split("\t")[0]]
     sentences: list[list[int]] = [[]]
     for i, line in enumerate(lines):
         if line.split("\t")[0].isdecimal():
