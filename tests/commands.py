@@ -188,6 +188,7 @@ class Checker:
         with _imports_from(path.parent):
             module = load_script(path)
         run = re.search(r"typer\.run\((\w+)\)", path.read_text(encoding="utf8"))
+        self.made.update(Path(word).name for word in words if word.endswith(".cfg"))
         script = getattr(module, "app", None)
         if run:
             script = typer.Typer()

@@ -13,12 +13,21 @@ from weasel.util import load_project_config
 
 from ..conftest import ROOT
 
+# The directory of each project's data, a dependency of the project's conversion.
+DATA = {
+    "ner": "assets/uner_en_ewt",
+    "pipeline": "../ud_tagger/assets/ud_en_ewt",
+    "textcat": "assets/banking77",
+    "ud_tagger": "assets/ud_en_ewt",
+}
 
-@pytest.fixture(params=["ner", "textcat", "ud_tagger"])
+
+@pytest.fixture(params=list(DATA))
 def project(request, tmp_path):
     """A project whose steps have all run."""
     path = tmp_path / request.param
-    (path / "scripts").mkdir(parents=True)
+    for folder in ("scripts", DATA[request.param]):
+        (path / folder).mkdir(parents=True)
     shutil.copy(ROOT / "projects" / request.param / "project.yml", path)
     for command in load(path).values():
         for name in [*command.get("deps", []), *command.get("outputs", [])]:
@@ -38,15 +47,17 @@ def load(project):
 def find_steps(project: Path) -> list[str]:
     """RETURNS (List[str]): The steps that would run again, of those that can be skipped."""
     steps = srsly.read_yaml(project / "project.yml")["workflows"]["all"]
-    return [name for name in steps if check_rerun(project, load(project)[name])]
+    commands = [load(project)[name] for name in steps]
+    return [
+        command["name"]
+        for command in commands
+        if not command.get("no_skip") and check_rerun(project, command)
+    ]
 
 
 def test_changed_data_are_converted_again(project):
     assert find_steps(project) == []
-    corpus = {"ner": "uner_en_ewt", "textcat": "banking77", "ud_tagger": "ud_en_ewt"}[project.name]
-    file = project / "assets" / corpus / "train.conllu"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("changed")
+    (project / DATA[project.name] / "train.conllu").write_text("changed")
     assert find_steps(project) == ["convert"]
 
 
