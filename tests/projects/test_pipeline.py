@@ -16,7 +16,7 @@ from thinc.api import Config
 from ..conftest import ROOT, load_script
 
 PROJECT = ROOT / "projects" / "pipeline"
-CONFIG = PROJECT / "configs" / "pipeline.cfg"
+CONFIG = ROOT / "configs" / "pipeline.cfg"
 
 CONLLU = """\
 # newdoc id = a
