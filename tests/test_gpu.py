@@ -22,6 +22,7 @@ from spacy_rnn.modules.rnn.cells import CELLS
 
 from .conftest import SMALL_TAGGER, make_examples, make_nlp
 from .pipeline import test_rnn_ner as ner
+from .pipeline import test_rnn_parser as parser
 from .pipeline import test_rnn_textcat as textcat
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("exact_gpu")]
@@ -111,6 +112,24 @@ def predict_tags(nlp):
     pipe = nlp.get_pipe("rnn_tagger")
     scores = numpy.concatenate([to_numpy(scores) for scores in pipe.model.predict(docs)])
     return [[token.tag_ for token in doc] for doc in nlp.pipe(docs)], scores
+
+
+def test_trees_and_probabilities_agree_and_learn():
+    nlp = parser.make_nlp(steps=20)
+    texts = [eg.reference.text for eg in parser.make_examples(nlp)]
+    expected = [nlp(text) for text in texts]
+    stored = nlp.to_bytes()
+    require_gpu()
+    gpu_nlp = parser.make_nlp()
+    gpu_nlp.from_bytes(stored)
+    for ours, theirs in zip(expected, gpu_nlp.pipe(texts), strict=True):
+        assert parser.get_parse(ours) == parser.get_parse(theirs)
+        pairs = [[t._.head_probability for t in doc] for doc in (ours, theirs)]
+        assert pairs[0] == pytest.approx(pairs[1], abs=1e-4)
+    optimizer, losses = gpu_nlp.resume_training(), {}
+    for _ in range(3):
+        gpu_nlp.update(parser.make_examples(gpu_nlp), sgd=optimizer, losses=losses)
+    assert numpy.isfinite(losses["rnn_parser"])
 
 
 @pytest.mark.parametrize("decoding", ["viterbi", "posterior"])

@@ -24,6 +24,16 @@ DATA = [
     ("Bob Smith met Eve .", "NNP NNP VBD NNP .", [(0, 9, "PER"), (14, 17, "PER")], "GOOD"),
     ("Lisbon sleeps", "NNP VBZ", [(0, 6, "LOC")], "BAD"),
 ]
+# Part of speech, features and dependency label of each tag. All depend on the verb.
+ANALYSES = {
+    "NNP": ("PROPN", "Number=Sing", "nsubj"),
+    "NN": ("NOUN", "Number=Sing", "obj"),
+    "VBZ": ("VERB", "Number=Sing|Tense=Pres", "ROOT"),
+    "VBD": ("VERB", "Tense=Past", "ROOT"),
+    "IN": ("ADP", "", "case"),
+    "DT": ("DET", "", "det"),
+    ".": ("PUNCT", "", "punct"),
+}
 TEXTS = [
     *(text for text, *_ in DATA),
     "",
@@ -113,6 +123,18 @@ def listening_tagger(embed=LEXEMES, **settings):
     return {"bilm": bilm, **tagger(listener, depth=1)}
 
 
+def whole_pipeline():
+    listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 8}
+    parser = {"@architectures": "spacy-rnn.BiaffineParser.v1", "arc_width": 6, "label_width": 4}
+    factored = {"@architectures": "spacy-rnn.FactoredTagger.v1"}
+    return {
+        "rnn_tok2vec": {"model": tok2vec(), "loss_weights": {"rnn_parser": 2.0}},
+        "rnn_tagger": {"model": {"@architectures": "spacy.Tagger.v2", "tok2vec": listener}},
+        "rnn_morphologizer": {"model": {**factored, "tok2vec": listener}},
+        "rnn_parser": {"model": {**parser, "tok2vec": listener}},
+    }
+
+
 # Components, by the name of the pipeline.
 PIPELINES = {
     **{f"tagger_{cell}": tagger(cell=cell) for cell in ("lstm", "gru", "elman", "irnn")},
@@ -130,6 +152,7 @@ PIPELINES = {
     "lm_tied": {"rnn_lm": {"model": language_model(directions="forward", softmax="tied")}},
     "lm_elman": {"rnn_lm": {"model": language_model(directions="forward", cell="elman")}},
     "lm_irnn": {"rnn_lm": {"model": language_model(directions="both", cell="irnn", depth=1)}},
+    "pipeline": whole_pipeline(),
 }
 
 
@@ -185,7 +208,16 @@ def make_examples(nlp):
     examples = []
     for text, tags, entities, category in DATA:
         cats = {label: float(label == category) for label in ("GOOD", "BAD")}
-        annotation = {"tags": tags.split(), "entities": entities, "cats": cats}
+        pos, morphs, deps = zip(*(ANALYSES[tag] for tag in tags.split()), strict=True)
+        annotation = {
+            "tags": tags.split(),
+            "pos": list(pos),
+            "morphs": list(morphs),
+            "heads": [deps.index("ROOT")] * len(deps),
+            "deps": list(deps),
+            "entities": entities,
+            "cats": cats,
+        }
         examples.append(Example.from_dict(Doc(nlp.vocab, words=text.split()), annotation))
     return examples
 
@@ -205,6 +237,13 @@ def read_predictions(nlp):
                 assert list(group) == list(doc.ents)
                 labels["entities"] = [[ent.start, ent.end, ent.label_] for ent in doc.ents]
                 numbers["probabilities"] = group.attrs["scores"].tolist()
+            elif name == "rnn_morphologizer":
+                labels["morphology"] = [[token.pos_, str(token.morph)] for token in doc]
+            elif name == "rnn_parser":
+                labels["tree"] = [[token.head.i, token.dep_] for token in doc]
+                numbers["arcs"] = [token._.head_probability or 0.0 for token in doc]
+            elif name == "rnn_tok2vec":
+                numbers["vectors"] = doc.tensor.tolist()
             elif name == "bilm":
                 numbers["layers"] = doc._.bilm.tolist()
             elif name == "rnn_lm":
