@@ -1,5 +1,6 @@
 """The base of all our components, on top of the spaCy class that each of them extends."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -86,6 +87,14 @@ class RNNPipeMixin(ReadsAhead, LoadsWithErrors):
                     "[training] annotating_components if one that listens to it does."
                 )
         self._check_width(listener, [doc.tensor.shape[1] for doc in docs if len(doc)])
+
+    def check_loss(self, loss: float) -> None:
+        """Raise a ValueError if a loss is not a number."""
+        if math.isnan(loss):
+            raise ValueError(
+                f"The loss of component {self.name!r} is not a number: training has diverged. "
+                "Try a lower learn rate, or grad_clip in [training.optimizer]."
+            )
 
     def _get_listener(self) -> Tok2VecListener | None:
         layers = self.model.walk()

@@ -211,8 +211,7 @@ class RNNMorphologizer(RNNPipeMixin, Morphologizer):
         loss, gradient = compute_flat_loss(
             self.model.ops, scores, rows, tables.sizes, self.label_smoothing
         )
-        if numpy.isnan(loss):
-            raise ValueError(Errors.E910.format(name=self.name))
+        self.check_loss(loss)
         return loss, gradient
 
     def _get_tables(self) -> CombinedLabels | FactoredLabels:

@@ -1,4 +1,3 @@
-import math
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -292,11 +291,7 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
                 f"such as sentence starts. The first is {text[:60]!r}.",
                 stacklevel=2,
             )
-        if math.isnan(loss):
-            raise ValueError(
-                f"The loss of component {self.name!r} is not a number: training has diverged. "
-                "Try a lower learn rate, or grad_clip in [training.optimizer]."
-            )
+        self.check_loss(loss)
         return loss, gradient
 
 

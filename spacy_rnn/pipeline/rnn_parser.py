@@ -229,6 +229,7 @@ class RNNParser(RNNPipeMixin, TrainablePipe):
     ) -> tuple[float, BiaffineStates]:
         """RETURNS (Tuple[float, BiaffineStates]): The negative log-likelihood of the annotation,
         and its gradient.
+        RAISES (ValueError): If a label is unknown, or the loss is not a number.
         """
         examples = list(examples)
         validate_examples(examples, "RNNParser.get_loss")
@@ -249,6 +250,7 @@ class RNNParser(RNNPipeMixin, TrainablePipe):
         loss, d_states, d_params = compute_loss(
             ops.xp, join(ops, states), scores.params, get_widths(layer), truth
         )
+        self.check_loss(loss)
         gradients, end = [], 0
         for X, i in zip(scores.states, words, strict=True):
             gradients.append(ops.alloc2f(*X.shape))

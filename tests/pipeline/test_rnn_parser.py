@@ -269,6 +269,14 @@ def test_an_unknown_label_is_named(trained):
         trained.update([eg])
 
 
+def test_a_loss_that_is_not_a_number_is_an_error():
+    nlp = make_nlp()
+    output = nlp.get_pipe("rnn_parser").model.get_ref("output")
+    output.set_param("b", output.get_param("b") * numpy.nan)
+    with pytest.raises(ValueError, match=r"'rnn_parser' is not a number"):
+        nlp.update(make_examples(nlp))
+
+
 def test_another_name_for_the_probability():
     nlp = make_nlp(extension_prefix="parser_")
     assert nlp("I like eggs")[0]._.parser_head_probability > 0
