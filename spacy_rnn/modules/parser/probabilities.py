@@ -40,17 +40,19 @@ def _find_marginals(scores: np.ndarray, heads: np.ndarray) -> np.ndarray:
     n = scores.shape[1]
     token = np.arange(n)
     # Each token has one arc, so its scores' maximum changes nothing.
-    logs = scores.astype(np.float64)
-    logs[:, token, token + 1] = -np.inf
+    weights = scores.astype(np.float64)
+    weights[:, token, token + 1] = -np.inf
     with np.errstate(invalid="ignore"):
-        logs -= logs.max(axis=2, keepdims=True)
-    weights = np.exp(np.fmax(logs, LEAST_LOG))
+        weights -= weights.max(axis=2, keepdims=True)
+    # In place: a long sentence has many.
+    np.exp(np.fmax(weights, LEAST_LOG, out=weights), out=weights)
     weights[:, token, token + 1] = 0
     chosen = np.take_along_axis(weights, heads[:, :, None], axis=2)[:, :, 0]
     # Row i is for token i as a head, and the first row for the root in its place.
     laplacian = -weights[:, :, 1:].transpose(0, 2, 1)
     laplacian[:, token, token] = weights[:, :, 1:].sum(axis=2)
     laplacian[:, 0] = weights[:, :, 0]
+    del weights
     inverse = np.linalg.inv(laplacian)
     own = inverse[:, token, token] * (token > 0)
     head = np.maximum(heads - 1, 0)
