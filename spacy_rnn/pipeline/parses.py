@@ -1,6 +1,6 @@
 """Dependency parses: how they are read from annotation, and set on Docs."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from spacy.attrs import DEP, HEAD, IDX, IS_SPACE, ORTH, SENT_START
 from spacy.tokens import Doc, Token
 from spacy.training import Example
 
+from ..layers.ragged import split
 from ..modules.parser.biaffine import Truth
 from ..modules.parser.sentences import find_starts
 from .extensions import Extension
@@ -17,19 +18,19 @@ from .extensions import Extension
 ROOT, SPACE = "ROOT", "dep"
 
 
+# Labels by number end with these two.
+ROOT_NUMBER, SPACE_NUMBER = -1, -2
+
+
 @dataclass
 class Parse:
-    """The parse of a Doc.
+    """The parse of a Doc. All arrays are (tokens,).
 
-    words (ndarray): Which tokens are not white space. (n,)
-    starts (ndarray): Whether each starts a sentence. (n,)
-    heads (ndarray): The head of each: 0 for the root, i + 1 for word i of the sentence. (n,)
-    labels (ndarray): The number of each arc's label. (n,)
-    probabilities (ndarray): The probability of each arc. (n,)
+    heads (ndarray): How far each token's head is from it.
+    labels (ndarray): The number of each arc's label, `ROOT_NUMBER` or `SPACE_NUMBER`.
+    probabilities (ndarray): The probability of each arc, not a number for white space.
     """
 
-    words: numpy.ndarray
-    starts: numpy.ndarray
     heads: numpy.ndarray
     labels: numpy.ndarray
     probabilities: numpy.ndarray
@@ -37,8 +38,69 @@ class Parse:
     @classmethod
     def make_empty(cls) -> "Parse":
         """RETURNS (Parse): The parse of a Doc without tokens."""
-        kinds = ("int64", "bool", "int64", "int64", "float32")
-        return cls(*(numpy.zeros(0, dtype=kind) for kind in kinds))
+        return cls(*(numpy.zeros(0, dtype="int64") for _ in range(3)))
+
+
+class Words:
+    """The words of a batch of Docs: its tokens without white space. A Doc of white space has one.
+
+    docs (List[Doc]): The Docs.
+
+    n_tokens (List[int]): The number of tokens of each Doc.
+    tokens (ndarray): The number of each word among all tokens. (n,)
+    firsts (ndarray): The first word of each Doc that has words.
+    starts (ndarray): 1 if a word starts a sentence or a Doc, -1 if it is known not to start one, 0
+        if that is not known. (n,)
+    nearest (ndarray): The word that each token is, or the one before it in its Doc, or its Doc's
+        first. (tokens,)
+    """
+
+    def __init__(self, docs: Sequence[Doc]):
+        self.n_tokens = [len(doc) for doc in docs]
+        arrays = [doc.to_array([IS_SPACE, SENT_START]).reshape(-1, 2) for doc in docs]
+        is_space, starts = numpy.concatenate(arrays).astype("int64").T
+        first_tokens = numpy.cumsum([0, *self.n_tokens[:-1]])[numpy.asarray(self.n_tokens) > 0]
+        n_words = numpy.add.reduceat(1 - is_space, first_tokens)
+        is_space[first_tokens[n_words == 0]] = 0
+        self.tokens = numpy.flatnonzero(is_space == 0)
+        self.firsts = numpy.searchsorted(self.tokens, first_tokens)
+        self.starts = starts[self.tokens]
+        self.starts[self.firsts] = 1
+        nearest = numpy.cumsum(1 - is_space) - 1
+        lengths = numpy.diff(first_tokens, append=len(is_space))
+        self.nearest = numpy.maximum(nearest, numpy.repeat(self.firsts, lengths))
+
+    def make_parses(
+        self,
+        starts: numpy.ndarray,
+        heads: numpy.ndarray,
+        labels: numpy.ndarray,
+        probabilities: numpy.ndarray,
+    ) -> list[Parse]:
+        """Make the parses of the Docs. White space depends on the word before it, or on the first.
+
+        starts (ndarray): Whether each word starts a sentence. (n,)
+        heads (ndarray): The row of each word's head, -1 for the root. (n,)
+        labels (ndarray): The number of each arc's label. (n,)
+        probabilities (ndarray): The probability of each arc. (n,)
+        RETURNS (List[Parse]): The parse of each Doc.
+        """
+        roots, firsts = numpy.flatnonzero(heads < 0), numpy.flatnonzero(starts)
+        # A sentence that is longer than can be parsed keeps its parts together.
+        is_part = self.starts[firsts] == -1
+        whole = numpy.maximum.accumulate(numpy.where(is_part, 0, numpy.arange(len(firsts))))
+        heads, labels = heads.copy(), labels.copy()
+        heads[roots] = roots[whole]
+        labels[roots] = numpy.where(is_part, SPACE_NUMBER, ROOT_NUMBER)
+        all_heads = self.tokens[self.nearest]
+        all_heads[self.tokens] = self.tokens[heads]
+        all_labels = numpy.full(len(all_heads), SPACE_NUMBER)
+        all_labels[self.tokens] = labels
+        all_probabilities = numpy.full(len(all_heads), numpy.nan, dtype=probabilities.dtype)
+        all_probabilities[self.tokens] = probabilities
+        offsets = all_heads - numpy.arange(len(all_heads))
+        parts = (split(array, self.n_tokens) for array in (offsets, all_labels, all_probabilities))
+        return [Parse(*arrays) for arrays in zip(*parts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -61,20 +123,6 @@ class HeadProbability:
         return None
 
 
-def read_words(doc: Doc) -> numpy.ndarray:
-    """RETURNS (ndarray): The tokens that are not white space. If there are no others, the first."""
-    words = numpy.flatnonzero(doc.to_array(IS_SPACE) == 0)
-    return words if len(words) else numpy.arange(len(doc))[:1]
-
-
-def read_starts(doc: Doc, words: numpy.ndarray) -> numpy.ndarray:
-    """RETURNS (ndarray): Of each word 1 if it is known to start a sentence, -1 if it is known not
-    to, and 0 if that is not known.
-    """
-    starts: numpy.ndarray = doc.to_array(SENT_START).astype("int64")[words]
-    return starts
-
-
 def read_labels(eg: Example) -> list[str]:
     """RETURNS (List[str]): The labels of an example's arcs, but for the roots'."""
     heads, deps = eg.reference.to_array([HEAD, DEP]).reshape(-1, 2).T
@@ -83,56 +131,50 @@ def read_labels(eg: Example) -> list[str]:
 
 
 def read_truth(
-    examples: Iterable[Example],
-    words: Iterable[numpy.ndarray],
-    boundaries: Iterable[numpy.ndarray],
+    examples: Sequence[Example],
+    words: Words,
+    scores: numpy.ndarray,
     numbers: dict[int, int],
     max_length: int,
 ) -> Truth:
     """Read the annotation of a batch. What is not annotated, or not for these tokens, is not known.
 
-    examples (Iterable[Example]): The batch.
-    words (Iterable[ndarray]): The words of each predicted Doc.
-    boundaries (Iterable[ndarray]): The score of each as the start of a sentence.
+    examples (Sequence[Example]): The batch.
+    words (Words): The words of the predicted Docs.
+    scores (ndarray): The score of each as the start of a sentence. (n,)
     numbers (Dict[int, int]): The number of each label.
     max_length (int): The most tokens in a sentence.
     RETURNS (Truth): The annotation.
     RAISES (KeyError): If a label has no number.
     """
-    truths = [
-        _read_example(eg, i, scores, numbers, max_length)
-        for eg, i, scores in zip(examples, words, boundaries, strict=True)
-    ]
-    lengths, heads, labels, starts = map(numpy.concatenate, zip(*truths, strict=True))
-    return Truth(lengths, heads, labels, starts)
-
-
-def _read_example(
-    eg: Example, words: numpy.ndarray, scores: numpy.ndarray, numbers: dict[int, int], longest: int
-) -> tuple[numpy.ndarray, ...]:
-    all_heads, deps, all_starts = _read_aligned(eg)
-    places = numpy.full(len(eg.predicted) + 1, -1)
-    places[words] = numpy.arange(len(words))
-    heads, deps, given = places[all_heads[words]], deps[words], all_starts[words]
+    arrays = zip(*map(_read_aligned, examples), strict=True)
+    heads, deps, starts = (numpy.concatenate(each)[words.tokens] for each in arrays)
+    rows = numpy.arange(len(heads))
+    places = numpy.full(sum(words.n_tokens), -1)
+    places[words.tokens] = rows
+    before = numpy.cumsum(words.n_tokens) - words.n_tokens
+    first_tokens = numpy.repeat(before, words.n_tokens)[words.tokens]
+    heads = numpy.where(heads < 0, -1, places[heads + first_tokens])
     # Where boundaries are not known, arcs may cross them.
-    starts = find_starts(scores, numpy.where(given == 1, 1, -1), longest)
-    lengths = count_tokens(starts)
-    sentence = numpy.cumsum(starts) - 1
-    firsts = numpy.flatnonzero(starts)[sentence]
-    is_root = heads == numpy.arange(len(words))
-    is_known = (heads >= 0) & (sentence[heads] == sentence)
-    labels = numpy.full(len(words), -1)
+    given = numpy.where(starts == 1, 1, -1)
+    given[words.firsts] = 1
+    is_start = find_starts(scores, given, max_length)
+    sentence = numpy.cumsum(is_start) - 1
+    first_words = numpy.flatnonzero(is_start)[sentence]
+    is_root, is_known = heads == rows, (heads >= 0) & (sentence[heads] == sentence)
+    labels = numpy.full(len(rows), -1)
     has_label = is_known & ~is_root
     labels[has_label] = [numbers[dep] for dep in deps[has_label].tolist()]
-    heads = numpy.where(is_root, 0, heads - firsts + 1)
-    given[:1] = 0
-    starts = numpy.where(given == 0, -1, given == 1)
-    return lengths, numpy.where(is_known, heads, -1), labels, starts
+    heads = numpy.where(is_root, 0, heads - first_words + 1)
+    # A Doc's first word is a start in any case.
+    starts[words.firsts] = 0
+    starts = numpy.where(starts == 0, -1, starts == 1)
+    return Truth(count_tokens(is_start), numpy.where(is_known, heads, -1), labels, starts)
 
 
 def _read_aligned(eg: Example) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     """RETURNS (Tuple[ndarray, ndarray, ndarray]): Of each predicted token its head, -1 if it is not
-    known, its label's hash, and 1, -1 or 0 as in `read_starts`.
+    known, its label's hash, and 1, -1 or 0 as in `Words.starts`.
     """
     attrs = [ORTH, HEAD, DEP, SENT_START]
     gold, n = eg.reference.to_array(attrs).reshape(-1, len(attrs)), len(eg.predicted)
@@ -159,45 +201,25 @@ def count_tokens(starts: numpy.ndarray) -> numpy.ndarray:
     return numpy.diff(numpy.flatnonzero(starts), append=len(starts))
 
 
-def set_parse(doc: Doc, parse: Parse, labels: Iterable[str], extension: Extension) -> None:
-    """Set heads, labels and sentence starts of a Doc, and store the probability of each arc. White
-    space depends on the word before it, or on the first one.
+def set_parse(doc: Doc, parse: Parse, hashes: numpy.ndarray, extension: Extension) -> None:
+    """Set heads, labels and sentence starts of a Doc, and store the probability of each arc.
 
     doc (Doc): The Doc.
     parse (Parse): Its parse.
-    labels (Iterable[str]): The labels by number.
+    hashes (ndarray): The labels' hashes by number.
     extension (Extension): The extension attribute with the probabilities.
     """
     if not len(doc):
         return
-    words, n = parse.words, len(parse.words)
-    sentence = numpy.cumsum(parse.starts) - 1
-    firsts = numpy.flatnonzero(parse.starts)
-    is_root = parse.heads == 0
-    places = numpy.where(is_root, numpy.arange(n), firsts[sentence] + parse.heads - 1)
-    # A sentence that is longer than can be parsed keeps its parts together.
-    is_part = read_starts(doc, words)[firsts] == -1
-    whole = numpy.maximum.accumulate(numpy.where(is_part, 0, numpy.arange(len(firsts))))
-    roots = numpy.flatnonzero(is_root)
-    places[roots] = roots[whole]
-    strings = doc.vocab.strings
-    hashes = numpy.array([*map(strings.add, (ROOT, SPACE, *labels))], dtype="uint64")
-    before = numpy.searchsorted(words, numpy.arange(len(doc)), side="right") - 1
-    heads = words[numpy.maximum(before, 0)]
-    heads[words] = words[places]
-    deps = numpy.full(len(doc), hashes[1])
-    deps[words] = numpy.where(is_root, hashes[0], hashes[2:][parse.labels])
-    deps[words[roots[is_part]]] = hashes[1]
-    offsets = (heads - numpy.arange(len(doc))).astype("uint64")
-    array: Any = numpy.stack([offsets, deps], axis=1)
+    columns = [parse.heads.astype("uint64"), hashes[parse.labels]]
+    array: Any = numpy.stack(columns, axis=1)
     doc.from_array([HEAD, DEP], array)
     if extension.is_ours:
-        characters = doc.to_array(IDX).astype("int64")
-        arcs = zip(
-            characters[words].tolist(),
-            parse.probabilities.tolist(),
-            (characters[heads[words]] - characters[words]).tolist(),
-            strict=True,
-        )
+        places = doc.to_array(IDX).astype("int64")
+        distances = places[numpy.arange(len(doc)) + parse.heads] - places
+        lists = (places.tolist(), parse.probabilities.tolist(), distances.tolist())
         user_data: dict[Any, Any] = doc.user_data
-        user_data.update({("._.", extension.name, i, None): (p, to) for i, p, to in arcs})
+        for place, probability, distance in zip(*lists, strict=True):
+            # White space has none.
+            if probability == probability:
+                user_data["._.", extension.name, place, None] = (probability, distance)

@@ -14,8 +14,8 @@ from thinc.api import Config, Model
 
 from ..checks import check_count
 from ..layers.biaffine import BiaffineStates, extend_labels, get_widths
-from ..layers.ragged import join
-from ..modules.parser.biaffine import compute_loss
+from ..layers.ragged import join, split
+from ..modules.parser.biaffine import compute_loss, find_head_rows
 from ..modules.parser.predict import predict_trees
 from ..modules.parser.sentences import find_starts
 from .extensions import Extension
@@ -23,13 +23,13 @@ from .labels import find_labels
 from .mixin import RNNPipeMixin
 from .parses import (
     ROOT,
+    SPACE,
     HeadProbability,
     Parse,
+    Words,
     count_tokens,
     read_labels,
-    read_starts,
     read_truth,
-    read_words,
     set_parse,
 )
 from .settings import Setting
@@ -200,29 +200,27 @@ class RNNParser(RNNPipeMixin, TrainablePipe):
         if not any(map(len, docs)):
             return [Parse.make_empty() for _ in docs]
         output = self.model.predict(docs)
-        ops, layer = self.model.ops, self.model.get_ref("output")
-        words = [read_words(doc) for doc in docs]
-        states = [ops.to_numpy(X)[i] for X, i in zip(output.states, words, strict=True)]
-        starts = [
-            find_starts(X[:, -1], read_starts(doc, i), self.max_length)
-            for doc, X, i in zip(docs, states, words, strict=True)
-        ]
-        lengths = numpy.concatenate([*map(count_tokens, starts)])
+        ops, widths = self.model.ops, get_widths(self.model.get_ref("output"))
+        words = Words(docs)
+        X = ops.to_numpy(join(ops, output.states))[words.tokens]
+        starts = find_starts(X[:, -1], words.starts, self.max_length)
+        lengths = count_tokens(starts)
         params = {name: ops.to_numpy(param) for name, param in output.params.items()}
-        found = predict_trees(numpy.concatenate(states), params, get_widths(layer), lengths)
-        ends = numpy.cumsum([len(i) for i in words])
-        return [
-            Parse(i, each, *(array[end - len(i) : end] for array in found))
-            for i, each, end in zip(words, starts, ends.tolist(), strict=True)
-        ]
+        trees, labels, probabilities = predict_trees(X, params, widths, lengths)
+        return words.make_parses(starts, find_head_rows(lengths, trees), labels, probabilities)
 
     def set_annotations(self, docs: Iterable[Doc], parses: list[Parse]) -> None:
         """Set the heads, labels and sentence starts that `predict` returned, and store the
         probability of each arc.
         """
         (probability,) = self.extensions
+        # A Doc may be another pipeline's.
+        tables: dict[int, numpy.ndarray] = {}
         for doc, parse in zip(docs, parses, strict=True):
-            set_parse(doc, parse, self.labels, probability)
+            if id(doc.vocab) not in tables:
+                hashes = map(doc.vocab.strings.add, (*self.labels, SPACE, ROOT))
+                tables[id(doc.vocab)] = numpy.asarray([*hashes], dtype="uint64")
+            set_parse(doc, parse, tables[id(doc.vocab)], probability)
 
     def get_loss(
         self, examples: Iterable[Example], scores: BiaffineStates
@@ -233,12 +231,14 @@ class RNNParser(RNNPipeMixin, TrainablePipe):
         """
         examples = list(examples)
         validate_examples(examples, "RNNParser.get_loss")
-        ops, layer = self.model.ops, self.model.get_ref("output")
-        words = [read_words(eg.predicted) for eg in examples]
-        states = [X[ops.xp.asarray(i)] for X, i in zip(scores.states, words, strict=True)]
+        ops, widths = self.model.ops, get_widths(self.model.get_ref("output"))
+        words = Words([eg.predicted for eg in examples])
+        tokens = ops.xp.asarray(words.tokens)
+        states: Any = join(ops, scores.states)
+        X = states[tokens]
         numbers = {self.vocab.strings.add(label): i for i, label in enumerate(self.labels)}
-        boundaries = [ops.to_numpy(X[:, -1]) for X in states]
         try:
+            boundaries = ops.to_numpy(X[:, -1])
             truth = read_truth(examples, words, boundaries, numbers, self.max_length)
         except KeyError as err:
             raise ValueError(
@@ -247,13 +247,8 @@ class RNNParser(RNNPipeMixin, TrainablePipe):
                 "labels at initialisation. Initialise with data (or a labels file, "
                 "[initialize.components]) that has all labels."
             ) from err
-        loss, d_states, d_params = compute_loss(
-            ops.xp, join(ops, states), scores.params, get_widths(layer), truth
-        )
+        loss, dX, d_params = compute_loss(ops.xp, X, scores.params, widths, truth)
         self.check_loss(loss)
-        gradients, end = [], 0
-        for X, i in zip(scores.states, words, strict=True):
-            gradients.append(ops.alloc2f(*X.shape))
-            gradients[-1][ops.xp.asarray(i)] = d_states[end : end + len(i)]
-            end += len(i)
-        return loss, BiaffineStates(gradients, d_params)
+        gradient = ops.xp.zeros_like(states)
+        gradient[tokens] = dX
+        return loss, BiaffineStates(split(gradient, words.n_tokens), d_params)
