@@ -37,8 +37,8 @@ def make_row(token: Token) -> tuple[str, ...]:
 
 def make_entity_row(ent: Span) -> tuple[str, ...]:
     """Make the row of an entity. Only our recogniser gives its probability."""
-    probability = f"{ent._.probability:.2f}" if Span.has_extension("probability") else ""
-    return (ent.text, ent.label_, probability)
+    probability = ent._.probability if Span.has_extension("probability") else None
+    return (ent.text, ent.label_, "" if probability is None else f"{probability:.2f}")
 
 
 def _number(token: Token) -> int:
