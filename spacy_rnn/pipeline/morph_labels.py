@@ -92,6 +92,10 @@ class FactoredLabels:
                 rows[row[0]].append(row)
                 self._numbers[numpy.asarray(row, dtype="uint16").tobytes()] = i
         columns = [(starts + numpy.asarray(each)).T for each in rows]
+        # Added to scores, to exclude values that no label has with the best part of speech.
+        self._penalties = numpy.full((len(rows), sum(self.sizes)), -numpy.inf, dtype="float32")
+        for penalties, each in zip(self._penalties, columns, strict=True):
+            penalties[each] = 0
         self._varies = [(each != each[:, :1]).any(axis=1) for each in columns]
         self._columns = [each[some] for each, some in zip(columns, self._varies, strict=True)]
 
@@ -116,11 +120,12 @@ class FactoredLabels:
 
     def decode(self, scores: numpy.ndarray) -> numpy.ndarray:
         """RETURNS (ndarray): The number of the best label for each row of scores."""
-        best = [scores[:, group].argmax(axis=1) for group in self._groups]
+        allowed = scores + self._penalties[scores[:, self._groups[0]].argmax(axis=1)]
+        best = [allowed[:, group].argmax(axis=1) for group in self._groups]
         rows = numpy.stack(best, axis=1, dtype="uint16", casting="unsafe")
         keys = rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel().tolist()
         found = numpy.asarray([self._numbers.get(key, -1) for key in keys], dtype="i")
-        # The few tokens whose best values are no label together.
+        # The best values of a few tokens in a hundred are no label together.
         for i in numpy.flatnonzero(found < 0):
             pos = rows[i, 0]
             sums = scores[i].take(self._columns[pos]).sum(axis=0)
