@@ -201,6 +201,7 @@ def test_components_without_annotation_are_dropped(
     assert dropped == ["rnn_ner"]
     assert config["nlp"]["pipeline"] == before["nlp"]["pipeline"][:-1]
     assert "rnn_ner" not in config["components"]
+    assert "rnn_ner" not in config["components"]["tok2vec"]["loss_weights"]
     docs = [Doc(spacy.blank("en").vocab, words=["Go"], lemmas=["go"])]
     DocBin(docs=docs).to_disk(tmp_path / "lemmas.spacy")
     config, _ = configurer.configure(CONFIG, tmp_path / "lemmas.spacy")

@@ -54,6 +54,8 @@ def configure(config_path: Path, corpus: Path) -> tuple[Config, list[str]]:
         if assigned & set(ANNOTATION) and not assigned & found:
             config["nlp"]["pipeline"].remove(name)
             del config["components"][name]
+            for component in config["components"].values():
+                component.get("loss_weights", {}).pop(name, None)
             dropped.append(name)
     return config, dropped
 
