@@ -598,7 +598,7 @@ def find_trees(const float[::1] scores, const int64_t[::1] lengths):
         and for each token as its head. (sum of n * (n + 1),)
     lengths (ndarray): The number of tokens of each sentence. (sentences,)
     RETURNS (ndarray): The head of each token: 0 for the root, i + 1 for token i of the sentence.
-        Whatever the scores are, these are trees. (sum of n,)
+        Any scores give trees. (sum of n,)
     """
     cdef ptrdiff_t n_scores, n_tokens
     cdef int failed = 0

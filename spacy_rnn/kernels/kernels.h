@@ -117,7 +117,7 @@ typedef struct {
     ptrdiff_t n; /* The number of labels */
     ptrdiff_t width;
     const float *heads; /* The states of all heads. (heads, width) */
-    ptrdiff_t stride;   /* From the numbers of one token, (labels, width), to those of the next */
+    ptrdiff_t stride;   /* The distance from one token's numbers, (labels, width), to the next token's */
 } rnn_labels;
 
 typedef struct {
@@ -183,10 +183,10 @@ void rnn_pair_bf16(const float *from, ptrdiff_t blocks, ptrdiff_t size, ptrdiff_
 ptrdiff_t rnn_find_distinct(const float *X, ptrdiff_t n, ptrdiff_t width, int64_t *index,
                             int64_t *first);
 
-/* Find the maximum spanning tree of each sentence that has one token below the root (Zmigrod et al. 2020).
- * Of each sentence, `scores` has (tokens, 1 + tokens): how probable the root, and each token, is as the head
- * of each token. `heads` takes 0 for the root, and i + 1 for token i. Whatever the scores are, these are
- * trees. Returns -1 where there is no memory. */
+/* Find each sentence's maximum spanning tree with one token below the root (Zmigrod et al. 2020). `scores` has
+ * (tokens, 1 + tokens) numbers for each sentence: a row for each token, with a column for the root and for each
+ * token as its head. `heads` takes 0 for the root, i + 1 for token i. Any scores give trees. Returns -1 if
+ * there is no memory. */
 int rnn_find_trees(const float *scores, ptrdiff_t n, const int64_t *lengths, int64_t *heads);
 
 #endif

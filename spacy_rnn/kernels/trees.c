@@ -1,8 +1,8 @@
-/* Maximum spanning trees (Chu & Liu 1965, Edmonds 1967), in the way of Tarjan (1977) for dense graphs: time
+/* Maximum spanning trees (Chu & Liu 1965, Edmonds 1967) by Tarjan's algorithm for dense graphs (1977): time
  * and memory grow with the square of a sentence's length.
  *
- * Node 0 is the root, node i + 1 is token i. Where a node's best arcs make a cycle, its nodes are contracted
- * to a new node. A slot holds what is left of them: a node of which no other slot's node is a part. */
+ * Node 0 is the root, node i + 1 is token i. Nodes whose best arcs make a cycle are contracted to a new node.
+ * Each node that has not been contracted has a slot. A new node takes the slot of one of its parts. */
 
 #include "kernels.h"
 
@@ -18,13 +18,13 @@ typedef struct {
 
 typedef struct {
     ptrdiff_t size;  /* Slots: the root and the tokens */
-    arc *arcs;       /* The best arc from each slot (column) into each other one (row) */
-    int32_t *node;   /* Of each slot its node */
-    int32_t *active; /* The slots that are left, n_active of them */
+    arc *arcs;       /* The best arc from each slot (column) into each other slot (row) */
+    int32_t *node;   /* The node in each slot */
+    int32_t *active; /* The slots in use */
     ptrdiff_t n_active;
-    int32_t *path; /* Slots, each the head of the one before */
-    char *state;   /* Of each slot whether it is new, on the path, joined to the root, or contracted */
-    int32_t *parent; /* Of each node the one that it was contracted to, or 0 */
+    int32_t *path;   /* Slots, each the head of the one before */
+    char *state;     /* Whether each slot is new, on the path, joined to the root, or contracted */
+    int32_t *parent; /* The node that each node was contracted to, or 0 */
     arc *best;       /* The chosen arc into each node */
     int32_t *member; /* The slots of a cycle */
 } graph;
@@ -57,9 +57,9 @@ static int find_best_heads(const float *scores, ptrdiff_t n, int64_t *heads, cha
     return 1;
 }
 
-/* An arc from the root costs more than all others together, so that there is one. An arc that scores minus
- * infinity, or is not a number, costs less than that, but more than all others. Only differences matter:
- * from the highest score, so that they are precise. */
+/* An arc from the root costs more than all other arcs together, so a tree has only one. An arc that scores
+ * minus infinity or NaN costs more than all finite arcs together. Scores are relative to the highest: huge
+ * ones would lose the difference. */
 static void fill(graph *g, const float *scores) {
     const ptrdiff_t n = g->size - 1;
     double low = DBL_MAX, high = -DBL_MAX;

@@ -30,8 +30,8 @@ def compute_flat_loss(
     """Compute the loss that spaCy's tagger reports and its gradient, that of the cross-entropy.
 
     ops (Ops): The model's backend.
-    probabilities (Sequence[Floats2d]): Those of each Doc's tokens: groups of columns, each with a
-        softmax of its own. (tokens, columns)
+    probabilities (Sequence[Floats2d]): The probabilities for each Doc's tokens, in groups of
+        columns, each with a softmax of its own. (tokens, columns)
     truths (ndarray): The right column in each group, counted from the group's first; -1 if it is
         missing. (N, groups)
     sizes (Sequence[int]): The number of columns in each group.

@@ -1,4 +1,4 @@
-"""The labels that a component is initialised with."""
+"""The labels of components."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -9,6 +9,43 @@ from spacy.training import Example
 # With a labels file the data need not be read. Its beginning shows whether the file is another
 # component's.
 N_SAMPLED = 100
+
+
+class LabelList:
+    """Give a component a list of labels that can grow. Goes before spaCy's class in the list of
+    bases.
+    """
+
+    cfg: dict[str, Any]
+    vocab: Any
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """RETURNS (Tuple[str, ...]): The labels."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> list[str]:
+        """RETURNS (List[str]): The labels for `spacy init labels`."""
+        return list(self.cfg["labels"])
+
+    def add_label(self, label: str) -> int:
+        """Add a label. A trained model keeps the scores of its other labels.
+
+        RETURNS (int): 1 if it was added, 0 if it was there.
+        """
+        if not isinstance(label, str) or not label:
+            raise ValueError(f"A label must be a string that is not empty, and not {label!r}.")
+        if label in self.labels:
+            return 0
+        self.cfg["labels"].append(label)
+        self.vocab.strings.add(label)
+        self.extend_outputs()
+        return 1
+
+    def extend_outputs(self) -> None:
+        """Give a trained model outputs for labels that were added."""
+        raise NotImplementedError
 
 
 def find_labels(

@@ -64,7 +64,7 @@ class CombinedLabels:
 
 class FactoredLabels:
     """Predict the best part of speech, and given that, the label whose values have the highest sum
-    of scores. The arguments, attributes and methods are those of `CombinedLabels`.
+    of scores. Arguments, attributes and methods are as in `CombinedLabels`.
     """
 
     def __init__(self, labels_morph: dict[str, str], labels_pos: dict[str, int]):

@@ -239,7 +239,7 @@ def _read_gold(eg: Example) -> list[Gold]:
 
 
 def _extend(vocab: Vocab, old: int, new: int, overwrite: bool) -> int:
-    """RETURNS (int): The hash of both features. Those of the same name are overwritten or kept."""
+    """RETURNS (int): The hash of both features. A feature that both have is overwritten or kept."""
     before, predicted = (Morphology.feats_to_dict(vocab.strings[key]) for key in (old, new))
     return vocab.morphology.add(before | predicted if overwrite else predicted | before)
 

@@ -19,7 +19,7 @@ from .entity_decoding import Entities, EntityDecoder, set_entities
 from .entity_loss import compute_entity_loss
 from .entity_tags import find_white_space
 from .extensions import Extension, Stored
-from .labels import find_labels
+from .labels import LabelList, find_labels
 from .mixin import RNNPipeMixin
 from .read_ahead import divide_window
 from .rehearsed_crf import RehearsedCRF
@@ -109,7 +109,7 @@ def make_rnn_ner(
     )
 
 
-class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
+class RNNEntityRecognizer(RNNPipeMixin, LabelList, RehearsedCRF):
     """Recognise named entities with a recurrent network and a conditional random field. The
     probability of each entity is in `ent._.probability`, a float; 1.0 for entities that a Doc had
     before. See `make_rnn_ner` for the arguments.
@@ -146,16 +146,6 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         return [Extension(Span, name, Stored(name))]
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """RETURNS (Tuple[str, ...]): The labels."""
-        return tuple(self.cfg["labels"])
-
-    @property
-    def label_data(self) -> list[str]:
-        """RETURNS (List[str]): The labels for `spacy init labels`."""
-        return list(self.cfg["labels"])
-
-    @property
     def scheme(self) -> TaggingScheme:
         """RETURNS (TaggingScheme): The tags of the labels."""
         return TaggingScheme(self.model.attrs["scheme"], len(self.labels))
@@ -167,21 +157,11 @@ class RNNEntityRecognizer(RNNPipeMixin, RehearsedCRF):
         (output, *_) = find_outputs(self.model)
         return self.scheme.n_learned, output.get_dim("nO") if output.has_param("W") else None
 
-    def add_label(self, label: str) -> int:
-        """Add a label. A trained model keeps the scores of its other labels.
-
-        RETURNS (int): 1 if it was added, 0 if it was there.
-        """
-        if not isinstance(label, str) or not label:
-            raise ValueError(f"A label must be a string that is not empty, and not {label!r}.")
-        if label in self.labels:
-            return 0
-        self.cfg["labels"].append(label)
-        self.vocab.strings.add(label)
+    def extend_outputs(self) -> None:
+        """Give a trained model outputs for labels that were added."""
         for output in find_outputs(self.model):
             if output.has_param("W"):
                 self.model.replace_node(output, extend_output(output, self.scheme.n_learned))
-        return 1
 
     def initialize(
         self,

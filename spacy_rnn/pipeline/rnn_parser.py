@@ -19,7 +19,7 @@ from ..modules.parser.biaffine import compute_loss, find_head_rows
 from ..modules.parser.predict import predict_trees
 from ..modules.parser.sentences import find_starts
 from .extensions import Extension
-from .labels import find_labels
+from .labels import LabelList, find_labels
 from .mixin import RNNPipeMixin
 from .parses import (
     ROOT,
@@ -103,7 +103,7 @@ def make_rnn_parser(
     return RNNParser(nlp.vocab, model, name, scorer=scorer, **settings)  # type: ignore[arg-type]
 
 
-class RNNParser(RNNPipeMixin, TrainablePipe):
+class RNNParser(RNNPipeMixin, LabelList, TrainablePipe):
     """Parse dependencies with a recurrent network and biaffine attention: the most probable tree of
     each sentence, projective or not. The probability of a token's arc to its head is in
     `token._.head_probability`, a float. Sentence boundaries that a Doc has are kept; others are
@@ -134,38 +134,25 @@ class RNNParser(RNNPipeMixin, TrainablePipe):
         name = f"{self.extension_prefix}head_probability"
         return [Extension(Token, name, HeadProbability(name))]
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """RETURNS (Tuple[str, ...]): The labels of arcs, but for "ROOT"."""
-        return tuple(self.cfg["labels"])
-
-    @property
-    def label_data(self) -> list[str]:
-        """RETURNS (List[str]): The labels for `spacy init labels`."""
-        return list(self.cfg["labels"])
-
     def count_outputs(self) -> tuple[int, int | None]:
         """RETURNS (Tuple[int, Optional[int]]): The number of labels, and that of the weights."""
         output = self.model.get_ref("output")
         return len(self.labels), output.get_dim("nO") if output.has_param("W") else None
 
     def add_label(self, label: str) -> int:
-        """Add a label. A trained model keeps the scores of its other labels.
+        """Add a label. A trained model keeps the scores of its other labels. "ROOT" needs none.
 
         RETURNS (int): 1 if it was added, 0 if it was there.
         """
-        if not isinstance(label, str) or not label:
-            raise ValueError(f"A label must be a string that is not empty, and not {label!r}.")
-        if label == ROOT or label in self.labels:
-            return 0
-        self.cfg["labels"].append(label)
-        self.vocab.strings.add(label)
+        return 0 if label == ROOT else super().add_label(label)
+
+    def extend_outputs(self) -> None:
+        """Give a trained model outputs for labels that were added."""
         output = self.model.get_ref("output")
         if output.has_param("W"):
             extended = extend_labels(output, len(self.labels))
             self.model.replace_node(output, extended)
             self.model.set_ref("output", extended)
-        return 1
 
     def initialize(
         self,

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from ... import kernels
-from . import scores
+from . import scores, trees
 from .biaffine import Widths, find_head_rows
 from .probabilities import find_probabilities
-from .trees import find_trees
 
-# So many scores of arcs are held at a time, but for a longer sentence.
+# The most scores of arcs in memory at a time, unless one sentence has more.
 MAX_SCORES = 2**21
 
 
@@ -27,19 +26,19 @@ def predict_trees(
     RETURNS (Tuple[ndarray, ndarray, ndarray]): The heads, as in `find_trees`, the numbers of the
         labels, and the probabilities. Each (N,)
     """
-    choice: Any = scores
+    score_all_arcs: Any = scores.score_all_arcs
+    find_labels: Any = scores.find_labels
+    find_trees: Any = trees.find_trees
     if kernels.INSTRUCTIONS is not None:
-        from . import compiled_scores
-
-        choice = compiled_scores
+        from .compiled import find_labels, find_trees, score_all_arcs
     heads, probabilities = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
     for rows, part in _divide(lengths):
-        arcs = choice.score_all_arcs(X[rows], params, widths, part)
+        arcs = score_all_arcs(X[rows], params, widths, part)
         heads.append(find_trees(arcs, part))
         probabilities.append(find_probabilities(arcs, part, heads[-1]))
-    trees = np.concatenate(heads)
-    labels = choice.find_labels(X, params, widths, find_head_rows(lengths, trees))
-    return trees, labels, np.concatenate(probabilities)
+    found = np.concatenate(heads)
+    labels = find_labels(X, params, widths, find_head_rows(lengths, found))
+    return found, labels, np.concatenate(probabilities)
 
 
 def _divide(lengths: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

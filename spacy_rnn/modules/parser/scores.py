@@ -6,7 +6,7 @@ import numpy as np
 
 from .biaffine import Widths, extend_heads, iterate_sentences, score_arcs
 
-# So many numbers of tokens' states, mapped for all labels, are held at a time.
+# The most numbers of tokens' states, mapped for all labels, in memory at a time.
 MAX_MAPPED = 2**21
 
 

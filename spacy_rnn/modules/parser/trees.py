@@ -1,8 +1,6 @@
-"""Maximum spanning trees with one token below the root."""
+"""Maximum spanning trees with one token below the root, by numpy."""
 
 import numpy as np
-
-from ... import kernels
 
 
 def find_trees(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -12,12 +10,8 @@ def find_trees(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         and for each token as its head. float32, (sum of n * (n + 1),)
     lengths (ndarray): The number of tokens of each sentence. (sentences,)
     RETURNS (ndarray): The head of each token: 0 for the root, i + 1 for token i of the sentence.
-        Whatever the scores are, these are trees. (sum of n,)
+        Any scores give trees. (sum of n,)
     """
-    if kernels.INSTRUCTIONS is not None:
-        from ...kernels._kernels import find_trees
-
-        return find_trees(scores, lengths)
     heads, start = [np.zeros(0, dtype=np.int64)], 0
     for n in lengths.tolist():
         heads.append(find_tree(scores[start : start + n * (n + 1)].reshape(n, n + 1)))
@@ -26,7 +20,7 @@ def find_trees(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def find_tree(scores: np.ndarray) -> np.ndarray:
-    """Find one sentence's tree, as the compiled kernel does.
+    """Find one sentence's tree.
 
     scores (ndarray): The scores of arcs. (n, n + 1)
     RETURNS (ndarray): The head of each token. (n,)
@@ -40,9 +34,12 @@ def find_tree(scores: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         replaced = np.where(scores > 0, spread, -2 * spread)
     arcs[1:] = np.where(is_finite, scores - high, replaced)
+    np.fill_diagonal(arcs, -np.inf)
+    best = arcs.argmax(axis=1)
+    if (best[1:] == 0).sum() == 1 and _find_cycle(best) is None:
+        return best[1:]
     # The root is the head of as few tokens as can be: of one.
     arcs[1:, 0] -= 3 * spread * (n + 1)
-    np.fill_diagonal(arcs, -np.inf)
     return _find_heads(arcs)[1:]
 
 

@@ -87,7 +87,7 @@ def test_prediction_is_that_of_the_scores(monkeypatch, at_a_time, instructions):
     if instructions == "None":
         monkeypatch.setattr(kernels, "INSTRUCTIONS", None)
     else:
-        monkeypatch.setattr("spacy_rnn.modules.parser.compiled_scores.MAX_MAPPED", at_a_time)
+        monkeypatch.setattr("spacy_rnn.modules.parser.compiled.MAX_MAPPED", at_a_time)
     monkeypatch.setattr(predict, "MAX_SCORES", at_a_time)
     monkeypatch.setattr("spacy_rnn.modules.parser.scores.MAX_MAPPED", at_a_time)
     X, params = make_arrays("f")

@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_rnn.kernels import INSTRUCTIONS
+from spacy_rnn.modules.parser import trees
 from spacy_rnn.modules.parser.probabilities import find_probabilities
-from spacy_rnn.modules.parser.trees import find_tree, find_trees
+from spacy_rnn.modules.parser.trees import find_tree
+
+if INSTRUCTIONS is None:
+    find_trees = trees.find_trees
+else:
+    from spacy_rnn.kernels._kernels import find_trees
 
 needs_kernels = pytest.mark.skipif(INSTRUCTIONS is None, reason="there are no kernels")
 

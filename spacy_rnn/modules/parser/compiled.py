@@ -1,15 +1,17 @@
-"""Scores of arcs and labels in prediction, on the compiled kernels."""
+"""The functions of `scores.py` and `trees.py`, on the compiled kernels."""
 
 from typing import Any
 
 import numpy as np
 
-from ...kernels._kernels import score_arcs, score_labels
+from ...kernels._kernels import find_trees, score_arcs, score_labels
 from ...kernels.layout import lay_out_linear
 from ..linear import predict_linear, project
 from .biaffine import Widths, extend_heads
 
-# So many numbers of tokens' states, mapped for all labels, stay in the cache.
+__all__ = ["find_labels", "find_trees", "score_all_arcs"]
+
+# The most numbers of tokens' states, mapped for all labels, that stay in the processor's cache.
 MAX_MAPPED = 2**18
 
 
