@@ -3,7 +3,7 @@ from thinc.api import Model
 from thinc.types import Floats2d
 
 from ..checks import check_choice, check_count, check_rate
-from ..layers.encode import recurrent_encoder
+from ..layers.encode import context_encoder
 from ..layers.torch_shim import TorchShim
 from ..modules.networks import ENCODER
 from ..modules.rnn.cells import CELLS
@@ -83,7 +83,8 @@ def build_rnn_encoder(
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
     )
-    return recurrent_encoder(shim, width, dropout, Limits(max_tokens_in_memory, bptt_k1, bptt_k2))
+    limits = Limits(max_tokens_in_memory, bptt_k1, bptt_k2)
+    return context_encoder(shim, width, dropout, {"limits": limits})
 
 
 def check_truncation(k1: int | None, k2: int | None) -> None:

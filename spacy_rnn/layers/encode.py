@@ -1,4 +1,4 @@
-"""The recurrent encoder as a Thinc layer."""
+"""Encoders of context as Thinc layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,6 @@ from thinc.api import Model, get_width
 from thinc.types import Floats2d
 from thinc.util import partial
 
-from ..modules.rnn.limits import Limits
 from .ragged import join, run_module, split
 from .torch_shim import TorchShim, get_shim
 
@@ -15,16 +14,16 @@ InT = list[Floats2d]
 OutT = list[Floats2d]
 
 
-def recurrent_encoder(
-    shim: TorchShim, width: int, dropout: float | None, limits: Limits
+def context_encoder(
+    shim: TorchShim, width: int, dropout: float | None, options: dict[str, Any]
 ) -> Model[InT, OutT]:
-    """Encode sequences of vectors with the recurrent module of a shim.
+    """Encode sequences of vectors with the module of a shim.
 
     shim (TorchShim): Builds a module that is called with the flat batch and the lengths, needs
         `nI`, and has an output of the given width.
     width (int): The output width.
     dropout (Optional[float]): The rate of dropout in training; None follows the training loop.
-    limits (Limits): How much of a sequence is computed at a time.
+    options (Dict[str, Any]): More arguments of the module.
     RETURNS (Model[List[Floats2d], List[Floats2d]]): The layer; each output has as many rows as
         its input.
     """
@@ -33,7 +32,7 @@ def recurrent_encoder(
     attrs = {"dropout_rate": 0.0} if dropout is None else {}
     return Model(
         shim.layer,
-        partial(forward, dropout, limits),
+        partial(forward, dropout, options),
         init=init,
         dims={"nI": None, "nO": width},
         attrs=attrs,
@@ -42,17 +41,16 @@ def recurrent_encoder(
 
 
 def forward(
-    dropout: float | None, limits: Limits, model: Model[InT, OutT], Xs: InT, is_train: bool
+    dropout: float | None, options: dict[str, Any], model: Model[InT, OutT], Xs: InT, is_train: bool
 ) -> tuple[OutT, Callable]:
     """Encode a batch. Sequences may be empty. The output for one does not depend on the others."""
     get_shim(model).require_weights()
     ops, lengths = model.ops, [len(X) for X in Xs]
     if not any(lengths):
         return _make_empty(model, "nO", Xs), lambda dYs: _make_empty(model, "nI", Xs)
-    options: dict[str, Any] = {"limits": limits}
     if is_train:
         rate = model.attrs["dropout_rate"] if dropout is None else dropout
-        options.update(dropout=rate, is_train=True)
+        options = {**options, "dropout": rate, "is_train": True}
     Yf, backprop = run_module(model, join(ops, Xs), is_train, lengths, **options)
     return split(Yf, lengths), lambda dYs: split(backprop(join(ops, dYs)), lengths)
 

@@ -56,6 +56,9 @@ def _find(path: str) -> Any:
 ENCODER = Network(
     "rnn.encoder_stack:EncoderStack", "rnn.compiled_predict:predict_encoder", has_kernel
 )
+SELF_ATTENTION = Network(
+    "self_attention.encoder:SelfAttentionEncoder", "self_attention.predict:predict_self_attention"
+)
 LM_STACK = Network("rnn.lm_stack:LMStack", "rnn.compiled_predict:predict_lm", has_kernel)
 LEXEME_EMBEDDING = Network("embed.lexeme:LexemeEmbedding", "embed.predict_lexemes:predict_lexemes")
 CHAR_CNN = Network("embed.char_cnn:CharCNN", "embed.predict_chars:predict_chars")

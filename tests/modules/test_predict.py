@@ -109,6 +109,15 @@ LM = {
     "directions": "both",
     "residual": True,
 }
+ATTENTION = {
+    "nI": 6,
+    "nO": 8,
+    "depth": 2,
+    "heads": 2,
+    "hidden_width": 12,
+    "positions": "rotary",
+    "window": 16,
+}
 CHARS = {"width": 6, "char_width": 4, "filters": [[1, 3], [3, 20], [5, 4]], "highway_layers": 2}
 LEXEMES = {
     "width": 6,
@@ -134,6 +143,9 @@ ROWS = [
     ("LM_STACK", {**LM, "hidden": 9}, make_sequences(6)),
     ("LM_STACK", {**LM, "residual": False, "depth": 3}, make_sequences(6)),
     ("LM_STACK", {**LM, "directions": "forward"}, make_sequences(6)),
+    ("SELF_ATTENTION", ATTENTION, make_sequences(6)),
+    ("SELF_ATTENTION", {**ATTENTION, "positions": "sinusoidal"}, make_sequences(6)),
+    *(("SELF_ATTENTION", {**ATTENTION, "window": n}, make_sequences(6)) for n in (1, 2, 3, 4)),
     ("LEXEME_EMBEDDING", LEXEMES, make_lexemes()),
     ("LEXEME_EMBEDDING", {**LEXEMES, "width": None}, make_lexemes()),
     ("LEXEME_EMBEDDING", {**LEXEMES, "ngram_rows": 0}, make_lexemes()),

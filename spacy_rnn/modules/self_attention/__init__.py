@@ -1,0 +1,1 @@
+"""Self-attention: the encoder of a transformer, with local windows."""

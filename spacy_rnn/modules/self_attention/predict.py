@@ -1,0 +1,177 @@
+"""Prediction of a `SelfAttentionEncoder` on arrays and compiled linear layers. The output for a
+sequence is the same to the bit in every batch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...kernels._kernels import Layer
+from ...kernels.layout import lay_out_linear
+from ..linear import normalise, project
+from ..weights import Weights
+from ..workers import count_parts, run_tasks
+from .positions import count_positions, get_sinusoids, get_waves
+from .windows import Groups, count_blocks, make_mask, split_blocks
+
+# The feed-forward layers compute so many tokens at a time, whose hidden layer stays in the cache.
+MAX_TOKENS = 256
+
+
+def predict_self_attention(
+    weights: Weights,
+    settings: Mapping[str, Any],
+    X: np.ndarray,
+    lengths: Sequence[int],
+    *,
+    attend: bool = False,
+    **unused: Any,
+) -> np.ndarray:
+    """Encode a batch of sequences.
+
+    weights (Weights): The parameters of a `SelfAttentionEncoder`.
+    settings (Mapping[str, Any]): Its settings.
+    X, lengths, attend: As in `SelfAttentionEncoder.forward`.
+    RETURNS (ndarray): The output, (N, nO), or the attention weights, (depth, heads, N, N).
+    """
+    linear = partial(_run_linear, weights)
+    groups = Groups.from_lengths(lengths)
+    heads, window, width = (settings[name] for name in ("heads", "window", "nO"))
+    places = count_positions(lengths)[groups.order]
+    X = linear("input", np.ascontiguousarray(X[groups.order]))
+    waves: tuple[np.ndarray, ...] = ()
+    if settings["positions"] == "sinusoidal":
+        X += get_sinusoids(places, width)
+    else:
+        waves = get_waves(places, width // heads)
+    kept = []
+    for i in range(settings["depth"]):
+        layer = f"layers.{i}"
+        normal = _normalise(weights, f"{layer}.attention_norm", X)
+        Q, K, V = (
+            linear(f"{layer}.{name}", normal).reshape(len(X), heads, -1)
+            for name in ("query", "key", "value")
+        )
+        if waves:
+            Q, K = _rotate(Q, *waves), _rotate(K, *waves)
+        Q *= np.float32(Q.shape[2] ** -0.5)
+        if attend:
+            kept.append(_get_weights(Q, K, window))
+        Y = np.empty_like(Q)
+        _attend(Q, K, V, Y, groups, window)
+        X += linear(f"{layer}.output", Y.reshape(len(X), -1))
+        _feed_forward(weights, layer, X)
+    return np.stack(kept) if attend else _normalise(weights, "norm", X)[groups.inverse]
+
+
+def _lay_out(weights: Weights, name: str) -> Layer:
+    def lay_out() -> Layer:
+        return lay_out_linear(weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+    return weights.cached(name, lay_out)
+
+
+def _run_linear(weights: Weights, name: str, X: np.ndarray) -> np.ndarray:
+    layer = _lay_out(weights, name)
+    (Y,) = project([layer], X)
+    return np.ascontiguousarray(Y[:, : layer.hidden])
+
+
+def _normalise(weights: Weights, name: str, X: np.ndarray) -> np.ndarray:
+    return normalise(X, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+
+def _rotate(X: np.ndarray, sines: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+    """The same as the torch module's. (N, heads, width)"""
+    first, second = np.split(X, 2, axis=2)
+    sines, cosines = sines[:, None], cosines[:, None]
+    rotated = [first * cosines - second * sines, second * cosines + first * sines]
+    return np.concatenate(rotated, axis=2)
+
+
+def _feed_forward(weights: Weights, layer: str, X: np.ndarray) -> None:
+    """Add the output of the feed-forward network to its input."""
+    expand, shrink = (_lay_out(weights, f"{layer}.{name}") for name in ("hidden", "shrink"))
+
+    def run(rows: slice) -> None:
+        (hidden,) = project([expand], _normalise(weights, f"{layer}.hidden_norm", X[rows]))
+        np.maximum(hidden, 0, out=hidden)
+        hidden = np.ascontiguousarray(hidden[:, : expand.hidden])
+        (Y,) = project([shrink], hidden)
+        X[rows] += Y[:, : shrink.hidden]
+
+    n_parts = count_parts(len(X), 2 * expand.nI * expand.hidden)
+    tasks = [partial(run, slice(i, i + MAX_TOKENS)) for i in range(0, len(X), MAX_TOKENS)]
+    run_tasks(tasks, in_threads=n_parts > 1)
+
+
+def _attend(
+    Q: np.ndarray, K: np.ndarray, V: np.ndarray, Y: np.ndarray, groups: Groups, window: int
+) -> None:
+    """Write the output of attention to Y. Each (N, heads, width)"""
+    tasks, end, heads = [], 0, Q.shape[1]
+    n_multiplied = 0
+    for n, length in groups.sizes:
+        begin, end = end, end + n * length
+        n_multiplied += 2 * n * length * min(length, 3 * window) * heads * Q.shape[2]
+        parts = [A[begin:end].reshape(n, length, heads, -1) for A in (Q, K, V, Y)]
+        if length > window:
+            tasks += [partial(_attend_in_blocks, *(A[i] for A in parts), window) for i in range(n)]
+            continue
+        for some in split_blocks(n, heads * length * length):
+            rows = slice(some.start, some.stop)
+            tasks.append(partial(_attend_to_all, *(A[rows] for A in parts)))
+    run_tasks(tasks, in_threads=count_parts(1, n_multiplied) > 1)
+
+
+def _attend_to_all(q: np.ndarray, k: np.ndarray, v: np.ndarray, Y: np.ndarray) -> None:
+    """Each (sequences, length, heads, width)"""
+    q, k, v = (np.ascontiguousarray(A.transpose(0, 2, 1, 3)) for A in (q, k, v))
+    weights = _softmax(np.matmul(q, k.swapaxes(2, 3)))
+    Y[:] = np.matmul(weights, v).transpose(0, 2, 1, 3)
+
+
+def _attend_in_blocks(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, Y: np.ndarray, window: int
+) -> None:
+    """Each (length, heads, width)"""
+    length = len(q)
+    for block, rows, keys in _iter_blocks(length, window):
+        mask = make_mask(range(block, block + 1), length, window)[0]
+        first = (block - 1) * window
+        mask = mask[: rows.stop - rows.start, keys.start - first : keys.stop - first]
+        some, near, values = (
+            np.ascontiguousarray(A.transpose(1, 0, 2)) for A in (q[rows], k[keys], v[keys])
+        )
+        scores = np.matmul(some, near.swapaxes(1, 2))
+        scores[:, ~mask] = -np.inf
+        Y[rows] = np.matmul(_softmax(scores), values).transpose(1, 0, 2)
+
+
+def _iter_blocks(length: int, window: int) -> Iterator[tuple[int, slice, slice]]:
+    """YIELDS (Tuple[int, slice, slice]): Each block's number, its queries, and its keys."""
+    for block in range(count_blocks(length, window)):
+        begin = block * window
+        yield (
+            block,
+            slice(begin, min(begin + window, length)),
+            slice(max(begin - window, 0), min(begin + 2 * window, length)),
+        )
+
+
+def _get_weights(Q: np.ndarray, K: np.ndarray, window: int) -> np.ndarray:
+    """RETURNS (ndarray): The attention weights in one sequence. (heads, N, N)"""
+    scores = np.matmul(Q.transpose(1, 0, 2), K.transpose(1, 2, 0))
+    places = np.arange(len(Q))
+    scores[:, abs(places[:, None] - places) > window] = -np.inf
+    return _softmax(scores)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """RETURNS (ndarray): The softmax over the last axis, in the memory of the scores."""
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return scores

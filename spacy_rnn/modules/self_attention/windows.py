@@ -1,0 +1,72 @@
+"""Sequences of equal length are computed together, long ones in blocks with local windows. So
+there is no padding between sequences, and none depends on the rest of the batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Attention scores that are in memory at a time, unless one block has more.
+MAX_SCORES = 2**22
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A batch ordered by the length of its sequences.
+
+    lengths (Sequence[int]): The number of tokens of each sequence in the flat batch.
+    order (ndarray): The flat position of each token in the order of groups. (N,)
+    inverse (ndarray): The inverse. (N,)
+    sizes (List[Tuple[int, int]]): Of each group, how many sequences it has, and of what length.
+    """
+
+    lengths: Sequence[int]
+    order: np.ndarray
+    inverse: np.ndarray
+    sizes: list[tuple[int, int]]
+
+    @classmethod
+    def from_lengths(cls, lengths: Sequence[int]) -> "Groups":
+        """RETURNS (Groups): The groups of sequences of these lengths; zeros are skipped."""
+        by_token = np.repeat(np.asarray(lengths, dtype=np.int64), lengths)
+        order = np.argsort(by_token, kind="stable")
+        found, counts = np.unique(by_token, return_counts=True)
+        sizes = [
+            (count // length, length)
+            for length, count in zip(found.tolist(), counts.tolist(), strict=True)
+        ]
+        return cls(lengths, order, np.argsort(order, kind="stable"), sizes)
+
+
+def count_blocks(length: int, window: int) -> int:
+    """RETURNS (int): Into how many blocks of queries a sequence is divided. A block has `window`
+    tokens, and reads itself and the blocks beside it.
+    """
+    return 1 if length <= window else -(-length // window)
+
+
+def make_mask(blocks: range, length: int, window: int) -> np.ndarray:
+    """Say what the queries of some blocks read: the tokens at most `window` away.
+
+    blocks (range): The numbers of the blocks.
+    length (int): The number of tokens of the sequence.
+    window (int): The size of the window, and of a block.
+    RETURNS (ndarray): True where a query, in its block, reads a key, among those of the block
+        before, its own block and the block after. (blocks, window, 3 x window)
+    """
+    places = np.arange(window)[:, None], np.arange(-window, 2 * window)[None]
+    is_near = abs(places[0] - places[1]) <= window
+    keys = np.asarray(blocks)[:, None] * window + places[1]
+    is_inside = (keys >= 0) & (keys < length)
+    return is_near & is_inside[:, None]
+
+
+def split_blocks(n: int, n_scores: int) -> list[range]:
+    """RETURNS (List[range]): Numbers up to n, divided so that each part has up to `MAX_SCORES`.
+
+    n (int): How many blocks there are.
+    n_scores (int): How many scores each has.
+    """
+    step = max(1, MAX_SCORES // n_scores)
+    return [range(i, min(i + step, n)) for i in range(0, n, step)]
