@@ -1,5 +1,7 @@
 """A stack of self-attention layers: the encoder of a transformer."""
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -82,7 +84,7 @@ class SelfAttentionEncoder(nn.Module):
             ]
         rate = dropout if is_train else 0.0
         X, weights = F.dropout(X, rate), []
-        for layer in self.layers:
+        for layer in cast(list[SelfAttentionLayer], self.layers):
             Q, K, V = layer.project(X, waves)
             if attend:
                 weights.append(get_weights(Q, K, self.window))
