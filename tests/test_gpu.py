@@ -18,6 +18,7 @@ from thinc.api import (
 )
 
 from spacy_rnn.architectures.encoder import build_rnn_encoder
+from spacy_rnn.architectures.self_attention import build_self_attention_encoder
 from spacy_rnn.modules.rnn.cells import CELLS
 
 from .conftest import SMALL_TAGGER, make_examples, make_nlp
@@ -63,6 +64,24 @@ def test_outputs_and_gradients_agree(cell, limits):
         on_cpu.shims[0].module.parameters(), on_gpu.shims[0].module.parameters(), strict=True
     ):
         assert torch.allclose(A.grad, B.grad.cpu(), atol=1e-3)
+
+
+@pytest.mark.parametrize("positions", ["rotary", "sinusoidal"])
+def test_self_attention_agrees(positions):
+    fix_random_seed(0)
+    on_cpu = build_self_attention_encoder(12, heads=2, positions=positions, window=8)
+    on_cpu.initialize(X=make_batch(numpy))
+    Ys, backprop = on_cpu.begin_update(make_batch(numpy))
+    dXs = backprop([numpy.ones_like(Y) for Y in Ys])
+    on_gpu = on_cpu.copy()
+    require_gpu()
+    on_gpu.to_gpu(0)
+    xp = on_gpu.ops.xp
+    gpu_Ys, gpu_backprop = on_gpu.begin_update(make_batch(xp))
+    gpu_dXs = gpu_backprop([xp.ones_like(Y) for Y in gpu_Ys])
+    for ours, theirs in ((Ys, gpu_Ys), (dXs, gpu_dXs), (Ys, on_gpu.predict(make_batch(xp)))):
+        for A, B in zip(ours, theirs, strict=True):
+            numpy.testing.assert_allclose(to_numpy(B), A, atol=1e-4)
 
 
 def test_tags_agree_and_pipelines_move():

@@ -83,6 +83,13 @@ def tagger(*args, **settings):
     return {"rnn_tagger": {"model": model}}
 
 
+def attending_tagger(**settings):
+    config = tagger()
+    encode = {"@architectures": "spacy-rnn.SelfAttentionEncoder.v1", "width": 8, **settings}
+    config["rnn_tagger"]["model"]["tok2vec"]["encode"] = encode
+    return config
+
+
 def recognizer(*, model, **settings):
     network = {
         "@architectures": "spacy-rnn.LMTok2Vec.v1",
@@ -141,6 +148,8 @@ PIPELINES = {
     "tagger_one_direction": tagger(bidirectional=False, depth=3, residual=True, layer_norm=True),
     "tagger_half_precision": tagger(cell="gru", mixed_precision=True),
     "tagger_characters": tagger(CHARACTERS, depth=1),
+    "tagger_rotary": attending_tagger(window=3),
+    "tagger_sinusoidal": attending_tagger(positions="sinusoidal"),
     "ner_crf": recognizer(model={}, decoding="posterior", threshold=0.2, temperature=1.5),
     "ner_ensemble": recognizer(model={"members": 2, "scheme": "iob2"}, spans_key="entities"),
     "ner_softmax": recognizer(model={"output": "softmax"}),

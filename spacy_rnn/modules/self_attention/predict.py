@@ -14,10 +14,10 @@ from ..linear import normalise, project
 from ..weights import Weights
 from ..workers import count_parts, run_tasks
 from .positions import count_positions, get_sinusoids, get_waves
-from .windows import Groups, count_blocks, make_mask, split_blocks
+from .windows import Groups, count_blocks, make_mask
 
-# The feed-forward layers compute so many tokens at a time, whose hidden layer stays in the cache.
-MAX_TOKENS = 256
+# Sequences of so many tokens go through all layers while they are in the processor's cache.
+MAX_TOKENS = 512
 
 
 def predict_self_attention(
@@ -36,11 +36,40 @@ def predict_self_attention(
     X, lengths, attend: As in `SelfAttentionEncoder.forward`.
     RETURNS (ndarray): The output, (N, nO), or the attention weights, (depth, heads, N, N).
     """
-    linear = partial(_run_linear, weights)
     groups = Groups.from_lengths(lengths)
-    heads, window, width = (settings[name] for name in ("heads", "window", "nO"))
     places = count_positions(lengths)[groups.order]
-    X = linear("input", np.ascontiguousarray(X[groups.order]))
+    if attend:
+        return _run(weights, settings, X[groups.order], places, groups.sizes, attend=True)
+    Y = np.empty((len(X), settings["nO"]), dtype=np.float32)
+
+    def run(rows: slice, sizes: list[tuple[int, int]]) -> None:
+        order = groups.order[rows]
+        Y[order] = _run(weights, settings, X[order], places[rows], sizes)
+
+    n_weights = sum(array.size for array in weights.to_dict().values())
+    tasks = [partial(run, *part) for part in groups.split(MAX_TOKENS)]
+    run_tasks(tasks, in_threads=count_parts(len(X), n_weights) > 1)
+    return Y
+
+
+def _run(
+    weights: Weights,
+    settings: Mapping[str, Any],
+    X: np.ndarray,
+    places: np.ndarray,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    attend: bool = False,
+) -> np.ndarray:
+    """Run all layers over groups of sequences, with the return value of `predict_self_attention`.
+
+    X (ndarray): The tokens in the order of groups. (N, nI)
+    places (ndarray): The position of each in its sequence. (N,)
+    sizes (Sequence[Tuple[int, int]]): As in `Groups`.
+    """
+    linear = partial(_run_linear, weights)
+    heads, window, width = (settings[name] for name in ("heads", "window", "nO"))
+    X = linear("input", X)
     waves: tuple[np.ndarray, ...] = ()
     if settings["positions"] == "sinusoidal":
         X += get_sinusoids(places, width)
@@ -60,10 +89,10 @@ def predict_self_attention(
         if attend:
             kept.append(_get_weights(Q, K, window))
         Y = np.empty_like(Q)
-        _attend(Q, K, V, Y, groups, window)
+        _attend(Q, K, V, Y, sizes, window)
         X += linear(f"{layer}.output", Y.reshape(len(X), -1))
         _feed_forward(weights, layer, X)
-    return np.stack(kept) if attend else _normalise(weights, "norm", X)[groups.inverse]
+    return np.stack(kept) if attend else _normalise(weights, "norm", X)
 
 
 def _lay_out(weights: Weights, name: str) -> Layer:
@@ -93,37 +122,33 @@ def _rotate(X: np.ndarray, sines: np.ndarray, cosines: np.ndarray) -> np.ndarray
 
 def _feed_forward(weights: Weights, layer: str, X: np.ndarray) -> None:
     """Add the output of the feed-forward network to its input."""
-    expand, shrink = (_lay_out(weights, f"{layer}.{name}") for name in ("hidden", "shrink"))
-
-    def run(rows: slice) -> None:
-        (hidden,) = project([expand], _normalise(weights, f"{layer}.hidden_norm", X[rows]))
+    for i in range(0, len(X), MAX_TOKENS):
+        rows = slice(i, i + MAX_TOKENS)
+        hidden = _run_linear(
+            weights, f"{layer}.hidden", _normalise(weights, f"{layer}.hidden_norm", X[rows])
+        )
         np.maximum(hidden, 0, out=hidden)
-        hidden = np.ascontiguousarray(hidden[:, : expand.hidden])
-        (Y,) = project([shrink], hidden)
-        X[rows] += Y[:, : shrink.hidden]
-
-    n_parts = count_parts(len(X), 2 * expand.nI * expand.hidden)
-    tasks = [partial(run, slice(i, i + MAX_TOKENS)) for i in range(0, len(X), MAX_TOKENS)]
-    run_tasks(tasks, in_threads=n_parts > 1)
+        X[rows] += _run_linear(weights, f"{layer}.shrink", hidden)
 
 
 def _attend(
-    Q: np.ndarray, K: np.ndarray, V: np.ndarray, Y: np.ndarray, groups: Groups, window: int
+    Q: np.ndarray,
+    K: np.ndarray,
+    V: np.ndarray,
+    Y: np.ndarray,
+    sizes: Sequence[tuple[int, int]],
+    window: int,
 ) -> None:
     """Write the output of attention to Y. Each (N, heads, width)"""
-    tasks, end, heads = [], 0, Q.shape[1]
-    n_multiplied = 0
-    for n, length in groups.sizes:
+    end, heads = 0, Q.shape[1]
+    for n, length in sizes:
         begin, end = end, end + n * length
-        n_multiplied += 2 * n * length * min(length, 3 * window) * heads * Q.shape[2]
         parts = [A[begin:end].reshape(n, length, heads, -1) for A in (Q, K, V, Y)]
         if length > window:
-            tasks += [partial(_attend_in_blocks, *(A[i] for A in parts), window) for i in range(n)]
-            continue
-        for some in split_blocks(n, heads * length * length):
-            rows = slice(some.start, some.stop)
-            tasks.append(partial(_attend_to_all, *(A[rows] for A in parts)))
-    run_tasks(tasks, in_threads=count_parts(1, n_multiplied) > 1)
+            for i in range(n):
+                _attend_in_blocks(*(A[i] for A in parts), window)
+        else:
+            _attend_to_all(*parts)
 
 
 def _attend_to_all(q: np.ndarray, k: np.ndarray, v: np.ndarray, Y: np.ndarray) -> None:

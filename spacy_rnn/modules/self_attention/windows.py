@@ -2,7 +2,7 @@
 there is no padding between sequences, and none depends on the rest of the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,26 @@ class Groups:
             for length, count in zip(found.tolist(), counts.tolist(), strict=True)
         ]
         return cls(lengths, order, np.argsort(order, kind="stable"), sizes)
+
+    def split(self, n_tokens: int) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
+        """Divide the groups into parts of whole sequences.
+
+        n_tokens (int): How many tokens a part has, unless it is a single sequence.
+        YIELDS (Tuple[slice, List[Tuple[int, int]]]): The tokens of a part, and its own `sizes`.
+        """
+        begin, sizes = 0, list[tuple[int, int]]()
+        for n, length in self.sizes:
+            while n:
+                used = sum(count * size for count, size in sizes)
+                some = min(n, (n_tokens - used) // length)
+                if some <= 0 and sizes:
+                    yield slice(begin, begin + used), sizes
+                    begin, sizes = begin + used, []
+                    continue
+                sizes.append((max(some, 1), length))
+                n -= max(some, 1)
+        if sizes:
+            yield slice(begin, len(self.order)), sizes
 
 
 def count_blocks(length: int, window: int) -> int:
