@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 # What a step passes on to the next: the hidden state and, in an LSTM, the cell state. In a step
 # each is (sequences, units), in a layer (directions, sequences, units).
 State = tuple["Tensor", ...]
+# The values of gates by name. In a step each is (sequences, units).
+Gates = dict[str, "Tensor"]
 
 
 class Cell:
@@ -47,6 +49,14 @@ class Cell:
         """
         raise NotImplementedError
 
+    def step_with_gates(
+        self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor"
+    ) -> tuple[State, Gates]:
+        """RETURNS (Tuple[State, Dict[str, Tensor]]): What `step` returns, and the cell's gates and
+        candidate, if it has some.
+        """
+        return self.step(x, u, state, *extra), {}
+
     def init_input(self, weight: "Tensor") -> None:
         """Initialise one gate's weights for the input, (units, nI), as Glorot & Bengio (2010)."""
         from torch import nn
@@ -62,42 +72,59 @@ class Cell:
         nn.init.orthogonal_(weight)
 
 
-class LSTM(Cell):
+class GatedCell(Cell):
+    """A cell with gates. Its definition is `step_with_gates`."""
+
+    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
+        return self.step_with_gates(x, u, state, *extra)[0]
+
+
+class LSTM(GatedCell):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000)."""
 
     gates, n_states, forget_gate, kernel = 4, 2, 1, "lstm"
     torch_layer = "LSTM", "lstm"
 
-    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
+    def step_with_gates(
+        self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor"
+    ) -> tuple[State, Gates]:
         i, f, g, o = (x + u).chunk(4, dim=1)
-        c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
+        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        c = f * state[1] + i * g
+        return (o * c.tanh(), c), {"input": i, "forget": f, "candidate": g, "output": o}
 
 
-class PeepholeLSTM(Cell):
+class PeepholeLSTM(GatedCell):
     """An LSTM whose gates see the cell state (Gers & Schmidhuber 2000; Graves 2013)."""
 
     gates, n_states, extra, forget_gate, kernel = 4, 2, 3, 1, "lstm_peephole"
 
-    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
+    def step_with_gates(
+        self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor"
+    ) -> tuple[State, Gates]:
         (p_i, p_f, p_o), (_, c) = extra[0], state
         i, f, g, o = (x + u).chunk(4, dim=1)
-        c = (f + p_f * c).sigmoid() * c + (i + p_i * c).sigmoid() * g.tanh()
-        return (o + p_o * c).sigmoid() * c.tanh(), c
+        i, f, g = (i + p_i * c).sigmoid(), (f + p_f * c).sigmoid(), g.tanh()
+        c = f * c + i * g
+        o = (o + p_o * c).sigmoid()
+        return (o * c.tanh(), c), {"input": i, "forget": f, "candidate": g, "output": o}
 
 
-class CoupledLSTM(Cell):
+class CoupledLSTM(GatedCell):
     """An LSTM whose input gate is one minus the forget gate (Greff et al. 2016)."""
 
     gates, n_states, forget_gate, kernel = 3, 2, 0, "lstm_coupled"
 
-    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
+    def step_with_gates(
+        self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor"
+    ) -> tuple[State, Gates]:
         f, g, o = (x + u).chunk(3, dim=1)
-        c = g.tanh().lerp(state[1], f.sigmoid())
-        return o.sigmoid() * c.tanh(), c
+        f, g, o = f.sigmoid(), g.tanh(), o.sigmoid()
+        c = g.lerp(state[1], f)
+        return (o * c.tanh(), c), {"forget": f, "candidate": g, "output": o}
 
 
-class GRU(Cell):
+class GRU(GatedCell):
     """A gated recurrent unit (Cho et al. 2014), whose reset gate acts on the product with the
     hidden state, as cuDNN has it.
     """
@@ -105,10 +132,13 @@ class GRU(Cell):
     gates, kernel = 3, "gru"
     torch_layer = "GRU", "gru"
 
-    def step(self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor") -> State:
+    def step_with_gates(
+        self, x: "Tensor", u: "Tensor", state: State, *extra: "Tensor"
+    ) -> tuple[State, Gates]:
         (x_r, x_z, x_n), (u_r, u_z, u_n) = x.chunk(3, dim=1), u.chunk(3, dim=1)
-        n = (x_n + (x_r + u_r).sigmoid() * u_n).tanh()
-        return (n.lerp(state[0], (x_z + u_z).sigmoid()),)
+        r, z = (x_r + u_r).sigmoid(), (x_z + u_z).sigmoid()
+        n = (x_n + r * u_n).tanh()
+        return (n.lerp(state[0], z),), {"reset": r, "update": z, "candidate": n}
 
 
 class Elman(Cell):

@@ -143,12 +143,12 @@ def _attend(
     end, heads = 0, Q.shape[1]
     for n, length in sizes:
         begin, end = end, end + n * length
-        parts = [A[begin:end].reshape(n, length, heads, -1) for A in (Q, K, V, Y)]
+        q, k, v, y = (A[begin:end].reshape(n, length, heads, -1) for A in (Q, K, V, Y))
         if length > window:
             for i in range(n):
-                _attend_in_blocks(*(A[i] for A in parts), window)
+                _attend_in_blocks(q[i], k[i], v[i], y[i], window)
         else:
-            _attend_to_all(*parts)
+            _attend_to_all(q, k, v, y)
 
 
 def _attend_to_all(q: np.ndarray, k: np.ndarray, v: np.ndarray, Y: np.ndarray) -> None:
