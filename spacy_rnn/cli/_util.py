@@ -11,6 +11,11 @@ ModelArg = Annotated[str, typer.Argument(help="Pipeline with a language model: n
 ComponentOpt = Annotated[
     str | None, typer.Option("--component", "-c", help="Name of the language model's component")
 ]
+PipelineArg = Annotated[str, typer.Argument(help="Pipeline: name or path")]
+RecurrentOpt = Annotated[
+    str | None,
+    typer.Option("--component", "-c", help="Name of the component with recurrent layers"),
+]
 GpuOpt = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID or -1 for CPU")]
 
 

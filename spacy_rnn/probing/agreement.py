@@ -65,23 +65,25 @@ def read_items(path: Path) -> dict[str, list[Item]]:
     RETURNS (Dict[str, List[Item]]): The items of each task.
     RAISES (ValueError): If there are none, or a file has another format.
     """
-    walk = os.walk(path, followlinks=True)
-    found = sorted(Path(directory, name) for directory, _, names in walk for name in names)
-    files = [path] if path.is_file() else found
     tasks = {}
-    for file in files:
-        if file.suffix == ".txt" and file.parent.name == "NA_tasks" and file.stem != "readme":
-            tasks[file.stem] = _read_lakretz(file)
-        elif file.name == "generated.tab":
+    for file in _find_files(path):
+        if file.name == "generated.tab":
             tasks[f"colorless green, {file.parent.name}"] = _read_gulordava(file)
         elif file.name == "subj_agr_filtered.text":
             tasks["Linzen"] = _read_linzen(file)
+        else:
+            tasks[file.stem] = _read_lakretz(file)
     if not tasks:
         raise ValueError(
             f"Found no number agreement data in '{path}': looked for NA_tasks/*.txt, generated.tab "
             "and subj_agr_filtered.text."
         )
     return tasks
+
+
+def has_items(path: Path) -> bool:
+    """RETURNS (bool): Whether there is number agreement data to read."""
+    return bool(_find_files(path))
 
 
 def measure(scorer: Scorer, items: Iterable[Item]) -> dict[str, Accuracy]:
@@ -134,6 +136,18 @@ def draw_accuracies(results: dict[str, dict[str, Accuracy]], path: Path) -> bool
     axes.tick_params(axis="y", labelsize=8)
     figure.savefig(path, dpi=150)
     return True
+
+
+def _find_files(path: Path) -> list[Path]:
+    walk = os.walk(path, followlinks=True)
+    found = sorted(Path(directory, name) for directory, _, names in walk for name in names)
+    return [file for file in ([path] if path.is_file() else found) if _has_known_name(file)]
+
+
+def _has_known_name(file: Path) -> bool:
+    if file.suffix == ".txt" and file.parent.name == "NA_tasks":
+        return file.stem != "readme"
+    return file.name in ("generated.tab", "subj_agr_filtered.text")
 
 
 def _read_lakretz(file: Path) -> list[Item]:

@@ -139,7 +139,7 @@ class TracedStack:
         change (Optional[Callable]): As in `trace_direction`.
         RETURNS (Trace): The states and gates, in the order of the batch.
         """
-        found = trace_direction(self.cell, self.weights[i][direction], x, self.steps, change)
+        found = self.follow(i, direction, x, self.steps, change)
         order = self._orders[direction]
         if order is None:
             return found
@@ -149,6 +149,12 @@ class TracedStack:
             None if found.cell is None else found.cell[inverse],
             {name: values[inverse] for name, values in found.gates.items()},
         )
+
+    def follow(
+        self, i: int, direction: int, x: torch.Tensor, steps: Steps, change: Change | None = None
+    ) -> Trace:
+        """RETURNS (Trace): As `trace`, but with steps of its own, and in their order."""
+        return trace_direction(self.cell, self.weights[i][direction], x, steps, change)
 
     def run(self, X: torch.Tensor, first: int = 0) -> tuple[list[torch.Tensor], list[list[Trace]]]:
         """Run layers.

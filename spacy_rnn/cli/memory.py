@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import spacy
+import srsly
+import typer
+from spacy.cli._util import setup_gpu
+from wasabi import msg
+
+from ..probing.encoders import choose_component
+from ..probing.line_plot import Line, draw_lines
+from ..probing.memory import compare_memory, tabulate
+from ..probing.texts import cut_windows, read_docs
+from ._util import GpuOpt, PipelineArg, RecurrentOpt, show_errors
+
+
+def memory_cli(
+    model: PipelineArg,
+    text: str = typer.Argument(..., help="File of texts, directory with such files, or text"),
+    component: RecurrentOpt = None,
+    also: list[str] = typer.Option(
+        [], "--also", "-a", help="Another pipeline to show beside the first; repeat for several"
+    ),
+    untrained: bool = typer.Option(
+        False, "--untrained", help="Show each model with new weights too"
+    ),
+    distance: int = typer.Option(50, "--distance", "-k", min=1, help="Largest distance in words"),
+    n_windows: int = typer.Option(16, "--windows", "-w", min=1, help="Texts to average over"),
+    seed: int = typer.Option(0, "--seed", "-s", help="The same seed gives the same numbers"),
+    chart: Path | None = typer.Option(None, "--chart", help="PNG, SVG or PDF file for a picture"),
+    output: Path | None = typer.Option(None, "--output", "-o", help="JSON file for the results"),
+    use_gpu: GpuOpt = -1,
+) -> None:
+    """Print how far gradients reach: the norm of the derivative of a hidden state by that so many
+    words before. 1 is the norm of the identity.
+    """
+    lines = {}
+    with show_errors("Can't measure gradients"):
+        setup_gpu(use_gpu, silent=True)
+        for name in [model, *also]:
+            nlp = spacy.load(name)
+            # More words than needed, as some may be white space.
+            docs = read_docs(nlp, text, limit=n_windows * (distance + 1))
+            windows = cut_windows(nlp, docs, distance + 1, n_windows)
+            found = compare_memory(
+                nlp, windows, choose_component(nlp, component), untrained=untrained, seed=seed
+            )
+            prefix = f"{Path(name).name}, " if also else ""
+            lines.update({prefix + label: norms for label, norms in found.items()})
+        header, *rows = tabulate(lines)
+        msg.table(rows, header=header, divider=True, aligns=["r"] * len(header))
+        if output is not None:
+            srsly.write_json(output, {name: norms.tolist() for name, norms in lines.items()})
+            msg.good(f"Saved the results to {output}")
+        if chart is not None:
+            panels = {"": {name: Line(norms) for name, norms in lines.items()}}
+            axes = {"x_label": "distance k in words", "y_label": "norm of dh(t) / dh(t - k)"}
+            draw_lines(panels, chart, log=True, **axes)
+            msg.good(f"Saved the picture to {chart}")

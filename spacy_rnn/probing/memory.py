@@ -1,0 +1,105 @@
+"""How far gradients reach: vanishing and exploding over time."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ..layers.torch_arrays import require_torch
+from ..layers.torch_shim import get_shim
+from ..modules.networks import ENCODER, LM_STACK
+from .encoders import find_encoder, read_inputs
+from .unit_summary import DIRECTIONS
+
+# The smallest normal number in single precision, in which gradients are.
+_SMALLEST = float(numpy.finfo("f").tiny)
+
+
+def get_gradient_norms(
+    nlp: Language,
+    docs: Iterable[Doc],
+    component: str,
+    *,
+    n_probes: int = 16,
+    untrained: bool = False,
+    seed: int = 0,
+) -> numpy.ndarray:
+    """Get the norm of dh_t / dh_(t - k), the derivative of the last hidden state of a layer by an
+    earlier one of the same layer, over the distance k (Bengio et al. 1994, "Learning Long-Term
+    Dependencies with Gradient Descent is Difficult"; Pascanu et al. 2013, "On the difficulty of
+    training recurrent neural networks"). The input of the layer and an LSTM's cell state at t - k
+    are constants, so paths through later cell states count.
+
+    The norm is Frobenius', divided by the square root of the number of units: that of the identity
+    is 1. It is estimated from random vectors of signs.
+
+    nlp (Language): A pipeline.
+    docs (Iterable[Doc]): Docs of equal length, without white space.
+    component (str): The name of a component with a spacy-rnn.RNNEncoder.v1, or of a language model.
+    n_probes (int): The number of random vectors.
+    untrained (bool): Whether to take new weights in place of the trained ones.
+    seed (int): The seed of vectors and new weights.
+    RETURNS (ndarray): The norms; k is 0 to the number of tokens - 1. float64,
+        (docs, layers, directions, tokens)
+    RAISES (ValueError): If the component has no recurrent layers, or Docs have different lengths.
+    """
+    require_torch("Gradients over distance")
+    import torch
+
+    from ..modules.rnn.jacobian import measure_norms
+
+    inputs = read_inputs(nlp, docs, component)
+    lengths = {len(X) for X in inputs.arrays}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"Docs must have one length above 0, but have {sorted(lengths)} tokens.")
+    module = inputs.module
+    generator = torch.Generator().manual_seed(seed)
+    if untrained:
+        shim = get_shim(find_encoder(nlp, component, ENCODER, LM_STACK))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            build: Any = shim.network.get_module_class()
+            module = build(**shim.network_settings).to(shim.device)
+    norms = [
+        measure_norms(module, X, inputs.is_lm, n_probes, generator).numpy() for X in inputs.arrays
+    ]
+    return numpy.stack(norms)
+
+
+def compare_memory(
+    nlp: Language, docs: Sequence[Doc], component: str, *, untrained: bool = False, seed: int = 0
+) -> dict[str, numpy.ndarray]:
+    """Average `get_gradient_norms` over Docs.
+
+    nlp, docs, component, seed: As there.
+    untrained (bool): Whether to add the same with new weights.
+    RETURNS (Dict[str, ndarray]): The geometric means for each layer and direction, by name. Each
+        (tokens,)
+    """
+    lines = {}
+    for is_new in [False, True][: 1 + untrained]:
+        norms = get_gradient_norms(nlp, docs, component, untrained=is_new, seed=seed)
+        # Norms differ by orders of magnitude. Those that are too small for a number count as the
+        # smallest.
+        means = numpy.exp(numpy.log(numpy.maximum(norms, _SMALLEST)).mean(axis=0))
+        for i, layer in enumerate(means):
+            for k, values in enumerate(layer):
+                name = f"layer {i + 1}"
+                name += f" {DIRECTIONS[k]}" if len(layer) > 1 else ""
+                lines[name + (", untrained" if is_new else "")] = values
+    return lines
+
+
+def tabulate(lines: dict[str, numpy.ndarray]) -> list[tuple[str, ...]]:
+    """Make a table of norms at a few distances.
+
+    lines (Dict[str, ndarray]): The norms over the distance, by name. Each (distances,)
+    RETURNS (List[Tuple[str, ...]]): A header, and a row for each distance.
+    """
+    n = min(map(len, lines.values()))
+    distances = [k for k in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500) if k < n]
+    rows = [("Distance", *lines)]
+    rows += [(str(k), *(f"{values[k]:.2g}" for values in lines.values())) for k in distances]
+    return rows

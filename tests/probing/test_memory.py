@@ -1,0 +1,105 @@
+"""Gradients over distance against the Jacobian itself."""
+
+import numpy
+import pytest
+import torch
+
+from spacy_rnn.layers.torch_shim import get_shim
+from spacy_rnn.modules.networks import ENCODER
+from spacy_rnn.modules.rnn import jacobian
+from spacy_rnn.modules.rnn.cells import CELLS
+from spacy_rnn.modules.rnn.encoder_stack import EncoderStack
+from spacy_rnn.modules.rnn.lm_stack import LMStack
+from spacy_rnn.modules.rnn.trace import trace_encoder
+from spacy_rnn.probing.encoders import find_encoder
+from spacy_rnn.probing.memory import compare_memory, get_gradient_norms, tabulate
+from spacy_rnn.probing.texts import cut_windows
+
+from .test_dynamics import make_tagger
+
+UNITS = 5
+
+
+def define(cell, weights, X, start):
+    """The derivative of the last hidden state by that at `start`, with its cell state constant."""
+    weight_ih, weight_hh, bias_ih, bias_hh, *extra = weights
+
+    def run(state, tokens):
+        for token in tokens:
+            x = (token @ weight_ih.T + bias_ih)[None]
+            u = state[0] @ weight_hh.T + bias_hh
+            state = CELLS[cell].step(x, u, state, *extra)
+        return state
+
+    state = run(tuple(torch.zeros(1, UNITS) for _ in range(CELLS[cell].n_states)), X[: start + 1])
+    rest = state[1:]
+    found = torch.autograd.functional.jacobian(
+        lambda h: run((h, *rest), X[start + 1 :])[0], state[0].detach()
+    )
+    return found[0, :, 0]
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_norms_are_those_of_the_jacobian(cell, monkeypatch):
+    torch.manual_seed(0)
+    stack = EncoderStack(4, 2 * UNITS, depth=2, cell=cell)
+    X = torch.randn(7, 4)
+    # Unit vectors find the norm exactly.
+    n = UNITS
+    monkeypatch.setattr(jacobian, "_draw", lambda *_: torch.eye(n) * n**0.5)
+    found = jacobian.measure_norms(stack, X, False, n, torch.Generator())
+    assert found.shape == (2, 2, 7)
+    lower = trace_encoder(stack, [7]).run(X)[0][1].detach()
+    for i, inputs in enumerate((X, lower)):
+        for k, weights in enumerate(stack.get_weights()[i]):
+            tokens = inputs.flip(0) if k else inputs
+            weights = [weight.detach() for weight in weights]
+            for distance in range(7):
+                J = define(cell, weights, tokens, 6 - distance)
+                expected = J.double().norm() / n**0.5
+                assert found[i, k, distance].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_random_vectors_estimate_the_norm():
+    torch.manual_seed(0)
+    stack = EncoderStack(4, 2 * UNITS, cell="gru")
+    X, generator = torch.randn(5, 4), torch.Generator().manual_seed(0)
+    found = jacobian.measure_norms(stack, X, False, 4000, generator)[0, 0]
+    weights = [weight.detach() for weight in stack.get_weights()[0][0]]
+    expected = [define("gru", weights, X, 4 - k).norm() / UNITS**0.5 for k in range(5)]
+    numpy.testing.assert_allclose(found, expected, rtol=0.05)
+
+
+def test_directions_of_a_language_model_are_measured():
+    torch.manual_seed(0)
+    stack = LMStack(4, hidden=6, cell="elman")
+    found = jacobian.measure_norms(stack, torch.randn(5, 4), True, 8, torch.Generator())
+    assert found.shape == (2, 2, 5)
+    numpy.testing.assert_allclose(found[..., 0], 1.0)
+
+
+def test_untrained_models_are_shown_beside():
+    nlp = make_tagger("irnn")
+    module = get_shim(find_encoder(nlp, "rnn_tagger", ENCODER)).require_module()
+    before = [parameter.clone() for parameter in module.parameters()]
+    docs = cut_windows(nlp, [nlp.make_doc("the cat sat on the mat " * 4)], 6, 3)
+    state = torch.get_rng_state()
+    lines = compare_memory(nlp, docs, "rnn_tagger", untrained=True)
+    assert torch.equal(state, torch.get_rng_state())
+    assert next(iter(lines)) == "layer 1 forward" and len(lines) == 8
+    # New recurrent weights are the identity, and rectified units are on or off.
+    untrained = lines["layer 1 backward, untrained"]
+    assert untrained[0] == 1.0 and (untrained <= 1.0 + 1e-6).all()
+    for parameter, values in zip(module.parameters(), before, strict=True):
+        assert torch.equal(parameter, values) and parameter.grad is None
+    again = get_gradient_norms(nlp, docs, "rnn_tagger", seed=1)
+    assert again.shape == (3, 2, 2, 6)
+    assert [row[0] for row in tabulate(lines)] == ["Distance", "0", "1", "2", "5"]
+
+
+def test_texts_that_are_too_short_are_refused():
+    nlp = make_tagger("elman")
+    with pytest.raises(ValueError, match="have 2 words, but 6 are needed"):
+        cut_windows(nlp, [nlp.make_doc("the cat")], 6, 3)
+    with pytest.raises(ValueError, match=r"have \[1, 2\] tokens"):
+        get_gradient_norms(nlp, [nlp.make_doc("a"), nlp.make_doc("a b")], "rnn_tagger")
