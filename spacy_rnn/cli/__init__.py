@@ -3,7 +3,18 @@
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import add_bilm, agreement, dynamics, evaluate_lm, generate, info, memory, pretrain, shrink
+from . import (
+    ablate,
+    add_bilm,
+    agreement,
+    dynamics,
+    evaluate_lm,
+    generate,
+    info,
+    memory,
+    pretrain,
+    shrink,
+)
 
 # Options such as --lm_pretraining.n_rows override settings of the config.
 _OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -17,6 +28,7 @@ app.command("evaluate-lm")(evaluate_lm.evaluate_lm_cli)
 app.command("generate")(generate.generate_cli)
 app.command("shrink")(shrink.shrink_cli)
 app.command("agreement")(agreement.agreement_cli)
+app.command("ablate")(ablate.ablate_cli)
 app.command("dynamics")(dynamics.dynamics_cli)
 app.command("memory")(memory.memory_cli)
 spacy_app.add_typer(app)

@@ -87,7 +87,7 @@ class Scorer:
         self.model = model
         self.vocab = vocab
         layers = model, get_embed(model), get_output(model)
-        self._stack, self._embed, self._softmax = map(get_shim, layers)
+        self.stack, self._embed, self._softmax = map(get_shim, layers)
         make_vocabulary = partial(Vocabulary, get_vocabulary(model))
         weights = self._softmax.require_weights()
         self.vocabulary = cached(weights, "vocabulary", [], make_vocabulary)
@@ -95,7 +95,7 @@ class Scorer:
     @property
     def directions(self) -> list[str]:
         """RETURNS (List[str]): The names of the directions that the model reads in."""
-        both = self._stack.settings["directions"] == "both"
+        both = self.stack.settings["directions"] == "both"
         return ["forward", "backward"] if both else ["forward"]
 
     def get_log_probs(
@@ -116,7 +116,7 @@ class Scorer:
             for words in texts
         ]
         flat = [word for target in targets for word in target]
-        logs = self._get_word_logs(self._read(texts, direction), flat)
+        logs = self.get_word_logs(self._read(texts, direction), flat)
         ends = numpy.cumsum([len(target) for target in targets])[:-1]
         parts = numpy.split(logs, ends)
         return [numpy.append(part[:-1][::-1], part[-1]) if direction else part for part in parts]
@@ -134,7 +134,7 @@ class Scorer:
         counts = [len(choices) for choices in words]
         rows = self.model.ops.xp.asarray(numpy.repeat(last, counts))
         targets = [word for choices in words for word in self.vocabulary.get_ids(choices)]
-        logs = self._get_word_logs(self._read(prefixes, 0)[rows], targets)
+        logs = self.get_word_logs(self._read(prefixes, 0)[rows], targets)
         return [part.tolist() for part in numpy.split(logs, numpy.cumsum(counts)[:-1])]
 
     def generate(
@@ -160,14 +160,14 @@ class Scorer:
 
         from ..modules.lm.sampling import sample_words
 
-        lm, device = get_language_model(self.model, self.vocab), self._stack.device
+        lm, device = get_language_model(self.model, self.vocab), self.stack.device
         generator = torch.Generator().manual_seed(seed)
         options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
 
         def embed(word: str) -> torch.Tensor:
-            return to_torch(self._embed_words([word]), device)
+            return to_torch(self.embed_words([word]), device)
 
-        with torch.inference_mode(), self._stack.autocast():
+        with torch.inference_mode(), self.stack.autocast():
             words = sample_words(
                 lm,
                 [embed(word) for word in prompt],
@@ -177,7 +177,7 @@ class Scorer:
             )
             return [self.vocabulary.words[word] for word in islice(words, max_words)]
 
-    def _embed_words(self, words: Sequence[str]) -> Any:
+    def embed_words(self, words: Sequence[str]) -> Any:
         """RETURNS (Floats2d): The embeddings of words, at least one. (words, width)"""
         return self._embed.predict(**get_features(get_embed(self.model), words, self.vocab))
 
@@ -189,12 +189,12 @@ class Scorer:
             raise ValueError("The language model reads from the left only.")
         ops, lengths = self.model.ops, [len(words) for words in texts]
         flat = [word for words in texts for word in words]
-        X = ops.alloc2f(0, self._stack.settings["width"])
+        X = ops.alloc2f(0, self.stack.settings["width"])
         if flat:
             distinct = list(dict.fromkeys(flat))
             numbers = {word: i for i, word in enumerate(distinct)}
-            X = self._embed_words(distinct)[ops.xp.asarray([numbers[word] for word in flat])]
-        Y = self._stack.predict(X, lengths, with_boundary=True)[:, -1]
+            X = self.embed_words(distinct)[ops.xp.asarray([numbers[word] for word in flat])]
+        Y = self.stack.predict(X, lengths, with_boundary=True)[:, -1]
         rows: list[Any] = []
         end = 0
         for length in lengths:
@@ -205,8 +205,13 @@ class Scorer:
         halves = Y.reshape(len(Y), len(self.directions), -1)
         return halves[ops.xp.asarray(numpy.concatenate(rows)), direction]
 
-    def _get_word_logs(self, H: Any, words: Sequence[int]) -> numpy.ndarray:
-        """RETURNS (ndarray): The log-probability of one word for each hidden state. (N,)"""
+    def get_word_logs(self, H: Any, words: Sequence[int]) -> numpy.ndarray:
+        """Get the log-probability of one word for each hidden state.
+
+        H (Floats2d): The last layer's output. (N, width)
+        words (Sequence[int]): The IDs of the words.
+        RETURNS (ndarray): Natural logarithms. (N,)
+        """
         table = []
         if self._softmax.network == TIED_SOFTMAX:
             features = _get_word_features(self.model, self.vocab)

@@ -86,6 +86,21 @@ def has_items(path: Path) -> bool:
     return bool(_find_files(path))
 
 
+def read_task(path: Path) -> list[Item]:
+    """Read the items of one task, as `read_items` does.
+
+    path (Path): A file, or a directory with a single task.
+    RETURNS (List[Item]): The items.
+    RAISES (ValueError): If there are none, or several tasks.
+    """
+    tasks = read_items(path)
+    if len(tasks) > 1:
+        raise ValueError(
+            f"There are several tasks in '{path}': name the file of one. It has {', '.join(tasks)}."
+        )
+    return next(iter(tasks.values()))
+
+
 def measure(scorer: Scorer, items: Iterable[Item]) -> dict[str, Accuracy]:
     """Measure the accuracy of a model.
 

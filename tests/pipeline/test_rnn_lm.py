@@ -38,10 +38,13 @@ rows = [50, 50, 50, 50]
 VOCABULARY = ["</s>", "<unk>", "the", "cat", "cats", "is", "are", "here", "old", "."]
 
 
-def make_nlp(softmax="adaptive", directions="forward", with_vocabulary=True, cell="lstm"):
+def make_nlp(
+    softmax="adaptive", directions="forward", with_vocabulary=True, cell="lstm", hidden=None
+):
     fix_random_seed(0)
     text = CONFIG.replace("DIRECTIONS", directions).replace("SOFTMAX", softmax)
-    config = Config().from_str(text, overrides={"components.rnn_lm.model.cell": cell})
+    settings = {"components.rnn_lm.model.cell": cell, "components.rnn_lm.model.hidden": hidden}
+    config = Config().from_str(text, overrides=settings)
     nlp = spacy.util.load_model_from_config(config, auto_fill=True)
     model = nlp.get_pipe("rnn_lm").model
     model.initialize()

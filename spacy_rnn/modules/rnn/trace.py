@@ -60,6 +60,8 @@ def trace_direction(
     x: torch.Tensor,
     steps: Steps,
     change: Change | None = None,
+    *,
+    hidden_only: bool = False,
 ) -> Trace:
     """Run one direction of a layer.
 
@@ -69,6 +71,7 @@ def trace_direction(
         (N, gates x units)
     steps (Steps): Which token follows which.
     change (Optional[Callable]): Changes the hidden states of each step before they are read.
+    hidden_only (bool): Whether to leave out cell states and gates.
     RETURNS (Trace): The states and gates, in the order of steps.
     """
     _, weight_hh, _, bias_hh, *extra = weights
@@ -88,7 +91,10 @@ def trace_direction(
         if change is not None:
             state = (change(state[0]), *state[1:])
         states.append(state)
-        gates.append(some)
+        if not hidden_only:
+            gates.append(some)
+    if hidden_only:
+        return Trace(torch.cat([state[0] for state in states]), None, {})
     hidden, *cells = (torch.cat(parts) for parts in zip(*states, strict=True))
     return Trace(
         hidden,
@@ -131,15 +137,24 @@ class TracedStack:
         weight_ih, _, bias_ih, *_ = self.weights[i][direction]
         return F.linear(X if order is None else X[order.to(X.device)], weight_ih, bias_ih)
 
-    def trace(self, i: int, direction: int, x: torch.Tensor, change: Change | None = None) -> Trace:
+    def trace(
+        self,
+        i: int,
+        direction: int,
+        x: torch.Tensor,
+        change: Change | None = None,
+        *,
+        hidden_only: bool = False,
+    ) -> Trace:
         """Run one direction of a layer.
 
         i, direction (int): The layer and the direction.
         x (Tensor): What `project` returned.
-        change (Optional[Callable]): As in `trace_direction`.
+        change, hidden_only: As in `trace_direction`.
         RETURNS (Trace): The states and gates, in the order of the batch.
         """
-        found = self.follow(i, direction, x, self.steps, change)
+        weights = self.weights[i][direction]
+        found = trace_direction(self.cell, weights, x, self.steps, change, hidden_only=hidden_only)
         order = self._orders[direction]
         if order is None:
             return found
