@@ -70,13 +70,9 @@ def build_bilm(
         check_count("hidden", hidden, 1)
     check_choice("cell", cell, sorted(CELLS))
     check_choice("directions", directions, ["forward", "both"])
-    check_choice("softmax", softmax, ["adaptive", "tied"])
-    check_counts("cutoffs", cutoffs, 1)
-    if sorted(set(cutoffs)) != list(cutoffs) or not cutoffs:
-        raise ValueError(f"Setting cutoffs = {cutoffs} must be rising numbers, at least one.")
     if dropout is not None:
         check_rate("dropout", dropout)
-    _check_embed(embed, width)
+    check_embed("spacy-rnn.BiLM.v1", embed, width)
     settings = {
         "width": width,
         "hidden": hidden,
@@ -93,13 +89,8 @@ def build_bilm(
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
     )
-    output_shim = TorchShim(
-        "lm_softmax",
-        ADAPTIVE_SOFTMAX if softmax == "adaptive" else TIED_SOFTMAX,
-        {"width": width, "cutoffs": list(cutoffs)} if softmax == "adaptive" else {},
-        mixed_precision=mixed_precision,
-    )
-    return run_bilm(embed, _hold(output_shim), shim, dropout)
+    output = hold_softmax(width, softmax, cutoffs, mixed_precision=mixed_precision)
+    return run_bilm(embed, output, shim, dropout)
 
 
 @registry.architectures("spacy-rnn.BiLMListener.v1")
@@ -144,12 +135,18 @@ def _mix(
     return chain(layers, scalar_mix(dropout), with_array(linear(width)))
 
 
-def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
+def check_embed(name: str, embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
+    """Raise a ValueError unless a language model can read the output of an embedding layer.
+
+    name (str): The architecture of the language model.
+    embed (Model[List[Doc], List[Floats2d]]): The embedding layer.
+    width (int): The width of the language model.
+    """
     found = embed in find_layers(embed, LEXEME_EMBEDDING, CHAR_CNN)
     settings = get_shim(embed).settings if found else {}
     if settings.get("width") != width or settings.get("include_static_vectors"):
         raise ValueError(
-            f"Architecture spacy-rnn.BiLM.v1 needs an embedding layer spacy-rnn.LexemeEmbed.v1 or "
+            f"Architecture {name} needs an embedding layer spacy-rnn.LexemeEmbed.v1 or "
             f"spacy-rnn.CharCNNEmbed.v1 of width = {width} without static vectors, but "
             f"{embed.name!r} has width = {settings.get('width')} and include_static_vectors = "
             f"{settings.get('include_static_vectors', False)}."
@@ -157,14 +154,26 @@ def _check_embed(embed: Model[list[Doc], list[Floats2d]], width: int) -> None:
     contextual = CONTEXTUAL.intersection(settings.get("attrs", ()))
     if contextual:
         raise ValueError(
-            "Architecture spacy-rnn.BiLM.v1 is pretrained on words by themselves, but its "
+            f"Architecture {name} is pretrained on words by themselves, but its "
             f"embedding layer reads attributes {sorted(contextual)}, which depend on the text: "
             "remove them."
         )
 
 
-def _hold(shim: TorchShim) -> Model:
-    """RETURNS (Model): A layer that only stores its module."""
+def hold_softmax(width: int, softmax: str, cutoffs: list[int], *, mixed_precision: bool) -> Model:
+    """RETURNS (Model): A layer that only stores the softmax of a language model. A ValueError is
+    raised if its settings are impossible.
+    """
+    check_choice("softmax", softmax, ["adaptive", "tied"])
+    check_counts("cutoffs", cutoffs, 1)
+    if sorted(set(cutoffs)) != list(cutoffs) or not cutoffs:
+        raise ValueError(f"Setting cutoffs = {cutoffs} must be rising numbers, at least one.")
+    shim = TorchShim(
+        "lm_softmax",
+        ADAPTIVE_SOFTMAX if softmax == "adaptive" else TIED_SOFTMAX,
+        {"width": width, "cutoffs": list(cutoffs)} if softmax == "adaptive" else {},
+        mixed_precision=mixed_precision,
+    )
     return Model(shim.layer, _refuse, shims=[shim])
 
 

@@ -13,6 +13,7 @@ from thinc.util import partial
 from ..modules.networks import (
     ADAPTIVE_SOFTMAX,
     CHAR_CNN,
+    FEED_FORWARD_LM,
     LEXEME_EMBEDDING,
     LM_STACK,
     TIED_SOFTMAX,
@@ -29,7 +30,7 @@ def bilm(embed: Model, output: Model, shim: TorchShim, dropout: float | None) ->
 
     embed (Model[List[Doc], List[Floats2d]]): The embedding layer.
     output (Model): Holds the softmax, which only pretraining and language modelling need.
-    shim (TorchShim): Builds a `LMStack`.
+    shim (TorchShim): Builds a `LMStack` or a `FeedForwardLM`.
     dropout (Optional[float]): The rate of dropout in training; None follows the training loop.
     RETURNS (Model[List[Doc], List[Floats3d]]): The layer: the embeddings and each recurrent layer's
         output. Each (layers, tokens, directions x width)
@@ -49,7 +50,7 @@ def bilm(embed: Model, output: Model, shim: TorchShim, dropout: float | None) ->
 
 def is_language_model(model: Model) -> bool:
     """RETURNS (bool): Whether a model is a language model, and not only has one inside."""
-    return model in find_layers(model, LM_STACK)
+    return model in find_layers(model, LM_STACK, FEED_FORWARD_LM)
 
 
 def get_embed(model: Model) -> Model:

@@ -60,6 +60,7 @@ SELF_ATTENTION = Network(
     "self_attention.encoder:SelfAttentionEncoder", "self_attention.predict:predict_self_attention"
 )
 LM_STACK = Network("rnn.lm_stack:LMStack", "rnn.compiled_predict:predict_lm", has_kernel)
+FEED_FORWARD_LM = Network("lm.feed_forward:FeedForwardLM")
 LEXEME_EMBEDDING = Network("embed.lexeme:LexemeEmbedding", "embed.predict_lexemes:predict_lexemes")
 CHAR_CNN = Network("embed.char_cnn:CharCNN", "embed.predict_chars:predict_chars")
 POOLING = Network("pooling:Pooling", "predict_pooling:predict_pooling")

@@ -16,7 +16,7 @@ from ..layers.ragged import join, split
 from ..layers.torch_arrays import require_torch, to_torch, to_xp
 from ..layers.torch_shim import get_shim
 from ..modules.lm.vocabulary import UNKNOWN_ID
-from ..modules.networks import ENCODER
+from ..modules.networks import ENCODER, LM_STACK
 from .agreement import Item
 from .encoders import find_encoder, replace_forward
 from .prefix_tree import PrefixTree
@@ -39,6 +39,8 @@ class AgreementTask:
         from ..modules.rnn.ablation import AblationRun
         from ..modules.rnn.trace import trace_lm
 
+        if scorer.stack.network != LM_STACK:
+            raise ValueError("The language model has no recurrent layers to ablate.")
         self._scorer = scorer
         groups: dict[str, list[Item]] = {}
         for item in items:

@@ -3,15 +3,27 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy
 from spacy.util import minibatch
 
-from ..layers.lm import Scorer
-from ..modules.lm.vocabulary import UNKNOWN_ID
+from ..modules.lm.vocabulary import UNKNOWN_ID, Vocabulary
 
 # Texts that are scored together.
 BATCH_TEXTS = 64
+
+
+class WordScorer(Protocol):
+    """What a language model is evaluated through: `Scorer`, or `NGramScorer`."""
+
+    vocabulary: Vocabulary
+
+    def get_log_probs(
+        self, texts: Sequence[Sequence[str]], direction: int = 0
+    ) -> list[numpy.ndarray]:
+        """RETURNS (List[ndarray]): As `Scorer.get_log_probs`."""
+        ...
 
 
 @dataclass
@@ -62,11 +74,11 @@ class LMScore:
 
 
 def evaluate_language_model(
-    scorer: Scorer, texts: Iterable[Sequence[str]], direction: int = 0
+    scorer: WordScorer, texts: Iterable[Sequence[str]], direction: int = 0
 ) -> LMScore:
     """Score texts.
 
-    scorer (Scorer): The model.
+    scorer (WordScorer): The model.
     texts (Iterable[Sequence[str]]): The words of each text. Empty texts are skipped.
     direction (int): 0 for forward, 1 for backward.
     RETURNS (LMScore): The scores.
