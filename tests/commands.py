@@ -115,6 +115,9 @@ class Checker:
             with patch.dict(os.environ, variables), working_dir(self.folder):
                 self._check(words)
         except (Exception, SystemExit) as err:
+            # A project whose assets are all extra has none to fetch, with local copies.
+            if isinstance(err, SystemExit) and not err.code:
+                return
             if command.in_text and type(err).__name__ in ("MissingParameter", "BadOptionUsage"):
                 return
             message = err.format_message() if hasattr(err, "format_message") else repr(err)

@@ -19,7 +19,10 @@ from spacy_rnn.pretraining.settings import LMSettings
 
 from .conftest import ROOT, run_spacy
 
-PRETRAINING = [ROOT / "configs" / f"{name}.cfg" for name in ("bilm", "lm")]
+PRETRAINING = [
+    *(ROOT / "configs" / f"{name}.cfg" for name in ("bilm", "lm")),
+    ROOT / "projects" / "inside" / "configs" / "feed_forward.cfg",
+]
 CONFIGS = [
     *sorted(set((ROOT / "configs").glob("*.cfg")) - set(PRETRAINING)),
     ROOT / "projects" / "ud_tagger" / "configs" / "morphologizer.cfg",

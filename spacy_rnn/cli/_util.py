@@ -16,6 +16,9 @@ RecurrentOpt = Annotated[
     str | None,
     typer.Option("--component", "-c", help="Name of the component with recurrent layers"),
 ]
+TaskOpt = Annotated[
+    str | None, typer.Option("--task", "-T", help="Task of number agreement data, such as nounpp")
+]
 GpuOpt = Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID or -1 for CPU")]
 
 

@@ -12,15 +12,16 @@ from ..pretraining.find_model import load_scorer
 from ..probing.ablation import Task, Unit, ablate
 from ..probing.ablation_tasks import AgreementTask, ScoreTask
 from ..probing.agreement import read_task
-from ._util import GpuOpt, PipelineArg, RecurrentOpt, show_errors
+from ._util import GpuOpt, PipelineArg, RecurrentOpt, TaskOpt, show_errors
 
 
 def ablate_cli(
     model: PipelineArg,
     data: Path = typer.Argument(
-        ..., help="File of number agreement data, or .spacy file with --scores", exists=True
+        ..., help="Number agreement data, or .spacy file with --scores", exists=True
     ),
     component: RecurrentOpt = None,
+    task_name: TaskOpt = None,
     scores: list[str] = typer.Option(
         [], "--scores", "-m", help="Score of the pipeline, such as tag_acc; repeat for several"
     ),
@@ -49,7 +50,7 @@ def ablate_cli(
             task = ScoreTask(nlp, Corpus(data)(nlp), component, scores)
         else:
             _, scorer = load_scorer(model, component, use_gpu)
-            task = AgreementTask(scorer, read_task(data))
+            task = AgreementTask(scorer, read_task(data, task_name))
         start = time.perf_counter()
         found = ablate(task, units=chosen, n_random=n_random, seed=seed)
         minutes = (time.perf_counter() - start) / 60

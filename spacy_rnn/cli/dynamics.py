@@ -9,7 +9,7 @@ from wasabi import msg
 from ..probing.encoders import choose_component
 from ..probing.texts import read_groups
 from ..probing.unit_summary import DIRECTIONS, summarize_units
-from ._util import GpuOpt, PipelineArg, RecurrentOpt, show_errors
+from ._util import GpuOpt, PipelineArg, RecurrentOpt, TaskOpt, show_errors
 
 
 def dynamics_cli(
@@ -18,6 +18,7 @@ def dynamics_cli(
         ..., help="Text, file of texts with as many words each, or number agreement data"
     ),
     component: RecurrentOpt = None,
+    task: TaskOpt = None,
     units: list[int] = typer.Option(
         [], "--unit", "-u", help="Number of a unit; repeat for several. None: those that vary most"
     ),
@@ -38,7 +39,7 @@ def dynamics_cli(
         nlp = spacy.load(model)
         summary = summarize_units(
             nlp,
-            read_groups(nlp, text),
+            read_groups(nlp, text, task),
             choose_component(nlp, component),
             layer=layer - 1 if layer > 0 else layer,
             direction=DIRECTIONS.index(direction),

@@ -86,19 +86,20 @@ def has_items(path: Path) -> bool:
     return bool(_find_files(path))
 
 
-def read_task(path: Path) -> list[Item]:
+def read_task(path: Path, name: str | None = None) -> list[Item]:
     """Read the items of one task, as `read_items` does.
 
-    path (Path): A file, or a directory with a single task.
+    path (Path): A file or a directory.
+    name (Optional[str]): The name of the task. None if there is only one.
     RETURNS (List[Item]): The items.
-    RAISES (ValueError): If there are none, or several tasks.
+    RAISES (ValueError): If there is no such task, or several and no name.
     """
     tasks = read_items(path)
-    if len(tasks) > 1:
-        raise ValueError(
-            f"There are several tasks in '{path}': name the file of one. It has {', '.join(tasks)}."
-        )
-    return next(iter(tasks.values()))
+    if name is None and len(tasks) == 1:
+        return next(iter(tasks.values()))
+    if name not in tasks:
+        raise ValueError(f"Name one of the tasks in '{path}' by --task: {', '.join(tasks)}.")
+    return tasks[name]
 
 
 def measure(scorer: Scorer, items: Iterable[Item]) -> dict[str, Accuracy]:

@@ -7,7 +7,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..pretraining.text_files import find_files, read_texts
-from .agreement import has_items, read_items
+from .agreement import has_items, read_task
 
 
 def read_docs(nlp: Language, source: str, limit: int = 0) -> list[Doc]:
@@ -27,21 +27,21 @@ def read_docs(nlp: Language, source: str, limit: int = 0) -> list[Doc]:
     ]
 
 
-def read_groups(nlp: Language, source: str) -> dict[str, list[Doc]]:
+def read_groups(nlp: Language, source: str, task: str | None = None) -> dict[str, list[Doc]]:
     """Read Docs to compare.
 
     nlp (Language): Its tokenizer is used.
-    source (str): As in `read_docs`, or a file of number agreement data.
+    source (str): As in `read_docs`, or number agreement data.
+    task (Optional[str]): The task of these data. None if there is only one.
     RETURNS (Dict[str, List[Doc]]): The correct sentences of each condition of number agreement
         data, or all Docs under "".
     """
     if not _exists(source) or not has_items(Path(source)):
         return {"": read_docs(nlp, source)}
     groups: dict[str, list[Doc]] = {}
-    for items in read_items(Path(source)).values():
-        for item in items:
-            doc = Doc(nlp.vocab, words=[*item.prefix, item.correct])
-            groups.setdefault(item.condition, []).append(doc)
+    for item in read_task(Path(source), task):
+        doc = Doc(nlp.vocab, words=[*item.prefix, item.correct])
+        groups.setdefault(item.condition, []).append(doc)
     return groups
 
 

@@ -32,6 +32,7 @@ TAGGERS = (
     "ours-gru-2x128",
     "ours-gru-1x128",
     "ours-lstm-2x128-bilm",
+    "ours-attention-2x256",
     "spacy-torch-bilstm-2x128",
     "spacy-torch-bilstm-64",
     "spacy-cnn",
@@ -39,6 +40,7 @@ TAGGERS = (
 RECOGNISERS = (
     "ours-ner",
     "ours-ner-1x128",
+    "ours-ner-attention",
     "ours-ner-bilm",
     "ours-ner-bilm-adapted",
     "spacy-ner-torch-bilstm",

@@ -115,7 +115,7 @@ def make_encoders(Xs: ListT, input_width: int) -> list[tuple[str, int, Callable[
             continue
         config = get_config(name)
         settings = config["components"][get_component(config)]["model"]["tok2vec"]["encode"]
-        if settings["mixed_precision"]:
+        if settings["mixed_precision"] or "cell" not in settings:
             continue
         layer = registry.resolve({"encode": settings})["encode"]
         layer.initialize(X=Xs)

@@ -14,6 +14,25 @@ def use_encoder(cell: str, depth: int, **changes: Any) -> dict[str, Any]:
     return {"tok2vec": {"encode": {"cell": cell, "depth": depth, **changes}}}
 
 
+def use_attention(depth: int, width: int, hidden_width: int) -> dict[str, Any]:
+    """Put self-attention into our network.
+
+    depth (int): The number of layers.
+    width, hidden_width (int): The width of the encoder, and of its feed-forward networks.
+    RETURNS (dict[str, Any]): The changes of the model.
+    """
+    embed = {"@architectures": "spacy-rnn.LexemeEmbed.v1", "width": None}
+    encode = {
+        "@architectures": "spacy-rnn.SelfAttentionEncoder.v1",
+        "width": width,
+        "depth": depth,
+        "hidden_width": hidden_width,
+    }
+    return {
+        "tok2vec": {"@architectures": "spacy.Tok2Vec.v2", "embed": embed, "encode": encode},
+    }
+
+
 def use_bilstm(width: int) -> dict[str, Any]:
     """Put spaCy's BiLSTM on spaCy's features.
 

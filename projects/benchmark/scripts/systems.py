@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models import use_bilstm, use_bilstm_in_textcat, use_bow, use_encoder, use_reduce
+from models import (
+    use_attention,
+    use_bilstm,
+    use_bilstm_in_textcat,
+    use_bow,
+    use_encoder,
+    use_reduce,
+)
 from spacy.util import load_config
 from tasks import ADAPTED, BILM, BILM_PROJECT, TASKS, Task
 from wasabi import msg
@@ -55,6 +62,9 @@ class System:
 # One network of 128 units, in single precision
 SINGLE = {"members": 1, **use_encoder("lstm", 1, width=256, mixed_precision=False)}
 
+# Self-attention learns more slowly, and overfits less. Both numbers were chosen on dev.
+ATTENTION_TRAINING = {"dropout": 0.2, "optimizer": {"learn_rate": 0.001}}
+
 # What makes our recogniser read a share of the texts in lower case
 LOWER_CASE = load_config(TASKS["ner"].ours)["corpora"]["train"]["augmenter"]
 
@@ -76,6 +86,13 @@ SYSTEMS = {
         seeds=3,
         bilm={"width": 128},
     ),
+    "ours-attention-2x256": System(
+        "self-attention 2x256, parameters as LSTM 2x128",
+        "tagger",
+        True,
+        use_attention(2, 256, hidden_width=288),
+        training=ATTENTION_TRAINING,
+    ),
     "spacy-torch-bilstm-2x128": System(
         "TorchBiLSTMEncoder 2x128", "tagger", False, use_bilstm(256)
     ),
@@ -85,6 +102,13 @@ SYSTEMS = {
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
     "ours-ner": System("spacy-rnn, two BiLSTM-CRF 1x256", "ner", True, seeds=3),
     "ours-ner-1x128": System("spacy-rnn, one BiLSTM-CRF 1x128", "ner", True, SINGLE, seeds=3),
+    "ours-ner-attention": System(
+        "self-attention 2x192, parameters as BiLSTM 1x128",
+        "ner",
+        True,
+        {"members": 1, **use_attention(2, 192, hidden_width=192)},
+        training=ATTENTION_TRAINING,
+    ),
     "ours-ner-bilm": System(
         "BiLSTM-CRF 1x128 with bilm",
         "ner",
