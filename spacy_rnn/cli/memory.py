@@ -7,8 +7,7 @@ from spacy.cli._util import setup_gpu
 from wasabi import msg
 
 from ..probing.encoders import choose_component
-from ..probing.line_plot import Line, draw_lines
-from ..probing.memory import compare_memory, tabulate
+from ..probing.memory import compare_memory, draw_memory, tabulate
 from ..probing.texts import cut_windows, read_docs
 from ._util import GpuOpt, PipelineArg, RecurrentOpt, show_errors
 
@@ -52,7 +51,5 @@ def memory_cli(
             srsly.write_json(output, {name: norms.tolist() for name, norms in lines.items()})
             msg.good(f"Saved the results to {output}")
         if chart is not None:
-            panels = {"": {name: Line(norms) for name, norms in lines.items()}}
-            axes = {"x_label": "distance k in words", "y_label": "norm of dh(t) / dh(t - k)"}
-            draw_lines(panels, chart, log=True, **axes)
+            draw_memory(lines, chart)
             msg.good(f"Saved the picture to {chart}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy
 
@@ -15,7 +16,7 @@ def draw_heat_map(
     path: Path,
     title: str = "",
 ) -> None:
-    """Draw a matrix.
+    """Draw a matrix. If there are negative numbers, colours are symmetric around zero.
 
     values (ndarray): The numbers; NaN stays white. (rows, columns)
     row_labels, column_labels (Sequence[str]): What rows and columns are; none to leave them out.
@@ -27,7 +28,11 @@ def draw_heat_map(
     size = min(2 + 0.3 * n_columns, 14), min(1.5 + 0.3 * n_rows, 14)
     figure = make_figure(size)
     axes = figure.subplots()
-    image = axes.imshow(values, aspect="auto", interpolation="nearest", cmap="viridis")
+    colors: dict[str, Any] = {"cmap": "viridis"}
+    if values.size and numpy.nanmin(values) < 0:
+        largest = numpy.nanmax(numpy.abs(values))
+        colors = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
+    image = axes.imshow(values, aspect="auto", interpolation="nearest", **colors)
     if len(column_labels):
         axes.set_xticks(range(n_columns), column_labels, rotation=60, ha="right", fontsize=8)
     if len(row_labels):

@@ -40,7 +40,8 @@ def draw_lines(
     log (bool): Whether the vertical axis is logarithmic.
     RAISES (ImportError): If matplotlib is not installed.
     """
-    figure = make_figure((max(5.0, 0.7 * len(labels)), 1.0 + 1.8 * len(panels)))
+    height = 2.6 if log else 1.6
+    figure = make_figure((max(5.5, 0.7 * len(labels)), 1.0 + height * len(panels)))
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (title, lines) in zip(grid, panels.items(), strict=True):
         for i, (name, line) in enumerate(lines.items()):

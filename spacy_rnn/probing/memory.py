@@ -1,6 +1,7 @@
 """How far gradients reach: vanishing and exploding over time."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -11,10 +12,13 @@ from ..layers.torch_arrays import require_torch
 from ..layers.torch_shim import get_shim
 from ..modules.networks import ENCODER, LM_STACK
 from .encoders import find_encoder, read_inputs
+from .line_plot import Line, draw_lines
 from .unit_summary import DIRECTIONS
 
 # The smallest normal number in single precision, in which gradients are.
 _SMALLEST = float(numpy.finfo("f").tiny)
+# Ends the name of what was measured with new weights.
+_UNTRAINED = ", untrained"
 
 
 def get_gradient_norms(
@@ -88,8 +92,22 @@ def compare_memory(
             for k, values in enumerate(layer):
                 name = f"layer {i + 1}"
                 name += f" {DIRECTIONS[k]}" if len(layer) > 1 else ""
-                lines[name + (", untrained" if is_new else "")] = values
+                lines[name + (_UNTRAINED if is_new else "")] = values
     return lines
+
+
+def draw_memory(lines: dict[str, numpy.ndarray], path: Path) -> None:
+    """Draw norms over the distance, with new weights in a panel of their own.
+
+    lines (Dict[str, ndarray]): What `compare_memory` returned, of one or several pipelines.
+    path (Path): The picture.
+    """
+    panels: dict[str, dict[str, Line]] = {}
+    for name, norms in lines.items():
+        panel = "untrained" if name.endswith(_UNTRAINED) else "trained"
+        panels.setdefault(panel, {})[name.removesuffix(_UNTRAINED)] = Line(norms)
+    axes = {"x_label": "distance k in words", "y_label": "norm of dh(t) / dh(t - k)"}
+    draw_lines(panels, path, log=True, **axes)
 
 
 def tabulate(lines: dict[str, numpy.ndarray]) -> list[tuple[str, ...]]:

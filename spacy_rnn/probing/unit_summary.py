@@ -92,8 +92,8 @@ def summarize_units(
     groups (Mapping[str, Sequence[Doc]]): Docs of equal length, by the name of their group.
     component (str): As in `get_dynamics`.
     layer, direction (int): Where the units are. A negative layer counts from the last.
-    units (Sequence[int]): The units. None: those whose mean hidden state varies most over words
-        and groups.
+    units (Sequence[int]): The units. None: those whose mean hidden state differs most between
+        groups at some word, or with a single group varies most over words.
     n_units (int): How many to choose then.
     RETURNS (UnitSummary): The means.
     RAISES (ValueError): If there is no such layer, direction or unit, or lengths differ.
@@ -118,7 +118,8 @@ def summarize_units(
             raise ValueError(f"There is no unit {unit}: a layer has units 0 to {width - 1}.")
     if not units:
         hidden = numpy.stack([values["hidden"][layer, direction] for values in means.values()])
-        units = numpy.argsort(-hidden.std(axis=(0, 1)), kind="stable")[:n_units].tolist()
+        differences = hidden.std(axis=0).max(axis=0) if len(hidden) > 1 else hidden[0].std(axis=0)
+        units = numpy.argsort(-differences, kind="stable")[:n_units].tolist()
 
     def take(values: dict[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
         return {name: array[layer, direction][:, units] for name, array in values.items()}
