@@ -30,20 +30,23 @@ def draw_lines(
     x_label: str = "",
     y_label: str = "",
     log: bool = False,
+    n_columns: int = 1,
 ) -> None:
-    """Draw lines in panels below each other.
+    """Draw lines in panels.
 
     panels (Mapping[str, Mapping[str, Line]]): The lines of each panel, by name.
     path (Path): The picture: .png, .svg or .pdf.
     labels (Sequence[str]): What is below the points. None for their numbers from 0 on.
     x_label, y_label (str): What the axes are.
     log (bool): Whether the vertical axis is logarithmic.
+    n_columns (int): How many panels are beside each other.
     RAISES (ImportError): If matplotlib is not installed.
     """
-    height = 2.6 if log else 1.6
-    figure = make_figure((max(5.5, 0.7 * len(labels)), 1.0 + height * len(panels)))
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (title, lines) in zip(grid, panels.items(), strict=True):
+    n_rows = -(-len(panels) // n_columns)
+    width, height = max(5.5 / min(n_columns, 2), 0.7 * len(labels)), 2.6 if log else 1.5
+    figure = make_figure((width * n_columns, 1.0 + height * n_rows))
+    grid = figure.subplots(n_rows, n_columns, sharex=True, squeeze=False)
+    for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
         for i, (name, line) in enumerate(lines.items()):
             x, color = numpy.arange(len(line.values)), f"C{i % 10}"
             axes.plot(x, line.values, color=color, label=name, marker="." if len(labels) else None)
@@ -55,9 +58,10 @@ def draw_lines(
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_ylabel(y_label, fontsize=8)
         axes.tick_params(labelsize=8)
-    if len(labels):
-        grid[-1].set_xticks(range(len(labels)), labels)
-    grid[-1].set_xlabel(x_label, fontsize=8)
+    for axes in grid[-1]:
+        if len(labels):
+            axes.set_xticks(range(len(labels)), labels)
+        axes.set_xlabel(x_label, fontsize=8)
     if any(len(lines) > 1 for lines in panels.values()):
-        grid[0].legend(fontsize=7)
+        grid[0, 0].legend(fontsize=7)
     figure.savefig(path, dpi=150)

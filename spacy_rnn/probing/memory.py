@@ -106,8 +106,8 @@ def draw_memory(lines: dict[str, numpy.ndarray], path: Path) -> None:
     for name, norms in lines.items():
         panel = "untrained" if name.endswith(_UNTRAINED) else "trained"
         panels.setdefault(panel, {})[name.removesuffix(_UNTRAINED)] = Line(norms)
-    axes = {"x_label": "distance k in words", "y_label": "norm of dh(t) / dh(t - k)"}
-    draw_lines(panels, path, log=True, **axes)
+    y_label = "norm of dh(t) / dh(t - k)"
+    draw_lines(panels, path, x_label="distance k in words", y_label=y_label, log=True)
 
 
 def tabulate(lines: dict[str, numpy.ndarray]) -> list[tuple[str, ...]]:

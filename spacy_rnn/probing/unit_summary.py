@@ -62,18 +62,19 @@ class UnitSummary:
         return {**settings, **numbers}
 
     def draw(self, path: Path) -> None:
-        """Draw a panel for each unit and value, with a line for each group.
+        """Draw a column for each unit and a panel for each value, with a line for each group.
 
         path (Path): The picture.
         """
-        panels = {}
-        for k, unit in enumerate(self.units):
-            for name in next(iter(self.means.values())):
-                panels[f"unit {unit}, {name}"] = {
-                    group: Line(values[name][:, k], self.deviations[group][name][:, k])
-                    for group, values in self.means.items()
-                }
-        draw_lines(panels, path, labels=self.words)
+        panels = {
+            f"unit {unit}, {name}": {
+                group: Line(values[name][:, k], self.deviations[group][name][:, k])
+                for group, values in self.means.items()
+            }
+            for name in next(iter(self.means.values()))
+            for k, unit in enumerate(self.units)
+        }
+        draw_lines(panels, path, labels=self.words, n_columns=len(self.units))
 
 
 def summarize_units(

@@ -75,7 +75,7 @@ def run_briefly(words: list[str]) -> None:
         add_settings(args, "lm_pretraining", PRETRAINING)
         # An adapted model has the size of its weights.
         if "--lm_pretraining.weights" not in args:
-            component = "rnn_lm" if args[2] == "configs/lm.cfg" else "bilm"
+            component = "bilm" if args[2] == "configs/bilm.cfg" else "rnn_lm"
             add_settings(args, f"components.{component}.model", SMALL_MODEL)
     elif args[0] == "find-threshold":
         args += ["--n_trials", "2"]

@@ -58,6 +58,7 @@ def template(tmp_path_factory):
     tasks.mkdir(parents=True)
     (tasks / "simple.txt").write_text(
         "The old man sat\tsingular\tcorrect\t1\nThe old man sing\tsingular\twrong\t1\n"
+        "The old dog sat\tsingular\tcorrect\t2\nThe old dog in\tsingular\twrong\t2\n"
     )
     for name in ("configs", "projects"):
         (path / name).symlink_to(ROOT / name)
