@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 
 from .heat_map import draw_heat_map
+from .unit_summary import DIRECTIONS
 
 # A loss is clearly above another if it is this many standard errors above it.
 CLEAR = 2.0
@@ -70,12 +71,11 @@ class AblationTable:
         and n units or all, in percent. * passes the threshold, and ** by two standard errors.
         """
         rows = [("Unit", *self.conditions)]
-        rows.append(("none: score", *(f"{100 * score:.1f}" for score in self.scores)))
-        places = sorted({row.place for row in self.random})
-        for i, k in places:
-            found = [self.get_threshold((i, k), c) for c in range(len(self.conditions))]
-            name = f"random, layer {i + 1}" + (f" direction {k + 1}" if k else "")
-            rows.append((f"{name}: largest loss", *(f"{100 * loss:.1f}" for loss in found)))
+        rows.append(("none: score", *map(_to_points, self.scores)))
+        for place in sorted({row.place for row in self.random}):
+            found = [self.get_threshold(place, c) for c in range(len(self.conditions))]
+            name = f"random, {_name_place(place)}: largest loss"
+            rows.append((name, *map(_to_points, found)))
         for row in self.rank(n):
             rows.append((row.name, *(self._format(row, c) for c in range(len(self.conditions)))))
         passing = [self.count_passing(c) for c in range(len(self.conditions))]
@@ -86,8 +86,8 @@ class AblationTable:
 
     def _format(self, row: Row, condition: int) -> str:
         stars = self.passes(row, condition) + self.passes(row, condition, CLEAR)
-        error = f" ± {100 * row.errors[condition]:.1f}" if row.errors[condition] else ""
-        return f"{100 * row.losses[condition]:.1f}{error}{' ' + '*' * stars if stars else ''}"
+        error = f" ± {_to_points(row.errors[condition])}" if row.errors[condition] else ""
+        return f"{_to_points(row.losses[condition])}{error}{' ' + '*' * stars if stars else ''}"
 
     def to_markdown(self, n: int | None = None) -> str:
         """RETURNS (str): `to_rows` as a Markdown table."""
@@ -116,10 +116,18 @@ class AblationTable:
         groups = [[row for row in self.units if row.place == place] for place in places]
         values = numpy.full((len(places) * len(self.conditions), max(map(len, groups))), numpy.nan)
         labels = []
-        for p, ((i, k), rows) in enumerate(zip(places, groups, strict=True)):
+        for p, (place, rows) in enumerate(zip(places, groups, strict=True)):
             for c, condition in enumerate(self.conditions):
                 found = [100 * row.losses[c] for row in rows]
                 values[p * len(self.conditions) + c, : len(rows)] = found
-                side = " backward" if k else ""
-                labels.append(f"layer {i + 1}{side}, {condition}")
+                labels.append(f"{_name_place(place)}, {condition}")
         draw_heat_map(values, labels, [], path, "Loss without each unit, in points")
+
+
+def _name_place(place: tuple[int, int]) -> str:
+    return f"layer {place[0] + 1} {DIRECTIONS[place[1]]}"
+
+
+def _to_points(share: float) -> str:
+    # Without the sign of a zero.
+    return f"{100 * share + 0.0:.2f}".replace("-0.00", "0.00")
