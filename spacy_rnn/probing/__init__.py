@@ -1,1 +1,1 @@
-"""Questions to a trained language model: perplexity, number agreement."""
+"""Questions to a trained model: perplexity, agreement, ablation, gates, gradients, attention."""

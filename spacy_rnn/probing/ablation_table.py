@@ -54,7 +54,11 @@ class AblationTable:
         return max(losses, default=-numpy.inf)
 
     def passes(self, row: Row, condition: int, errors: float = 0.0) -> bool:
-        """RETURNS (bool): Whether a loss is above the threshold, by so many standard errors."""
+        """RETURNS (bool): Whether a loss is above the threshold, by so many standard errors. These
+        are not known for a single item.
+        """
+        if errors and self.n_items[condition] == 1:
+            return False
         least = row.losses[condition] - errors * row.errors[condition]
         return least > self.get_threshold(row.place, condition)
 

@@ -36,15 +36,16 @@ def predict_self_attention(
     X, lengths, attend: As in `SelfAttentionEncoder.forward`.
     RETURNS (ndarray): The output, (N, nO), or the attention weights, (depth, heads, N, N).
     """
+    layers = weights.cached("layers", partial(_lay_out, weights))
     groups = Groups.from_lengths(lengths)
     places = count_positions(lengths)[groups.order]
     if attend:
-        return _run(weights, settings, X[groups.order], places, groups.sizes, attend=True)
+        return _run(weights, layers, settings, X[groups.order], places, groups.sizes, attend=True)
     Y = np.empty((len(X), settings["nO"]), dtype=np.float32)
 
     def run(rows: slice, sizes: list[tuple[int, int]]) -> None:
         order = groups.order[rows]
-        Y[order] = _run(weights, settings, X[order], places[rows], sizes)
+        Y[order] = _run(weights, layers, settings, X[order], places[rows], sizes)
 
     n_weights = sum(array.size for array in weights.to_dict().values())
     tasks = [partial(run, *part) for part in groups.split(MAX_TOKENS)]
@@ -54,6 +55,7 @@ def predict_self_attention(
 
 def _run(
     weights: Weights,
+    layers: Mapping[str, Layer],
     settings: Mapping[str, Any],
     X: np.ndarray,
     places: np.ndarray,
@@ -63,11 +65,12 @@ def _run(
 ) -> np.ndarray:
     """Run all layers over groups of sequences, with the return value of `predict_self_attention`.
 
+    layers (Mapping[str, Layer]): The linear layers by name.
     X (ndarray): The tokens in the order of groups. (N, nI)
     places (ndarray): The position of each in its sequence. (N,)
     sizes (Sequence[Tuple[int, int]]): As in `Groups`.
     """
-    linear = partial(_run_linear, weights)
+    linear = partial(_run_linear, layers)
     heads, window, width = (settings[name] for name in ("heads", "window", "nO"))
     X = linear("input", X)
     waves: tuple[np.ndarray, ...] = ()
@@ -91,21 +94,23 @@ def _run(
         Y = np.empty_like(Q)
         _attend(Q, K, V, Y, sizes, window)
         X += linear(f"{layer}.output", Y.reshape(len(X), -1))
-        _feed_forward(weights, layer, X)
+        _feed_forward(weights, layers, layer, X)
     return np.stack(kept) if attend else _normalise(weights, "norm", X)
 
 
-def _lay_out(weights: Weights, name: str) -> Layer:
-    def lay_out() -> Layer:
-        return lay_out_linear(weights[f"{name}.weight"], weights[f"{name}.bias"])
+def _lay_out(weights: Weights) -> dict[str, Layer]:
+    """RETURNS (Dict[str, Layer]): The linear layers by name."""
+    names = [name.removesuffix(".weight") for name in weights.to_dict() if name.endswith("weight")]
+    return {
+        name: lay_out_linear(weights[f"{name}.weight"], weights[f"{name}.bias"])
+        for name in names
+        if not name.endswith("norm")
+    }
 
-    return weights.cached(name, lay_out)
 
-
-def _run_linear(weights: Weights, name: str, X: np.ndarray) -> np.ndarray:
-    layer = _lay_out(weights, name)
-    (Y,) = project([layer], X)
-    return np.ascontiguousarray(Y[:, : layer.hidden])
+def _run_linear(layers: Mapping[str, Layer], name: str, X: np.ndarray) -> np.ndarray:
+    (Y,) = project([layers[name]], X)
+    return np.ascontiguousarray(Y[:, : layers[name].hidden])
 
 
 def _normalise(weights: Weights, name: str, X: np.ndarray) -> np.ndarray:
@@ -120,15 +125,14 @@ def _rotate(X: np.ndarray, sines: np.ndarray, cosines: np.ndarray) -> np.ndarray
     return np.concatenate(rotated, axis=2)
 
 
-def _feed_forward(weights: Weights, layer: str, X: np.ndarray) -> None:
+def _feed_forward(weights: Weights, layers: Mapping[str, Layer], layer: str, X: np.ndarray) -> None:
     """Add the output of the feed-forward network to its input."""
     for i in range(0, len(X), MAX_TOKENS):
         rows = slice(i, i + MAX_TOKENS)
-        hidden = _run_linear(
-            weights, f"{layer}.hidden", _normalise(weights, f"{layer}.hidden_norm", X[rows])
-        )
+        normal = _normalise(weights, f"{layer}.hidden_norm", X[rows])
+        hidden = _run_linear(layers, f"{layer}.hidden", normal)
         np.maximum(hidden, 0, out=hidden)
-        X[rows] += _run_linear(weights, f"{layer}.shrink", hidden)
+        X[rows] += _run_linear(layers, f"{layer}.shrink", hidden)
 
 
 def _attend(
