@@ -7,7 +7,7 @@ from spacy.cli._util import setup_gpu
 from wasabi import msg
 
 from ..probing.encoders import choose_component
-from ..probing.memory import compare_memory, draw_memory, tabulate
+from ..probing.memory import compare_memory, draw_memory, name_pipelines, tabulate
 from ..probing.texts import cut_windows, read_docs
 from ._util import GpuOpt, PipelineArg, RecurrentOpt, show_errors
 
@@ -35,15 +35,16 @@ def memory_cli(
     lines = {}
     with show_errors("Can't measure gradients"):
         setup_gpu(use_gpu, silent=True)
-        for name in [model, *also]:
-            nlp = spacy.load(name)
+        pipelines = [model, *also]
+        for path, name in zip(pipelines, name_pipelines(pipelines), strict=True):
+            nlp = spacy.load(path)
             # More words than needed, as some may be white space.
             docs = read_docs(nlp, text, limit=n_windows * (distance + 1))
             windows = cut_windows(nlp, docs, distance + 1, n_windows)
             found = compare_memory(
                 nlp, windows, choose_component(nlp, component), untrained=untrained, seed=seed
             )
-            prefix = f"{Path(name).name}, " if also else ""
+            prefix = f"{name}, " if also else ""
             lines.update({prefix + label: norms for label, norms in found.items()})
         header, *rows = tabulate(lines)
         msg.table(rows, header=header, divider=True, aligns=["r"] * len(header))

@@ -96,6 +96,18 @@ def compare_memory(
     return lines
 
 
+def name_pipelines(pipelines: Sequence[str]) -> list[str]:
+    """RETURNS (List[str]): A short name for each pipeline: the last part of its path that differs
+    from the others', or the whole path.
+    """
+    parts = [Path(pipeline).parts for pipeline in pipelines]
+    for i in range(1, min(map(len, parts)) + 1):
+        names = [part[-i] for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(pipelines)
+
+
 def draw_memory(lines: dict[str, numpy.ndarray], path: Path) -> None:
     """Draw norms over the distance, with new weights in a panel of their own.
 

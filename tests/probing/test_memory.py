@@ -12,7 +12,7 @@ from spacy_rnn.modules.rnn.encoder_stack import EncoderStack
 from spacy_rnn.modules.rnn.lm_stack import LMStack
 from spacy_rnn.modules.rnn.trace import trace_encoder
 from spacy_rnn.probing.encoders import find_encoder
-from spacy_rnn.probing.memory import compare_memory, get_gradient_norms, tabulate
+from spacy_rnn.probing.memory import compare_memory, get_gradient_norms, name_pipelines, tabulate
 from spacy_rnn.probing.texts import cut_windows
 
 from .test_dynamics import make_tagger
@@ -103,3 +103,10 @@ def test_texts_that_are_too_short_are_refused():
         cut_windows(nlp, [nlp.make_doc("the cat")], 6, 3)
     with pytest.raises(ValueError, match=r"have \[1, 2\] tokens"):
         get_gradient_norms(nlp, [nlp.make_doc("a"), nlp.make_doc("a b")], "rnn_tagger")
+
+
+def test_pipelines_have_short_names():
+    assert name_pipelines(["lm/model-best"]) == ["model-best"]
+    assert name_pipelines(["a/lstm/model-best", "gru/model-best"]) == ["lstm", "gru"]
+    assert name_pipelines(["x/best", "x/last"]) == ["best", "last"]
+    assert name_pipelines(["a/b", "b", "c/b"]) == ["a/b", "b", "c/b"]
