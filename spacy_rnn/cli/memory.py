@@ -19,6 +19,7 @@ def memory_cli(
     also: list[str] = typer.Option(
         [], "--also", "-a", help="Another pipeline to show beside the first; repeat for several"
     ),
+    state: str = typer.Option("hidden", "--state", help="hidden or cell"),
     untrained: bool = typer.Option(
         False, "--untrained", help="Show each model with new weights too"
     ),
@@ -29,7 +30,7 @@ def memory_cli(
     output: Path | None = typer.Option(None, "--output", "-o", help="JSON file for the results"),
     use_gpu: GpuOpt = -1,
 ) -> None:
-    """Print how far gradients reach: the norm of the derivative of a hidden state by that so many
+    """Print how far gradients reach: the norm of the derivative of a layer's state by that so many
     words before. 1 is the norm of the identity.
     """
     lines = {}
@@ -41,8 +42,9 @@ def memory_cli(
             # More words than needed, as some may be white space.
             docs = read_docs(nlp, text, limit=n_windows * (distance + 1))
             windows = cut_windows(nlp, docs, distance + 1, n_windows)
+            chosen = choose_component(nlp, component)
             found = compare_memory(
-                nlp, windows, choose_component(nlp, component), untrained=untrained, seed=seed
+                nlp, windows, chosen, state=state, untrained=untrained, seed=seed
             )
             prefix = f"{name}, " if also else ""
             lines.update({prefix + label: norms for label, norms in found.items()})
@@ -52,5 +54,5 @@ def memory_cli(
             srsly.write_json(output, {name: norms.tolist() for name, norms in lines.items()})
             msg.good(f"Saved the results to {output}")
         if chart is not None:
-            draw_memory(lines, chart)
+            draw_memory(lines, chart, state)
             msg.good(f"Saved the picture to {chart}")

@@ -10,7 +10,7 @@ def test_gradients_over_distance_are_shown(language_model, tmp_path):
     output, chart = tmp_path / "memory.json", tmp_path / "memory.png"
     options = ["--untrained", "-k", 10, "-w", 2, "-o", output, "--chart", chart]
     last = language_model / "output" / "model-last"
-    result = run("memory", model, texts, *options, "--also", last)
+    result = run("memory", model, texts, *options, "--also", last, "--state", "cell")
     assert result.exit_code == 0, result.output
     figures = srsly.read_json(output)
     assert "model-best, layer 1 forward" in figures

@@ -20,8 +20,10 @@ from .test_dynamics import make_tagger
 UNITS = 5
 
 
-def define(cell, weights, X, start):
-    """The derivative of the last hidden state by that at `start`, with its cell state constant."""
+def define(cell, weights, X, start, kind=0):
+    """The derivative of the last hidden state by that at `start`, with its cell state constant. Or
+    that of cell states, on which hidden states depend.
+    """
     weight_ih, weight_hh, bias_ih, bias_hh, *extra = weights
 
     def run(state, tokens):
@@ -31,11 +33,28 @@ def define(cell, weights, X, start):
             state = CELLS[cell].step(x, u, state, *extra)
         return state
 
-    state = run(tuple(torch.zeros(1, UNITS) for _ in range(CELLS[cell].n_states)), X[: start + 1])
-    rest = state[1:]
-    found = torch.autograd.functional.jacobian(
-        lambda h: run((h, *rest), X[start + 1 :])[0], state[0].detach()
-    )
+    state = tuple(torch.zeros(1, UNITS) for _ in range(CELLS[cell].n_states))
+    if not kind:
+        h, *rest = run(state, X[: start + 1])
+        found = torch.autograd.functional.jacobian(
+            lambda h: run((h, *rest), X[start + 1 :])[0], h.detach()
+        )
+        return found[0, :, 0]
+    before = run(state, X[:start])
+
+    # The cell state changes in the middle of step `start`: only a peephole's output gate sees it.
+    _, c = run(before, X[start : start + 1])
+    x = (X[start] @ weight_ih.T + bias_ih)[None]
+    u = before[0] @ weight_hh.T + bias_hh
+    gates = CELLS[cell].step_with_gates(x, u, before, *extra)[1]
+
+    def go_on(c):
+        o = gates["output"]
+        if extra:
+            o = ((x + u).chunk(4, dim=1)[3] + extra[0][2] * c).sigmoid()
+        return run((o * c.tanh(), c), X[start + 1 :])[1]
+
+    found = torch.autograd.functional.jacobian(go_on, c.detach())
     return found[0, :, 0]
 
 
@@ -58,6 +77,21 @@ def test_norms_are_those_of_the_jacobian(cell, monkeypatch):
                 J = define(cell, weights, tokens, 6 - distance)
                 expected = J.double().norm() / n**0.5
                 assert found[i, k, distance].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("cell", [name for name, cell in CELLS.items() if cell.n_states > 1])
+def test_norms_of_cell_states_are_those_of_the_jacobian(cell, monkeypatch):
+    torch.manual_seed(0)
+    stack = EncoderStack(4, UNITS, cell=cell, bidirectional=False)
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    X = torch.randn(6, 4)
+    monkeypatch.setattr(jacobian, "_draw", lambda *_: torch.eye(UNITS) * UNITS**0.5)
+    found = jacobian.measure_norms(stack, X, False, UNITS, torch.Generator(), 1)[0, 0]
+    weights = [weight.detach() for weight in stack.get_weights()[0][0]]
+    expected = [define(cell, weights, X, 5 - k, kind=1).norm() / UNITS**0.5 for k in range(6)]
+    numpy.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_random_vectors_estimate_the_norm():
@@ -101,6 +135,10 @@ def test_texts_that_are_too_short_are_refused():
     nlp = make_tagger("elman")
     with pytest.raises(ValueError, match="have 2 words, but 6 are needed"):
         cut_windows(nlp, [nlp.make_doc("the cat")], 6, 3)
+    with pytest.raises(ValueError, match="'rnn_tagger' have no cell state"):
+        get_gradient_norms(nlp, [nlp.make_doc("a")], "rnn_tagger", state="cell")
+    with pytest.raises(ValueError, match="state = 'gate'"):
+        get_gradient_norms(nlp, [nlp.make_doc("a")], "rnn_tagger", state="gate")
     with pytest.raises(ValueError, match=r"have \[1, 2\] tokens"):
         get_gradient_norms(nlp, [nlp.make_doc("a"), nlp.make_doc("a b")], "rnn_tagger")
 

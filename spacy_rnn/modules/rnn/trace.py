@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from ..step_major import StepMajor
-from .cells import Cell, Gates
+from .cells import Cell, Gates, State
 from .encoder_stack import EncoderStack
 from .lm_stack import LMStack
 
@@ -62,6 +62,7 @@ def trace_direction(
     change: Change | None = None,
     *,
     hidden_only: bool = False,
+    watch: Callable[[State], None] | None = None,
 ) -> Trace:
     """Run one direction of a layer.
 
@@ -72,11 +73,12 @@ def trace_direction(
     steps (Steps): Which token follows which.
     change (Optional[Callable]): Changes the hidden states of each step before they are read.
     hidden_only (bool): Whether to leave out cell states and gates.
+    watch (Optional[Callable]): Is called with the state after each step.
     RETURNS (Trace): The states and gates, in the order of steps.
     """
     _, weight_hh, _, bias_hh, *extra = weights
     starts, previous = steps.starts.tolist(), torch.from_numpy(steps.previous).to(x.device)
-    states: list[tuple[torch.Tensor, ...]] = []
+    states: list[State] = []
     gates: list[Gates] = []
     # Without tokens, one step over none of them.
     for t, rows in enumerate(x.split(np.diff(steps.starts).tolist() or [0])):
@@ -90,6 +92,8 @@ def trace_direction(
         state, some = cell.step_with_gates(rows, u, state, *extra)
         if change is not None:
             state = (change(state[0]), *state[1:])
+        if watch is not None:
+            watch(state)
         states.append(state)
         if not hidden_only:
             gates.append(some)
@@ -164,12 +168,6 @@ class TracedStack:
             None if found.cell is None else found.cell[inverse],
             {name: values[inverse] for name, values in found.gates.items()},
         )
-
-    def follow(
-        self, i: int, direction: int, x: torch.Tensor, steps: Steps, change: Change | None = None
-    ) -> Trace:
-        """RETURNS (Trace): As `trace`, but with steps of its own, and in their order."""
-        return trace_direction(self.cell, self.weights[i][direction], x, steps, change)
 
     def run(self, X: torch.Tensor, first: int = 0) -> tuple[list[torch.Tensor], list[list[Trace]]]:
         """Run layers.
