@@ -38,33 +38,29 @@ class NGramModel:
         words, places = _join(texts)
         if not len(words):
             raise ValueError("An n-gram model needs texts with words.")
-        grams = [words]
-        found: list[tuple[np.ndarray, np.ndarray]] = [(np.arange(n_words), np.zeros(0))]
-        ends = [np.flatnonzero(places >= k) for k in range(order)]
-        # The number of the n-gram that ends at each place, n-gram by n-gram.
-        for k in range(1, order):
-            keys = np.full(len(words), -1)
-            keys[ends[k]] = grams[-1][ends[k] - 1] * n_words + words[ends[k]]
-            unique, inverse = np.unique(keys[ends[k]], return_inverse=True)
-            numbers = np.full(len(words), -1)
-            numbers[ends[k]] = inverse
-            grams.append(numbers)
-            found.append((unique, numbers))
-        self._orders = []
+        self._orders: list[_Order] = []
+        # The number of the n-gram that ends at each place, -1 where a text is too short.
+        numbers, keys, n_contexts = words, np.arange(n_words), 1
         for k in range(order):
-            keys = found[k][0]
             # The boundary before a text is never predicted.
-            predicted = ends[k] if k else np.flatnonzero(places)
-            counts = np.bincount(grams[k][predicted], minlength=len(keys))
+            ends = np.flatnonzero(places >= max(k, 1))
+            counts = np.bincount(numbers[ends], minlength=len(keys))
+            contexts = keys // n_words if k else np.zeros(len(keys), dtype=np.int64)
             if k + 1 < order:
+                ends = np.flatnonzero(places > k)
+                longer = numbers[ends - 1].astype(np.int64) * n_words + words[ends]
+                longer_keys, first, inverse = np.unique(
+                    longer, return_index=True, return_inverse=True
+                )
                 # What matters below the highest order is how many words an n-gram follows, but
                 # nothing goes before the beginning of a text.
-                _, first = np.unique(grams[k + 1][ends[k + 1]], return_index=True)
-                continued = np.bincount(grams[k][ends[k + 1]][first], minlength=len(keys))
+                continued = np.bincount(numbers[ends[first]], minlength=len(keys))
                 counts = np.where(continued > 0, continued, counts)
-            contexts = keys // n_words if k else np.zeros(len(keys), dtype=np.int64)
-            n_contexts = len(found[k - 1][0]) if k else 1
             self._orders.append(_estimate(keys, counts, contexts, n_contexts))
+            if k + 1 < order:
+                n_contexts, keys = len(keys), longer_keys
+                numbers = np.full(len(words), -1, dtype=np.int32)
+                numbers[ends] = inverse
 
     def get_log_probs(self, text: Sequence[int]) -> np.ndarray:
         """Get the log-probability of each word of a text and of the boundary at its end.
@@ -100,10 +96,10 @@ def _join(texts: Iterable[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """RETURNS (Tuple[ndarray, ndarray]): The words of all texts with a boundary at both ends, and
     each one's place in its text.
     """
-    parts = [np.array([BOUNDARY_ID, *text, BOUNDARY_ID], dtype=np.int64) for text in texts if text]
-    if not parts:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    return np.concatenate(parts), np.concatenate([np.arange(len(part)) for part in parts])
+    empty = np.zeros(0, dtype=np.int32)
+    parts = [np.array([BOUNDARY_ID, *text, BOUNDARY_ID], dtype=np.int32) for text in texts if text]
+    places = [np.arange(len(part), dtype=np.int32) for part in parts]
+    return np.concatenate([empty, *parts]), np.concatenate([empty, *places])
 
 
 def _estimate(
