@@ -28,8 +28,8 @@ def evaluate_lm_cli(
     use_gpu: GpuOpt = -1,
 ) -> None:
     """Print the perplexity of a language model on texts, in each direction, with and without words
-    that are not in its vocabulary. With --ngram, also that of an n-gram model with the same
-    vocabulary, with interpolated modified Kneser-Ney smoothing.
+    that are not in its vocabulary. With --ngram, also evaluate an n-gram model with the same
+    vocabulary and interpolated modified Kneser-Ney smoothing.
     """
     figures = {}
     with show_errors("Can't evaluate the language model"):

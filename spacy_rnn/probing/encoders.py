@@ -47,7 +47,7 @@ def choose_component(nlp: Language, component: str | None) -> str:
 
     nlp (Language): The pipeline.
     component (Optional[str]): The name that the user gave.
-    RETURNS (str): That name, or that of the only component with recurrent layers.
+    RETURNS (str): That name, or the name of the only component with recurrent layers.
     RAISES (ValueError): If there is none, or several and no name.
     """
     if component is not None:

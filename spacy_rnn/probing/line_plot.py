@@ -36,7 +36,7 @@ def draw_lines(
 
     panels (Mapping[str, Mapping[str, Line]]): The lines of each panel, by name.
     path (Path): The picture: .png, .svg or .pdf.
-    labels (Sequence[str]): What is below the points. None for their numbers from 0 on.
+    labels (Sequence[str]): The labels of points. None for their numbers from 0 on.
     x_label, y_label (str): What the axes are.
     log (bool): Whether the vertical axis is logarithmic.
     n_columns (int): How many panels are beside each other.

@@ -34,14 +34,14 @@ def get_gradient_norms(
     seed: int = 0,
 ) -> numpy.ndarray:
     """Get the norm of dh_t / dh_(t - k), the derivative of the last hidden state of a layer by an
-    earlier one of the same layer, over the distance k (Bengio et al. 1994, "Learning Long-Term
+    earlier one, over the distance k (Bengio et al. 1994, "Learning Long-Term
     Dependencies with Gradient Descent is Difficult"; Pascanu et al. 2013, "On the difficulty of
     training recurrent neural networks"). The input of the layer and an LSTM's cell state at t - k
-    are constants, so paths through later cell states count. Or that of cell states,
-    dc_t / dc_(t - k), with paths through h_(t - k) too.
+    are constants, so paths through later cell states count. Or the norm of dc_t / dc_(t - k), by
+    which cell states depend on earlier ones, through h_(t - k) too.
 
-    The norm is Frobenius', divided by the square root of the number of units: that of the identity
-    is 1. It is estimated from random vectors of signs.
+    It is the Frobenius norm, divided by the square root of the number of units, so that the
+    identity has a norm of 1. It is estimated from random vectors of signs.
 
     nlp (Language): A pipeline.
     docs (Iterable[Doc]): Docs of equal length, without white space.

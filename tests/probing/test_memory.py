@@ -22,7 +22,7 @@ UNITS = 5
 
 def define(cell, weights, X, start, kind=0):
     """The derivative of the last hidden state by that at `start`, with its cell state constant. Or
-    that of cell states, on which hidden states depend.
+    the same of cell states, through hidden states too.
     """
     weight_ih, weight_hh, bias_ih, bias_hh, *extra = weights
 

@@ -12,9 +12,9 @@ from ..rnn.dropout import locked_dropout
 
 class FeedForwardLM(nn.Module):
     """Predict the next word from the embeddings of the last few words, with one hidden layer
-    (Bengio et al. 2003, "A Neural Probabilistic Language Model", without direct connections). It is
-    run as a `LMStack` of one layer and one direction. Its state are the words that the next window
-    begins with.
+    (Bengio et al. 2003, "A Neural Probabilistic Language Model", without direct connections). It
+    runs like an `LMStack` of one layer and one direction. Its state holds the words that the next
+    window begins with: in pretraining, these may belong to the text before.
 
     width (int): The width of the embeddings and of the output.
     hidden (int): The number of hidden units.

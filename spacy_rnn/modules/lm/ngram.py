@@ -10,12 +10,13 @@ from .vocabulary import BOUNDARY_ID
 
 @dataclass(frozen=True)
 class _Order:
-    """The n-grams of one length, numbered by rising keys. The key of an n-gram is the number of its
-    first n - 1 words among those of the order below, and its last word.
+    """The n-grams of one length, numbered by rising keys. A key is made of the number of the first
+    n - 1 words, in the order below, and the last word.
 
     keys (ndarray): The keys. int64, (ngrams,)
-    shares (ndarray): The discounted share of each n-gram among those with its context. (ngrams,)
-    left_over (ndarray): What is left over in each context for the order below. (contexts,)
+    shares (ndarray): The discounted probability of each n-gram's last word in its context.
+        (ngrams,)
+    left_over (ndarray): The probability that each context leaves to the order below. (contexts,)
     """
 
     keys: np.ndarray
@@ -52,8 +53,8 @@ class NGramModel:
                 longer_keys, first, inverse = np.unique(
                     longer, return_index=True, return_inverse=True
                 )
-                # What matters below the highest order is how many words an n-gram follows, but
-                # nothing goes before the beginning of a text.
+                # Below the highest order, an n-gram counts once for each word before it. Nothing
+                # goes before the beginning of a text.
                 continued = np.bincount(numbers[ends[first]], minlength=len(keys))
                 counts = np.where(continued > 0, continued, counts)
             self._orders.append(_estimate(keys, counts, contexts, n_contexts))
@@ -85,7 +86,7 @@ class NGramModel:
         return np.log(chances)
 
     def _find(self, k: int, context: np.ndarray, words: np.ndarray) -> np.ndarray:
-        """RETURNS (ndarray): The numbers of n-grams among those of the same length, or -1."""
+        """RETURNS (ndarray): The numbers of n-grams in an order, -1 for unknown ones."""
         keys = self._orders[k].keys
         wanted = context * self.n_words + words
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
@@ -105,7 +106,7 @@ def _join(texts: Iterable[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
 def _estimate(
     keys: np.ndarray, counts: np.ndarray, contexts: np.ndarray, n_contexts: int
 ) -> _Order:
-    """Discount counts: by a number for those of 1, one for those of 2, and one for larger ones."""
+    """Discount counts. Counts of 1, of 2, and of 3 or more have a discount each."""
     discounts = np.concatenate([[0.0], _get_discounts(counts)])[np.minimum(counts, 3)]
     totals = np.bincount(contexts, weights=counts, minlength=n_contexts)
     taken = np.bincount(contexts, weights=discounts, minlength=n_contexts)

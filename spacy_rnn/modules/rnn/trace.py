@@ -21,7 +21,7 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Steps(Protocol):
-    """Tokens in the order of time steps: those of the first step, then those of the second.
+    """Tokens in the order of time steps: first all tokens of the first step, then of the second.
 
     starts (ndarray): The first token of each step, and the end of the last. (steps + 1,)
     previous (ndarray): For each token from the second step on, the token read before it.
@@ -129,11 +129,6 @@ class TracedStack:
     ):
         self.cell, self.weights, self.finish, self.steps = cell, weights, finish, steps
         self._orders = [None if order is None else torch.from_numpy(order) for order in orders]
-
-    @property
-    def units(self) -> int:
-        """RETURNS (int): The number of units of a layer in one direction."""
-        return self.weights[0][0][1].shape[1]
 
     def project(self, i: int, direction: int, X: torch.Tensor) -> torch.Tensor:
         """RETURNS (Tensor): A layer's input times its weights, in the order of steps. (N, width)"""

@@ -65,7 +65,7 @@ class SelfAttentionEncoder(nn.Module):
         is_train (bool): Whether gradients will be asked for.
         attend (bool): Whether to return the attention weights instead. The batch must be a single
             sequence.
-        RETURNS (Tensor): The output, (N, nO), or the weights, each row of which adds up to 1,
+        RETURNS (Tensor): The output, (N, nO), or the weights, whose rows add up to 1,
             (depth, heads, N, N).
         """
         groups = Groups.from_lengths(lengths)

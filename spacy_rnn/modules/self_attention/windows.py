@@ -15,13 +15,11 @@ MAX_SCORES = 2**22
 class Groups:
     """A batch ordered by the length of its sequences.
 
-    lengths (Sequence[int]): The number of tokens of each sequence in the flat batch.
     order (ndarray): The flat position of each token in the order of groups. (N,)
     inverse (ndarray): The inverse. (N,)
     sizes (List[Tuple[int, int]]): Of each group, how many sequences it has, and of what length.
     """
 
-    lengths: Sequence[int]
     order: np.ndarray
     inverse: np.ndarray
     sizes: list[tuple[int, int]]
@@ -36,7 +34,7 @@ class Groups:
             (count // length, length)
             for length, count in zip(found.tolist(), counts.tolist(), strict=True)
         ]
-        return cls(lengths, order, np.argsort(order, kind="stable"), sizes)
+        return cls(order, np.argsort(order, kind="stable"), sizes)
 
     def split(self, n_tokens: int) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
         """Divide the groups into parts of whole sequences.
@@ -72,8 +70,8 @@ def make_mask(blocks: range, length: int, window: int) -> np.ndarray:
     blocks (range): The numbers of the blocks.
     length (int): The number of tokens of the sequence.
     window (int): The size of the window, and of a block.
-    RETURNS (ndarray): True where a query, in its block, reads a key, among those of the block
-        before, its own block and the block after. (blocks, window, 3 x window)
+    RETURNS (ndarray): True where a query of a block reads a key. Keys are of the block before, the
+        same block and the block after. (blocks, window, 3 x window)
     """
     places = np.arange(window)[:, None], np.arange(-window, 2 * window)[None]
     is_near = abs(places[0] - places[1]) <= window
