@@ -168,7 +168,10 @@ const rnn_kernels *rnn_get_kernels(const char *name);
  * Returns NULL if the processor has no instructions for it. */
 const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *kernels);
 
-/* Whether those are faster, by measurement: on AMD processors, which start two of their instructions in
+/* The same with factors of products rounded to 8-bit integers: `project` and `forward` only. */
+const rnn_kernels *rnn_get_int8_kernels(const rnn_kernels *kernels);
+
+/* Whether those in bfloat16 are faster, by measurement: on AMD processors, which start two of their instructions in
  * each cycle. Intel's start one, and are faster in single precision. */
 int rnn_prefers_bf16(const rnn_kernels *kernels);
 

@@ -27,7 +27,6 @@ MODULES += ("memory", "report", "accuracy", "speed")
 MODULES += ("runtime_systems", "runtime_models", "runtime", "runtime_report")
 TAGGERS = (
     "ours-lstm-2x128",
-    "ours-lstm-2x128-bfloat16",
     "ours-lstm-1x128",
     "ours-gru-2x128",
     "ours-gru-1x128",
@@ -206,7 +205,7 @@ def test_benchmark_times_encoders_without_a_language_model(
     encoders = scripts.encoder.make_encoders([numpy.zeros((3, 8), dtype="f")], 8)
     titles = [title for title, *_ in encoders]
     assert titles[0] == "spacy-rnn LSTM 2x128"
-    assert not any("bilm" in title or "bfloat16" in title for title in titles)
+    assert not any("bilm" in title for title in titles)
 
 
 def test_benchmark_chooses_a_setting_on_dev(

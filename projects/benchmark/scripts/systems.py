@@ -52,8 +52,8 @@ class System:
         return TASKS[self.task_name]
 
 
-# One network of 128 units, in single precision
-SINGLE = {"members": 1, **use_encoder("lstm", 1, width=256, mixed_precision=False)}
+# One network of 128 units
+SINGLE = {"members": 1, **use_encoder("lstm", 1, width=256)}
 
 # What makes our recogniser read a share of the texts in lower case
 LOWER_CASE = load_config(TASKS["ner"].ours)["corpora"]["train"]["augmenter"]
@@ -62,9 +62,6 @@ SYSTEMS = {
     "ours-lstm-2x128": System(
         "spacy-rnn LSTM 2x128", "tagger", True, use_encoder("lstm", 2), seeds=3
     ),
-    "ours-lstm-2x128-bfloat16": System(
-        "LSTM 2x128 in bfloat16", "tagger", True, use_encoder("lstm", 2, mixed_precision=True)
-    ),
     "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", "tagger", True, use_encoder("lstm", 1)),
     "ours-gru-2x128": System("spacy-rnn GRU 2x128", "tagger", True, use_encoder("gru", 2)),
     "ours-gru-1x128": System("spacy-rnn GRU 1x128", "tagger", True, use_encoder("gru", 1)),
@@ -72,7 +69,7 @@ SYSTEMS = {
         "LSTM 2x128 with bilm",
         "tagger",
         True,
-        use_encoder("lstm", 2, mixed_precision=True),
+        use_encoder("lstm", 2),
         seeds=3,
         bilm={"width": 128},
     ),
