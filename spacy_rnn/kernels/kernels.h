@@ -7,6 +7,9 @@
  * Gates of a token: (blocks, gates, lanes). States of a token: (blocks, lanes).
  * Weights of a product: (tiles, size of the factor, vectors, lanes). With bfloat16, 32 bits hold the
  * weights of numbers 2 k (lower half) and 2 k + 1 of the factor; zeros fill up an odd size.
+ * With 8-bit integers they hold the weights of four numbers. Before these come two vectors for each
+ * vector of sums: what the weights were divided by, and what is added to their products, because the
+ * other factors are 128 too large.
  *
  * In what follows, sequences are in order of falling length. */
 
