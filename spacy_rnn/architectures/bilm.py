@@ -37,6 +37,7 @@ def build_bilm(
     grad_clip_norm: float = 5.0,
     grad_clip_value: float = 0.0,
     mixed_precision: bool = False,
+    int8: bool = False,
 ) -> Model[list[Doc], list[Floats3d]]:
     """A recurrent language model that reads from the left, or independently from the left and from
     the right (Peters et al. 2018, "Deep contextualized word representations"), pretrained by
@@ -60,6 +61,7 @@ def build_bilm(
     grad_clip_norm (float): The largest norm of this layer's gradients together. 0 turns it off.
     grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
     mixed_precision (bool): Compute in half precision, on a GPU or on a CPU where it is faster.
+    int8 (bool): In prediction, multiply 8-bit integers: as in spacy-rnn.RNNEncoder.v1.
     RETURNS (Model[List[Doc], List[Floats3d]]): The model. For each Doc the embeddings, once for
         each direction, and the layers' outputs, the forward half first.
         (depth + 1, tokens, directions x width)
@@ -88,6 +90,7 @@ def build_bilm(
         grad_clip_norm=grad_clip_norm,
         grad_clip_value=grad_clip_value,
         mixed_precision=mixed_precision,
+        int8=int8,
     )
     output = hold_softmax(width, softmax, cutoffs, mixed_precision=mixed_precision)
     return run_bilm(embed, output, shim, dropout)

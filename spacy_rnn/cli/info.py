@@ -7,7 +7,7 @@ from thinc.compat import has_torch
 from wasabi import msg
 
 from ..about import __version__
-from ..kernels import INSTRUCTIONS
+from ..kernels import HAS_INT8, INSTRUCTIONS
 from ..modules.backend import has_bfloat16
 from ..modules.workers import count_threads
 
@@ -20,7 +20,9 @@ def info_cli() -> None:
 
         torch_version = torch.__version__
         gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    kernels = [INSTRUCTIONS or "none", *(["bfloat16"] if has_bfloat16() else [])]
+    kernels = [INSTRUCTIONS or "none"]
+    kernels += ["int8"] if HAS_INT8 else []
+    kernels += ["bfloat16"] if has_bfloat16() else []
     msg.table(
         {
             "spacy-rnn": __version__,

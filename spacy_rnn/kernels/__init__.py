@@ -28,6 +28,8 @@ def _find_kernels() -> Any:
 _found = _find_kernels()
 # "avx512", "avx2" or, not on x86, "base": what all processors of a kind have. None without kernels.
 INSTRUCTIONS: str | None = getattr(_found, "INSTRUCTIONS", None)
+# Whether there are kernels for 8-bit integers.
+HAS_INT8: bool = getattr(_found, "HAS_INT8", False)
 # Whether there are kernels for bfloat16, and whether they are faster than the others here.
 HAS_BFLOAT16: bool = getattr(_found, "HAS_BFLOAT16", False)
 PREFERS_BFLOAT16: bool = getattr(_found, "PREFERS_BFLOAT16", False)

@@ -106,6 +106,7 @@ cdef extern from "kernels.h" nogil:
 
     const rnn_kernels *rnn_get_kernels(const char *)
     const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *)
+    const rnn_kernels *rnn_get_int8_kernels(const rnn_kernels *)
     int rnn_prefers_bf16(const rnn_kernels *)
     int rnn_has_amx()
     void rnn_pair_bf16(const float *, ptrdiff_t, ptrdiff_t, ptrdiff_t, uint32_t *)
@@ -129,14 +130,30 @@ cdef const rnn_kernels *choose_kernels(str name) except NULL:
 cdef const rnn_kernels *kernels = choose_kernels(os.environ.get("SPACY_RNN_KERNELS", ""))
 
 cdef const rnn_kernels *bf16_kernels = rnn_get_bf16_kernels(kernels)
+cdef const rnn_kernels *int8_kernels = rnn_get_int8_kernels(kernels)
 
 INSTRUCTIONS = kernels.name.decode("ascii")
+HAS_INT8 = int8_kernels != NULL
 HAS_BFLOAT16 = bf16_kernels != NULL
 PREFERS_BFLOAT16 = bool(rnn_prefers_bf16(kernels))
 HAS_AMX = bool(rnn_has_amx())
 LANES = kernels.lanes
 # The number of each cell, and of a linear layer.
 CELLS = {rnn_cells[i].name.decode("ascii"): i for i in range(N_CELLS)}
+
+
+cdef const rnn_kernels *get_kernels(str factors) except NULL:
+    cdef const rnn_kernels *found = kernels
+    if factors != "float32":
+        found = int8_kernels if factors == "int8" else bf16_kernels
+    if found == NULL:
+        raise ValueError(f"This processor has no instructions for products in {factors}.")
+    return found
+
+
+def count_words(ptrdiff_t size, str factors) -> int:
+    """RETURNS (int): How many words of 32 bits the factors of a product are stored in."""
+    return {"float32": size, "bfloat16": (size + 1) // 2, "int8": 2 + (size + 3) // 4}[factors]
 
 
 cdef const float *pointer(const float[:, ::1] array) noexcept nogil:
@@ -190,12 +207,12 @@ cdef class Layer:
     cell (str): A key of `CELLS`.
     nI (int): The width of the input.
     hidden (int): The number of units.
-    input_weights (ndarray): float32, or pairs of bfloat16 as uint32: (tiles, nI, vectors, LANES)
+    input_weights (ndarray): float32, or smaller factors as uint32: (tiles, nI, vectors, LANES)
     bias (ndarray): What both biases add to the gates. float32, (tiles, vectors, LANES)
     recurrent_weights (Optional[ndarray]): (tiles, hidden, vectors, LANES)
     extra (Optional[ndarray]): The cell's extra parameters. float32, (blocks, extra, LANES)
-    bf16 (bool): Whether factors of products are rounded to bfloat16. Then the second dimension of
-        weights is half as long.
+    factors (str): What factors of products are rounded to: "float32", "bfloat16" or "int8". The
+        second dimension of weights is `count_words` of its size.
     """
     cdef const rnn_kernels *kernels
     cdef rnn_layer layer
@@ -203,6 +220,7 @@ cdef class Layer:
     # Keep alive what the pointers of the layer point to.
     cdef object arrays
     cdef readonly str cell
+    cdef readonly str factors
     cdef readonly ptrdiff_t nI
     cdef readonly ptrdiff_t hidden
     cdef readonly ptrdiff_t units
@@ -219,11 +237,9 @@ cdef class Layer:
         bias,
         recurrent_weights = None,
         extra = None,
-        bint bf16 = False,
+        str factors = "float32",
     ):
-        self.kernels = bf16_kernels if bf16 else kernels
-        if self.kernels == NULL:
-            raise ValueError("This processor has no instructions for bfloat16.")
+        self.kernels, self.factors = get_kernels(factors), factors
         if cell not in CELLS or hidden < 1 or nI < 1:
             raise ValueError(f"No layer of {cell!r}, {hidden} units and input width {nI}.")
         self.cell, self.layer.cell = cell, CELLS[cell]
@@ -232,12 +248,12 @@ cdef class Layer:
         self.kind = rnn_cells[self.layer.cell]
         blocks_of_tile = 4 if self.kind.gates == 1 else 1
         tiles, vectors = -(-hidden // (blocks_of_tile * LANES)), self.kind.gates * blocks_of_tile
-        blocks, factors = tiles * blocks_of_tile, 2 if bf16 else 1
+        blocks = tiles * blocks_of_tile
         given = [input_weights, bias]
-        shapes = [(tiles, -(-nI // factors), vectors, LANES), (tiles, vectors, LANES)]
+        shapes = [(tiles, count_words(nI, factors), vectors, LANES), (tiles, vectors, LANES)]
         if self.layer.cell != LINEAR:
             given.append(recurrent_weights)
-            shapes.append((tiles, -(-hidden // factors), vectors, LANES))
+            shapes.append((tiles, count_words(hidden, factors), vectors, LANES))
         if self.kind.extra:
             given.append(extra)
             shapes.append((blocks, self.kind.extra, LANES))
@@ -365,8 +381,10 @@ cdef class Layer:
         check(dY, max(sequences.end, N), max(dY.shape[1], column + self.layer.hidden))
         check(saved, N, self.saved_width)
         check(d_gates, N, self.grads_width)
-        factors = 1 if self.kernels == kernels else 2
-        check_shapes([laid_out], [(-(-self.units // (4 * LANES)), self.width // factors, 4, LANES)])
+        if self.factors == "int8":
+            raise ValueError("8-bit integers are for prediction only.")
+        size = count_words(self.width, self.factors)
+        check_shapes([laid_out], [(-(-self.units // (4 * LANES)), size, 4, LANES)])
         if these.n == 0:
             return
         io.dY, io.dy_stride, io.saved = &dY[0, column], dY.shape[1], &saved[0, 0]

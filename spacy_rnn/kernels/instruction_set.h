@@ -4,13 +4,14 @@
  *   TARGET   the attribute that allows its instructions
  *   LANES    how many numbers a vector register holds
  *   ROWS     how many rows a tile has: the registers hold 4 sums for each, and what is added
- *   BF16     if the factors of products are rounded to bfloat16, two of them in each 32 bits; then
- *            only recurrent layers are defined */
+ *   BF16     if the factors of products are rounded to bfloat16, two of them in each 32 bits
+ *   INT8     if they are rounded to 8-bit integers, four of them in each 32 bits
+ * With one of the last two, only recurrent and linear layers are defined. */
 
 #include "vectors.h"
 #include "cells.h"
 #include "recurrent.h"
-#ifndef BF16
+#if !defined(BF16) && !defined(INT8)
 #include "chains.h"
 #include "pairs.h"
 #endif
@@ -21,7 +22,7 @@ static const rnn_kernels NAME(kernels) = {
     .project = NAME(project),
     .forward = NAME(forward),
     .backward = NAME(backward),
-#ifndef BF16
+#if !defined(BF16) && !defined(INT8)
     .find_best = NAME(find_best),
     .sum_forward = NAME(sum_forward),
     .sum_backward = NAME(sum_backward),
@@ -36,6 +37,7 @@ static const rnn_kernels NAME(kernels) = {
 #undef LANES
 #undef ROWS
 #undef BF16
+#undef INT8
 #undef FACTORS
 #undef WORD
 #undef VEC

@@ -87,6 +87,16 @@ static int has_step(const rnn_chains *chains, ptrdiff_t row, ptrdiff_t step) {
 #include "instruction_set.h"
 #endif
 
+#if HAS_BF16
+#define NAME(x) x##_avx512vnni
+#define INSTRUCTIONS "avx512vnni"
+#define TARGET __attribute__((target("avx512vnni,avx512f,avx2,fma")))
+#define LANES 16
+#define ROWS 6
+#define INT8
+#include "instruction_set.h"
+#endif
+
 #define NAME(x) x##_avx2
 #define INSTRUCTIONS "avx2"
 #define TARGET __attribute__((target("avx2,fma")))
@@ -131,6 +141,15 @@ const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *kernels) {
     if (kernels == &kernels_avx512 && __builtin_cpu_supports("avx512bf16") &&
         __builtin_cpu_supports("avx512vl"))
         return &kernels_avx512bf16;
+#endif
+    (void)kernels;
+    return NULL;
+}
+
+const rnn_kernels *rnn_get_int8_kernels(const rnn_kernels *kernels) {
+#if HAS_BF16
+    if (kernels == &kernels_avx512 && __builtin_cpu_supports("avx512vnni"))
+        return &kernels_avx512vnni;
 #endif
     (void)kernels;
     return NULL;

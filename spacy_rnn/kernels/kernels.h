@@ -7,6 +7,9 @@
  * Gates of a token: (blocks, gates, lanes). States of a token: (blocks, lanes).
  * Weights of a product: (tiles, size of the factor, vectors, lanes). With bfloat16, 32 bits hold the
  * weights of numbers 2 k (lower half) and 2 k + 1 of the factor; zeros fill up an odd size.
+ * With 8-bit integers they hold the weights of four numbers. Before these come two vectors for each
+ * vector of sums: what the weights were divided by, and what is added to their products, because the
+ * other factors are 128 too large.
  *
  * In what follows, sequences are in order of falling length. */
 
@@ -168,7 +171,10 @@ const rnn_kernels *rnn_get_kernels(const char *name);
  * Returns NULL if the processor has no instructions for it. */
 const rnn_kernels *rnn_get_bf16_kernels(const rnn_kernels *kernels);
 
-/* Whether those are faster, by measurement: on AMD processors, which start two of their instructions in
+/* The same with factors of products rounded to 8-bit integers: `project` and `forward` only. */
+const rnn_kernels *rnn_get_int8_kernels(const rnn_kernels *kernels);
+
+/* Whether those in bfloat16 are faster, by measurement: on AMD processors, which start two of their instructions in
  * each cycle. Intel's start one, and are faster in single precision. */
 int rnn_prefers_bf16(const rnn_kernels *kernels);
 

@@ -15,14 +15,14 @@ def lay_out_layer(
     bias_hh: Array,
     extra: Array | None = None,
     *,
-    bf16: bool = False,
+    factors: str = "float32",
 ) -> Layer:
     """Lay out one direction of a recurrent layer.
 
     cell (str): The kernel, a key of `CELLS`.
     weight_ih, weight_hh, bias_ih, bias_hh, extra (ndarray): Its parameters as torch has them:
         rows are (gates x units). float32
-    bf16 (bool): Whether factors of products are rounded to bfloat16.
+    factors (str): What factors of products are rounded to: "float32", "bfloat16" or "int8".
     RETURNS (Layer): The compiled layer.
     """
     rows, units = weight_hh.shape
@@ -36,30 +36,32 @@ def lay_out_layer(
         cell,
         weight_ih.shape[1],
         units,
-        _round(_to_tiles(weight_ih, n_gates), bf16),
+        _round(_to_tiles(weight_ih, n_gates), factors),
         _to_tiles(bias[:, None], n_gates)[:, 0],
-        _round(_to_tiles(weight_hh, n_gates), bf16),
+        _round(_to_tiles(weight_hh, n_gates), factors),
         None if extra is None else _to_blocks(extra),
-        bf16,
+        factors,
     )
 
 
-def lay_out_linear(weight: Array, bias: Array) -> Layer:
+def lay_out_linear(weight: Array, bias: Array, factors: str = "float32") -> Layer:
     """Lay out a linear layer.
 
     weight (ndarray): The weights. float32, (nO, nI)
     bias (ndarray): The bias. float32, (nO,)
+    factors (str): What factors of products are rounded to: "float32", "bfloat16" or "int8".
     RETURNS (Layer): The compiled layer.
     """
     nO, nI = weight.shape
-    return Layer("linear", nI, nO, _to_tiles(weight, 1), _to_tiles(bias[:, None], 1)[:, 0])
+    weights, biases = _round(_to_tiles(weight, 1), factors), _to_tiles(bias[:, None], 1)[:, 0]
+    return Layer("linear", nI, nO, weights, biases, factors=factors)
 
 
-def lay_out_backward(weight_hh: Array, *, bf16: bool = False) -> Array:
+def lay_out_backward(weight_hh: Array, factors: str = "float32") -> Array:
     """Lay out recurrent weights for the product with the gradient of the gates.
 
     weight_hh (ndarray): As torch has them. float32, (gates x units, units)
-    bf16 (bool): Whether factors of products are rounded to bfloat16.
+    factors (str): What factors of products are rounded to: "float32" or "bfloat16".
     RETURNS (ndarray): The weights. (groups of four blocks, width or half of it, 4, LANES)
     """
     rows = to_kernel_rows(weight_hh, weight_hh.shape[1])
@@ -67,7 +69,7 @@ def lay_out_backward(weight_hh: Array, *, bf16: bool = False) -> Array:
     blocks = np.zeros((groups, len(rows), 4 * LANES), dtype=np.float32)
     for i, part in enumerate(np.split(rows, range(4 * LANES, rows.shape[1], 4 * LANES), axis=1)):
         blocks[i, :, : part.shape[1]] = part
-    return _round(blocks.reshape(groups, -1, 4, LANES), bf16)
+    return _round(blocks.reshape(groups, -1, 4, LANES), factors)
 
 
 def to_kernel_rows(weight: Array, units: int) -> Array:
@@ -131,9 +133,27 @@ def _to_blocks(extra: Array) -> Array:
     return padded.swapaxes(0, 1)
 
 
-def _round(weight: Array, bf16: bool) -> Array:
-    """Pair bfloat16 numbers if those are asked for. (tiles, size, vectors, LANES)"""
-    if not bf16:
+def _round(weight: Array, factors: str) -> Array:
+    """Round weights, (tiles, size, vectors, LANES), and put several of one unit into 32 bits."""
+    if factors == "float32":
         return weight
+    if factors == "int8":
+        return _quantize(weight)
     pairs = pair_bf16(weight.reshape(*weight.shape[:2], -1))
     return pairs.reshape(*pairs.shape[:2], *weight.shape[2:])
+
+
+def _quantize(weight: Array) -> Array:
+    """Divide the weights of each unit by a scale, and round them to 8-bit integers. Before them
+    come the scales, and what their products are too large by, as the other factors are 128 too
+    large.
+    """
+    tiles, size, *rest = weight.shape
+    scales = np.abs(weight).max(axis=1, keepdims=True) / np.float32(127)
+    rounded = np.zeros((tiles, size + -size % 4, *rest), dtype=np.int8)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rounded[:, :size] = np.nan_to_num(np.rint(weight / scales))
+    excess = -128 * rounded.sum(axis=1, keepdims=True, dtype=np.int32)
+    quads = np.ascontiguousarray(np.moveaxis(rounded.reshape(tiles, -1, 4, *rest), 2, -1))
+    parts = [scales, excess, quads.view(np.uint32)[..., 0]]
+    return np.concatenate([part.view(np.uint32) for part in parts], axis=1)

@@ -3,6 +3,30 @@
  * so that the result for a sequence is the same to the bit in every batch. */
 
 /* sums[r][g] += rows[r] times the weights of gate g, where rows have `size` words. */
+#ifdef INT8
+INLINE void NAME(accumulate_tile)(VEC sums[ROWS][4], const WORD *const rows[ROWS],
+                                  const float *weights, ptrdiff_t size, const int n_rows,
+                                  const int gates) {
+    INTS sum[ROWS][4];
+    const VEC *scales = (const VEC *)weights;
+    UNROLL for (int r = 0; r < n_rows; r++)
+        UNROLL for (int g = 0; g < gates; g++) sum[r][g] = ((const INTS *)scales)[gates + g];
+    for (ptrdiff_t k = 2; k < size; k++) {
+        const INTS *weight = (const INTS *)(weights + k * gates * LANES);
+        UNROLL for (int r = 0; r < n_rows; r++) {
+            const WORD x = rows[r][k];
+            UNROLL for (int g = 0; g < gates; g++)
+                sum[r][g] = NAME(add_product)(sum[r][g], x, weight[g]);
+        }
+    }
+    UNROLL for (int r = 0; r < n_rows; r++) {
+        float scale;
+        memcpy(&scale, rows[r], sizeof(scale));
+        UNROLL for (int g = 0; g < gates; g++)
+            sums[r][g] += __builtin_convertvector(sum[r][g], VEC) * (scales[g] * scale);
+    }
+}
+#else
 INLINE void NAME(accumulate_tile)(VEC sums[ROWS][4], const WORD *const rows[ROWS],
                                   const float *weights, ptrdiff_t size, const int n_rows,
                                   const int gates) {
@@ -23,6 +47,7 @@ INLINE void NAME(accumulate_tile)(VEC sums[ROWS][4], const WORD *const rows[ROWS
     UNROLL for (int r = 0; r < n_rows; r++)
         UNROLL for (int g = 0; g < gates; g++) sums[r][g] = sum[r][g];
 }
+#endif
 
 /* Functions of their own, one for each number of rows: sums that share registers with what is
  * done to them afterwards would end in memory. */

@@ -12,8 +12,42 @@ INLINE VEC NAME(load)(const float *from) { return *(const VEC *)from; }
 
 INLINE void NAME(store)(float *to, VEC x) { *(VEC *)to = x; }
 
+#if defined(BF16) || defined(INT8)
+/* The first n numbers of a vector, and zeros. */
+INLINE __m512 NAME(load_part)(const float *from, ptrdiff_t n) {
+    const __mmask16 mask = n < LANES ? (__mmask16)((1u << n) - 1) : (__mmask16)0xFFFF;
+    return _mm512_maskz_loadu_ps(mask, from);
+}
+#endif
+
 /* What products are made of: FACTORS numbers each. */
-#ifdef BF16
+#if defined(INT8)
+#define FACTORS 4
+typedef uint32_t NAME(word);
+typedef INTS NAME(words);
+
+/* sum[i] + x[0] * weights[i][0] + ... + x[3] * weights[i][3] */
+INLINE INTS NAME(add_product)(INTS sum, uint32_t x, INTS weights) {
+    return (INTS)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32((int)x), (__m512i)weights);
+}
+
+/* A row as words, which are made in the room: its scale, a word that says nothing, and its numbers
+ * divided by the scale and rounded, plus 128, as the instruction takes one factor without a sign. */
+INLINE const uint32_t *NAME(to_words)(const float *row, ptrdiff_t size, uint32_t *room) {
+    __m512 largest = _mm512_setzero_ps();
+    for (ptrdiff_t k = 0; k < size; k += LANES)
+        largest = _mm512_max_ps(largest, _mm512_abs_ps(NAME(load_part)(row + k, size - k)));
+    const float scale = _mm512_reduce_max_ps(largest) / 127.0f;
+    const __m512 inverse = _mm512_set1_ps(scale > 0.0f ? 1.0f / scale : 0.0f);
+    memcpy(room, &scale, sizeof(scale));
+    for (ptrdiff_t k = 0; k < size; k += LANES) {
+        const __m512 scaled = NAME(load_part)(row + k, size - k) * inverse;
+        const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(scaled));
+        _mm_storeu_si128((__m128i *)(room + 2 + k / 4), bytes ^ _mm_set1_epi8(-128));
+    }
+    return room;
+}
+#elif defined(BF16)
 #define FACTORS 2
 typedef uint32_t NAME(word);
 typedef INTS NAME(words);
@@ -27,9 +61,7 @@ INLINE VEC NAME(add_product)(VEC sum, uint32_t x, INTS weights) {
 /* A row as words, which are made in the room. */
 INLINE const uint32_t *NAME(to_words)(const float *row, ptrdiff_t size, uint32_t *room) {
     for (ptrdiff_t k = 0; k < size; k += LANES) {
-        const ptrdiff_t rest = size - k;
-        const __mmask16 mask = rest < LANES ? (__mmask16)((1u << rest) - 1) : (__mmask16)0xFFFF;
-        const __m256bh halves = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, row + k));
+        const __m256bh halves = _mm512_cvtneps_pbh(NAME(load_part)(row + k, size - k));
         _mm256_storeu_si256((__m256i *)(room + k / 2), (__m256i)halves);
     }
     return room;
@@ -50,10 +82,12 @@ INLINE const float *NAME(to_words)(const float *row, ptrdiff_t size, float *room
 #define WORD NAME(word)
 
 /* How many words a row of numbers is, and for how many there must be room to make them. */
-INLINE ptrdiff_t NAME(count_words)(ptrdiff_t size) { return (size + FACTORS - 1) / FACTORS; }
+INLINE ptrdiff_t NAME(count_words)(ptrdiff_t size) {
+    return (FACTORS == 4 ? 2 : 0) + (size + FACTORS - 1) / FACTORS;
+}
 
 INLINE ptrdiff_t NAME(count_room)(ptrdiff_t size) {
-    return FACTORS == 1 ? 0 : (size + LANES - 1) / LANES * LANES / FACTORS;
+    return FACTORS == 1 ? 0 : NAME(count_words)((size + LANES - 1) / LANES * LANES);
 }
 
 /* exp(x) for |x| <= 80, as 2^n times a polynomial of the rest (Cephes, expf): off by 2e-7 of it. */

@@ -11,6 +11,7 @@ from thinc.types import Floats2d
 
 from .. import kernels
 from ..modules.parser.biaffine import Widths
+from .param_shim import ParamShim, get_param_shim
 from .ragged import join, no_backprop, split
 
 InT = list[Floats2d]
@@ -34,7 +35,12 @@ class BiaffineStates:
 
 
 def biaffine(
-    arc_width: int, label_width: int, nO: int | None = None, nI: int | None = None
+    arc_width: int,
+    label_width: int,
+    nO: int | None = None,
+    nI: int | None = None,
+    *,
+    int8: bool = False,
 ) -> Model[InT, BiaffineStates]:
     """Map tokens to their states as dependents and as heads. In training, whole features of a
     sequence are dropped (Gal & Ghahramani 2016).
@@ -43,6 +49,7 @@ def biaffine(
     label_width (int): The width of states for labels.
     nO (Optional[int]): The number of labels.
     nI (Optional[int]): The input width.
+    int8 (bool): Whether to predict with 8-bit integers.
     RETURNS (Model[List[Floats2d], BiaffineStates]): The layer.
     """
     return Model(
@@ -52,6 +59,7 @@ def biaffine(
         dims={"nO": nO, "nI": nI},
         params=dict.fromkeys(("W", "b", *PARAMS)),
         attrs={"widths": [arc_width, label_width], "dropout_rate": 0.0},
+        shims=[ParamShim(int8=int8)],
     )
 
 
@@ -72,7 +80,9 @@ def forward(
         # BLIS is several times as slow on processors that it does not know.
         from ..modules.linear import predict_linear
 
-        Y = _activate(ops.xp, predict_linear(W, b, Xf))
+        shim = get_param_shim(model)
+        weights = shim.get_weights(model)
+        Y = _activate(ops.xp, predict_linear(weights, "W", "b", Xf, int8=shim.int8))
         return BiaffineStates(split(Y, lengths), params), no_backprop
     Z = ops.affine(Xf, W, b)
     mask = _get_mask(model, lengths) if is_train else None
@@ -132,7 +142,8 @@ def extend_labels(layer: Model[InT, BiaffineStates], nO: int) -> Model[InT, Biaf
     with its first step. The other labels keep their scores.
     """
     widths = get_widths(layer)
-    new = biaffine(widths.arc, widths.label, nO, layer.get_dim("nI"))
+    int8 = get_param_shim(layer).int8
+    new = biaffine(widths.arc, widths.label, nO, layer.get_dim("nI"), int8=int8)
     for name in ("W", "b", *PARAMS):
         old: Any = layer.get_param(name)
         values: Any = old.copy()

@@ -10,6 +10,7 @@ from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d
 
 from .. import kernels
+from ..modules.weights import Weights
 from .ragged import join, no_backprop, split
 
 InT = list[Floats2d]
@@ -71,7 +72,8 @@ def forward(
         # depends on the batch.
         from ..modules.linear import predict_linear
 
-        Y = split(predict_linear(*cast(Any, (W, b, Xf))), lengths)
+        weights = Weights({"W": W, "b": b})
+        Y = split(numpy.ascontiguousarray(predict_linear(weights, "W", "b", Xf)), lengths)
         return [CRFScores(Y, transitions, start, end)], no_backprop
     Yf = model.ops.affine(Xf, W, b)
     scores = CRFScores(split(Yf, lengths), transitions, start, end)

@@ -1,14 +1,16 @@
 """Thinc's linear layer, with our kernels for prediction on a CPU."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+import numpy
 from thinc.api import Model, glorot_uniform_init, zero_init
 from thinc.layers import linear as thinc_linear
 from thinc.types import Floats2d
 from thinc.util import partial
 
 from .. import kernels
+from ..modules.weights import Weights
 from .ragged import no_backprop
 
 
@@ -36,6 +38,7 @@ def forward(
     # BLIS is several times as slow on processors that it does not know.
     from ..modules.linear import predict_linear
 
-    arrays: Any = (model.get_param("W"), model.get_param("b"), X)
-    Y: Any = predict_linear(*arrays)
+    weights = Weights({name: model.get_param(name) for name in ("W", "b")})
+    Y: Any = predict_linear(weights, "W", "b", cast(Any, X))
+    Y = numpy.ascontiguousarray(Y)
     return Y, no_backprop

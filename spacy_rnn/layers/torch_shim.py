@@ -67,7 +67,8 @@ class TorchShim(Shim):
     grad_clip_norm (float): The largest norm of all gradients together. 0 turns it off.
     grad_clip_value (float): The largest size of a gradient's element. 0 turns it off.
     mixed_precision (bool): Compute in half precision where torch thinks it safe: float16 with
-        scaled gradients on a GPU, bfloat16 on a CPU that has instructions for it.
+        scaled gradients on a GPU, in training bfloat16 on a CPU that has instructions for it.
+    int8 (bool): Predict with 8-bit integers, on a CPU that has instructions for it.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class TorchShim(Shim):
         grad_clip_norm: float = 0.0,
         grad_clip_value: float = 0.0,
         mixed_precision: bool = False,
+        int8: bool = False,
     ):
         check_limit("grad_clip_norm", grad_clip_norm)
         check_limit("grad_clip_value", grad_clip_value)
@@ -92,6 +94,7 @@ class TorchShim(Shim):
         self.grad_clip_norm = grad_clip_norm
         self.grad_clip_value = grad_clip_value
         self.mixed_precision = mixed_precision
+        self.int8 = int8
         self.stores_half = False
         self.weights: Weights | None = None
         self.device = get_torch_default_device() if has_torch else None
@@ -148,8 +151,8 @@ class TorchShim(Shim):
         weights, settings = self.require_weights(), self.network_settings
         run = self.network.choose_predict(self.device_type, settings)
         if run is not None:
-            bf16 = self.mixed_precision and kernels.PREFERS_BFLOAT16
-            return run(weights, settings, *args, bf16=bf16, **kwargs)
+            int8 = self.int8 and kernels.HAS_INT8
+            return run(weights, settings, *args, int8=int8, **kwargs)
         if self.device_type == "cpu":
             warn_if_missing()
         module = self.require_module()

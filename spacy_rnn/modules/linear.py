@@ -6,21 +6,40 @@ from itertools import pairwise
 
 import numpy as np
 
+from .. import kernels
 from ..kernels._kernels import Layer
 from ..kernels.layout import lay_out_linear
+from .weights import Weights
 from .workers import count_parts, run_tasks
 
 
-def predict_linear(weight: np.ndarray, bias: np.ndarray, X: np.ndarray) -> np.ndarray:
+def predict_linear(
+    weights: Weights, weight: str, bias: str | None, X: np.ndarray, *, int8: bool = False
+) -> np.ndarray:
     """Run a linear layer. The output for a row is the same to the bit in every batch.
 
-    weight (ndarray): The weights. float32, (nO, nI)
-    bias (ndarray): The bias. float32, (nO,)
+    weights (Weights): Its parameters, among others.
+    weight (str): The name of its weights. (nO, nI)
+    bias (Optional[str]): The name of its bias, if it has one. (nO,)
     X (ndarray): The input. float32, (N, nI)
-    RETURNS (ndarray): The output. (N, nO)
+    int8 (bool): Whether to round factors of products to 8-bit integers.
+    RETURNS (ndarray): The output, in rows that may be a stride apart. (N, nO)
     """
-    (out,) = project([lay_out_linear(weight, bias)], np.ascontiguousarray(X))
-    return np.ascontiguousarray(out[:, : len(weight)])
+    layer = get_linear(weights, weight, bias, int8=int8)
+    (out,) = project([layer], np.ascontiguousarray(X))
+    return out[:, : layer.hidden]
+
+
+def get_linear(weights: Weights, weight: str, bias: str | None, *, int8: bool = False) -> Layer:
+    """RETURNS (Layer): A linear layer, laid out for the kernels: see `predict_linear`."""
+    factors = "int8" if int8 and kernels.HAS_INT8 else "float32"
+
+    def lay_out() -> Layer:
+        W = weights[weight]
+        zeros = np.zeros(len(W), dtype=np.float32)
+        return lay_out_linear(W, zeros if bias is None else weights[bias], factors)
+
+    return weights.cached((weight, factors), lay_out)
 
 
 def normalise(X: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:

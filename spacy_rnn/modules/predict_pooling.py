@@ -47,8 +47,7 @@ def predict_pooling(
 
 def _attend(weights: Weights, X: np.ndarray, segments: "_Segments") -> np.ndarray:
     for name in ("attention.0.weight", "attention.2.weight"):
-        W = weights[name]
-        X = predict_linear(W, np.zeros(len(W), dtype=np.float32), X)
+        X = predict_linear(weights, name, None, X)
         if name == "attention.0.weight":
             X = np.tanh(X)
     powers = np.exp(X - segments.max(X)[segments.ids])

@@ -14,6 +14,7 @@ from thinc.api import Config, Model
 
 from ..checks import check_count
 from ..layers.biaffine import BiaffineStates, extend_labels, get_widths
+from ..layers.param_shim import get_param_shim
 from ..layers.ragged import join, split
 from ..modules.parser.biaffine import compute_loss, find_head_rows
 from ..modules.parser.predict import predict_trees
@@ -187,13 +188,15 @@ class RNNParser(RNNPipeMixin, LabelList, TrainablePipe):
         if not any(map(len, docs)):
             return [Parse.make_empty() for _ in docs]
         output = self.model.predict(docs)
-        ops, widths = self.model.ops, get_widths(self.model.get_ref("output"))
+        layer = self.model.get_ref("output")
+        ops, widths = self.model.ops, get_widths(layer)
         words = Words(docs)
         X = ops.to_numpy(join(ops, output.states))[words.tokens]
         starts = find_starts(X[:, -1], words.starts, self.max_length)
         lengths = count_tokens(starts)
-        params = {name: ops.to_numpy(param) for name, param in output.params.items()}
-        trees, labels, probabilities = predict_trees(X, params, widths, lengths)
+        shim = get_param_shim(layer)
+        weights, int8 = shim.get_weights(layer), shim.int8
+        trees, labels, probabilities = predict_trees(X, weights, widths, lengths, int8=int8)
         return words.make_parses(starts, find_head_rows(lengths, trees), labels, probabilities)
 
     def set_annotations(self, docs: Iterable[Doc], parses: list[Parse]) -> None:

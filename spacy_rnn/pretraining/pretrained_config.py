@@ -10,7 +10,7 @@ from thinc.api import Config
 _ARCHITECTURE = "spacy-rnn.BiLM.v1"
 _FACTORIES = ("bilm", "rnn_lm")
 # Settings of the model that fit any weights.
-_FREE = ("dropout", "word_dropout", "grad_clip_norm", "grad_clip_value", "mixed_precision")
+_FREE = ("dropout", "word_dropout", "grad_clip_norm", "grad_clip_value", "mixed_precision", "int8")
 
 
 def read_config(path: Path) -> Config:

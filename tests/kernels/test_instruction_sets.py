@@ -19,12 +19,13 @@ from spacy_rnn.kernels import _kernels
 
 IS_X86 = os.uname().machine == "x86_64"
 NAMES = ("avx512", "avx2", "base") if IS_X86 else ("base",)
-SYMBOL = re.compile(r"[0-9a-f]+ <[a-z]\w*_(avx512bf16|avx512|avx2|base)(\.\S+)?>:")
+SYMBOL = re.compile(r"[0-9a-f]+ <[a-z]\w*_(avx512bf16|avx512vnni|avx512|avx2|base)(\.\S+)?>:")
 KINDS = {
     "FMA": r"\bvfn?m(add|sub)",
     "ymm": "%ymm",
     "AVX-512": r"%zmm|%[xy]mm(1[6-9]|2\d|3[01])|%k[1-7]",
     "bfloat16": r"\bvdpbf16ps",
+    "VNNI": r"\bvpdpbusd",
 }
 
 
@@ -50,12 +51,14 @@ def test_kernels_have_their_instructions_and_no_others():
         pytest.skip("the extension has no symbols")
     expected = {"avx512": {"FMA", "AVX-512"}, "avx2": {"FMA", "ymm"}, "base": set()}
     # Older compilers do not know these.
-    if "avx512bf16" in found:
-        expected["avx512bf16"] = {"FMA", "AVX-512", "bfloat16"}
+    for name, kind in {"avx512bf16": "bfloat16", "avx512vnni": "VNNI"}.items():
+        if name in found:
+            expected[name] = {"FMA", "AVX-512", kind}
     # AVX-512 includes ymm.
     kinds = {name: {kind for kind, n in counts.items() if n > 50} for name, counts in found.items()}
     assert {k: v - {"ymm"} if "AVX-512" in v else v for k, v in kinds.items()} == expected
-    assert not found["base"] and not found["avx2"]["AVX-512"] and not found["avx512"]["bfloat16"]
+    assert not found["base"] and not found["avx2"]["AVX-512"]
+    assert not found["avx512"]["bfloat16"] and not found["avx512"]["VNNI"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_rnn.kernels import HAS_BFLOAT16, INSTRUCTIONS
+from spacy_rnn.kernels import HAS_BFLOAT16, HAS_INT8, INSTRUCTIONS
 
 if INSTRUCTIONS is None:
     pytest.skip("the kernels were not built, or are turned off", allow_module_level=True)
@@ -26,18 +27,19 @@ from spacy_rnn.kernels._kernels import (
 )
 from spacy_rnn.kernels.layout import from_kernel_rows, lay_out_layer, lay_out_linear, to_kernel_rows
 from spacy_rnn.modules.linear import predict_linear
+from spacy_rnn.modules.weights import Weights
 
 GATES = {"lstm": 4, "lstm_peephole": 4, "lstm_coupled": 3, "gru": 3, "elman": 1, "irnn": 1}
 ONE = Sequences(np.array([0]), np.array([4]))
 
 
-def make(cell, units=5, nI=7, bf16=False):
+def make(cell, units=5, nI=7):
     rng = np.random.default_rng(0)
     rows = GATES[cell] * units
     shapes = [(rows, nI), (rows, units), (rows,), (rows,)]
     shapes += [(3, units)] if cell == "lstm_peephole" else []
     arrays = [rng.uniform(-0.4, 0.4, shape).astype("float32") for shape in shapes]
-    return lay_out_layer(cell, *arrays, bf16=bf16), arrays
+    return lay_out_layer(cell, *arrays), arrays
 
 
 def run(layer, X, sequences=ONE, **options):
@@ -54,12 +56,13 @@ def test_all_cells_are_there():
 def test_linear_layers_equal_numpy_to_the_bit_in_any_batch(n, nO, nI, seed):
     rng = np.random.default_rng(seed)
     weight, bias, X = (rng.normal(size=shape).astype("f") for shape in ((nO, nI), (nO,), (n, nI)))
-    Y = predict_linear(weight, bias, X)
+    run = partial(predict_linear, Weights({"W": weight, "b": bias}), "W", "b")
+    Y = run(X)
     assert Y.shape == (n, nO)
     np.testing.assert_allclose(Y, X @ weight.T + bias, rtol=1e-5, atol=1e-5)
     for i in (0, n // 2, n - 1):
-        assert (predict_linear(weight, bias, X[i : i + 1]) == Y[i]).all()
-    assert predict_linear(weight, bias, X[:0]).shape == (0, nO)
+        assert (run(X[i : i + 1]) == Y[i]).all()
+    assert run(X[:0]).shape == (0, nO)
 
 
 @pytest.mark.skipif(not HAS_BFLOAT16, reason="no instructions for bfloat16")
@@ -70,12 +73,66 @@ def test_bfloat16_rounds_factors_of_products_only(cell, size):
     _, arrays = make(cell, nI=size)
     bits = [(a.view("uint32") & 0xFFFF0000).view("float32") for a in arrays[:2]]
     single = lay_out_layer(cell, *bits, *arrays[2:])
-    half = lay_out_layer(cell, *bits, *arrays[2:], bf16=True)
+    half = lay_out_layer(cell, *bits, *arrays[2:], factors="bfloat16")
     X = np.ones((4, size), dtype="float32")
     first, second = run(single, X), run(half, X)
     np.testing.assert_allclose(first[0], second[0], rtol=1e-6, atol=1e-6)
     assert not (first == second).all()
     np.testing.assert_allclose(first, second, rtol=0.02, atol=0.02)
+
+
+def quantize(rows):
+    """By definition: what rows are divided by, and 8-bit integers."""
+    scales = np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)
+    with np.errstate(invalid="ignore"):
+        return scales, np.nan_to_num(np.rint(rows / scales)).astype("int64")
+
+
+@pytest.mark.skipif(not HAS_INT8, reason="no instructions for 8-bit integers")
+@given(st.integers(1, 100), st.integers(1, 5 * LANES), st.integers(1, 70), st.integers(0, 9))
+def test_8_bit_products_equal_the_definition_in_any_batch(n, nO, nI, seed):
+    rng = np.random.default_rng(seed)
+    weight, bias, X = (rng.normal(size=shape).astype("f") for shape in ((nO, nI), (nO,), (n, nI)))
+    weight *= 10.0 ** rng.integers(-20, 4, (nO, 1)).astype("f")
+    X *= 10.0 ** rng.integers(-20, 4, (n, 1)).astype("f")
+    X[rng.random(n) < 0.1] = 0
+    weight[rng.random(nO) < 0.1] = 0
+    layer = lay_out_linear(weight, bias, "int8")
+    Y = np.zeros((n, layer.width), dtype="float32")
+    layer.project(X, Y)
+    (x_scale, x_rows), (w_scale, w_rows) = quantize(X), quantize(weight)
+    # The kernel multiplies by the inverse of a scale, which may round a number in the middle the
+    # other way.
+    off = np.abs(w_rows).max(axis=1) * (x_scale * w_scale.T) * 2
+    expected = (x_rows @ w_rows.T) * (x_scale * w_scale.T) + bias
+    assert (np.abs(Y[:, :nO] - expected) <= off + 1e-5 * np.abs(expected) + 1e-6).all()
+    for i in (0, n // 2, n - 1):
+        alone = np.zeros((1, layer.width), dtype="float32")
+        layer.project(X[i : i + 1], alone)
+        assert (alone == Y[i]).all()
+
+
+@pytest.mark.skipif(not HAS_INT8, reason="no instructions for 8-bit integers")
+def test_8_bit_weights_that_are_no_numbers_are_not_hidden():
+    weight = np.ones((3, 5), dtype="float32")
+    weight[1, 2] = np.nan
+    layer = lay_out_linear(weight, np.zeros(3, dtype="float32"), "int8")
+    Y = np.zeros((1, layer.width), dtype="float32")
+    layer.project(np.ones((1, 5), dtype="float32"), Y)
+    np.testing.assert_allclose(Y[0, [0, 2]], 5, rtol=1e-5)
+    assert np.isnan(Y[0, 1])
+
+
+@pytest.mark.skipif(not HAS_INT8, reason="no instructions for 8-bit integers")
+def test_8_bit_layers_are_for_prediction_only():
+    _, arrays = make("lstm")
+    layer = lay_out_layer("lstm", *arrays, factors="int8")
+    saved = np.zeros((4, layer.saved_width), dtype="float32")
+    gates = np.zeros((4, layer.grads_width), dtype="float32")
+    with pytest.raises(ValueError, match="for prediction only"):
+        layer.backward(
+            ONE, False, np.zeros((4, 5), "f"), 0, saved, np.zeros((1, 1, 4, LANES), "f"), gates
+        )
 
 
 def test_rounding_is_to_the_nearest_even():

@@ -177,7 +177,7 @@ def make_network(name, settings):
     weights = Weights(dict(module.named_parameters()))
 
     def run(args, kwargs):
-        return predict(weights, settings, *args, bf16=False, **kwargs)
+        return predict(weights, settings, *args, int8=False, **kwargs)
 
     return module, run
 

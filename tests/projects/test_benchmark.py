@@ -23,11 +23,10 @@ from ..conftest import SMALL_BILM
 
 PROJECT = Path(__file__).parents[2] / "projects" / "benchmark"
 MODULES = ("tasks", "models", "systems", "pipelines", "results", "data", "timing", "encoder")
-MODULES += ("memory", "report", "accuracy", "speed")
+MODULES += ("memory", "report", "accuracy", "speed", "whole")
 MODULES += ("runtime_systems", "runtime_models", "runtime", "runtime_report")
 TAGGERS = (
     "ours-lstm-2x128",
-    "ours-lstm-2x128-bfloat16",
     "ours-lstm-1x128",
     "ours-gru-2x128",
     "ours-gru-1x128",
@@ -208,7 +207,7 @@ def test_benchmark_times_encoders_without_a_language_model(
     encoders = scripts.encoder.make_encoders([numpy.zeros((3, 8), dtype="f")], 8)
     titles = [title for title, *_ in encoders]
     assert titles[0] == "spacy-rnn LSTM 2x128"
-    assert not any("bilm" in title or "bfloat16" in title for title in titles)
+    assert not any("bilm" in title for title in titles)
 
 
 def test_benchmark_chooses_a_setting_on_dev(
@@ -544,3 +543,23 @@ def test_benchmark_compares_with_torch_in_one_run(scripts: SimpleNamespace) -> N
     assert section.count("| 300 |") == 2
     with_torch["date"] = "2"
     assert report.compare_with_torch([without, with_torch]) == {}
+
+
+def test_whole_pipelines_stand_in_one_table(scripts):
+    gold = dict.fromkeys(scripts.whole.METRICS, 0.9)
+    ours = {
+        "inference": {"best": 30_000.0},
+        "latency_ms": 4.04,
+        "memory_mb": {"peak": 500.2},
+        "size_mb": 12.0,
+        "scores": {"gold": gold, "raw": {**gold, "LAS": 0.8}},
+        "ents_f": None,
+    }
+    theirs = {**ours, "inference": {"best": 10_000.0}, "ents_f": 0.625}
+    lines = scripts.whole.make_whole_table({"rnn_web_0": ours, "cnn_web_0": theirs}).splitlines()
+    assert lines[0] == "| test set | rnn_web_0 | cnn_web_0 |"
+    assert "| words/s from text | 30,000 | 10,000 |" in lines
+    assert "| the first is faster by | 1.00 | 3.00 |" in lines
+    assert "| LAS, gold tokens | 90.00 | 90.00 |" in lines
+    assert "| LAS, raw text | 80.00 | 80.00 |" in lines
+    assert "| entities, gold tokens |  | 62.50 |" in lines

@@ -102,8 +102,8 @@ def make_input(lengths: list[int], width: int) -> ListT:
 
 
 def make_encoders(Xs: ListT, input_width: int) -> list[tuple[str, int, Callable[[ListT], ListT]]]:
-    """Make our encoders as the taggers have them, in single precision, and torch's LSTM padded and
-    packed.
+    """Make our encoders as the taggers have them, but in single precision, and torch's LSTM padded
+    and packed.
 
     Xs (ListT): Input, to initialise them with.
     input_width (int): Its width.
@@ -115,9 +115,9 @@ def make_encoders(Xs: ListT, input_width: int) -> list[tuple[str, int, Callable[
             continue
         config = get_config(name)
         settings = config["components"][get_component(config)]["model"]["tok2vec"]["encode"]
-        if settings["mixed_precision"] or "cell" not in settings:
+        if "cell" not in settings:
             continue
-        layer = registry.resolve({"encode": settings})["encode"]
+        layer = registry.resolve({"encode": {**settings, "int8": False}})["encode"]
         layer.initialize(X=Xs)
         flops = count_flops(settings["cell"], settings["depth"], settings["width"], input_width)
         encoders.append((SYSTEMS[name].title, flops, layer.predict))

@@ -47,7 +47,7 @@ def _add_bilm(config: Config, path: Path, arguments: dict[str, Any]) -> Config:
     config = add_bilm(config, path, **arguments)
     bilm = config["components"]["bilm"]
     bilm["cache_mb"] = CACHE_MB
-    bilm["model"]["mixed_precision"] = True
+    bilm["model"]["int8"] = True
     return config
 
 

@@ -59,8 +59,8 @@ class System:
         return TASKS[self.task_name]
 
 
-# One network of 128 units, in single precision
-SINGLE = {"members": 1, **use_encoder("lstm", 1, width=256, mixed_precision=False)}
+# One network of 128 units
+SINGLE = {"members": 1, **use_encoder("lstm", 1, width=256)}
 
 # Self-attention learns more slowly, and overfits less. Both numbers were chosen on dev.
 ATTENTION_TRAINING = {"dropout": 0.2, "optimizer": {"learn_rate": 0.001}}
@@ -72,9 +72,6 @@ SYSTEMS = {
     "ours-lstm-2x128": System(
         "spacy-rnn LSTM 2x128", "tagger", True, use_encoder("lstm", 2), seeds=3
     ),
-    "ours-lstm-2x128-bfloat16": System(
-        "LSTM 2x128 in bfloat16", "tagger", True, use_encoder("lstm", 2, mixed_precision=True)
-    ),
     "ours-lstm-1x128": System("spacy-rnn LSTM 1x128", "tagger", True, use_encoder("lstm", 1)),
     "ours-gru-2x128": System("spacy-rnn GRU 2x128", "tagger", True, use_encoder("gru", 2)),
     "ours-gru-1x128": System("spacy-rnn GRU 1x128", "tagger", True, use_encoder("gru", 1)),
@@ -82,7 +79,7 @@ SYSTEMS = {
         "LSTM 2x128 with bilm",
         "tagger",
         True,
-        use_encoder("lstm", 2, mixed_precision=True),
+        use_encoder("lstm", 2),
         seeds=3,
         bilm={"width": 128},
     ),

@@ -146,7 +146,7 @@ def _add_label_loss(
     rows = xp.asarray(known)
     head_rows = xp.asarray(find_head_rows(truth.lengths, truth.heads)[known])
     _, _, dependents, heads, _ = widths.split(X)
-    dependents, heads = dependents[rows], extend_heads(xp, heads, params, widths)[head_rows]
+    dependents, heads = dependents[rows], extend_heads(xp, heads, params["root"], widths)[head_rows]
     mapped = dependents @ params["label_W"].T + params["label_b"]
     mapped = mapped.reshape(len(known), -1, widths.label + 1)
     scores = (mapped @ heads[:, :, None])[:, :, 0]
@@ -163,13 +163,13 @@ def _add_label_loss(
     return loss
 
 
-def extend_heads(xp: Any, heads: Any, params: dict[str, Any], widths: Widths) -> Any:
+def extend_heads(xp: Any, heads: Any, root: Any, widths: Widths) -> Any:
     """RETURNS (ArrayXd): Heads' states for labels, each followed by 1; the root's is the last row.
     (N + 1, widths.label + 1)
     """
     extended = xp.ones((len(heads) + 1, widths.label + 1), dtype=heads.dtype)
     extended[:-1, :-1] = heads
-    extended[-1, :-1] = params["root"][widths.arc :]
+    extended[-1, :-1] = root[widths.arc :]
     return extended
 
 

@@ -1,11 +1,13 @@
 """Prediction of trees, labels and probabilities from tokens' states, on a CPU."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ... import kernels
+from ..weights import Weights
 from . import scores, trees
 from .biaffine import Widths, find_head_rows
 from .probabilities import find_probabilities
@@ -15,14 +17,15 @@ MAX_SCORES = 2**21
 
 
 def predict_trees(
-    X: np.ndarray, params: dict[str, np.ndarray], widths: Widths, lengths: np.ndarray
+    X: np.ndarray, weights: Weights, widths: Widths, lengths: np.ndarray, *, int8: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the best tree of each sentence, the best label of each arc, and the arc's probability.
 
     X (ndarray): The states. float32, (N, widths.total)
-    params (Dict[str, ndarray]): The parameters.
+    weights (Weights): The parameters.
     widths (Widths): How states are divided.
     lengths (ndarray): The number of tokens of each sentence. (sentences,)
+    int8 (bool): Whether compiled kernels round factors of linear layers to 8-bit integers.
     RETURNS (Tuple[ndarray, ndarray, ndarray]): The heads, as in `find_trees`, the numbers of the
         labels, and the probabilities. Each (N,)
     """
@@ -30,14 +33,18 @@ def predict_trees(
     find_labels: Any = scores.find_labels
     find_trees: Any = trees.find_trees
     if kernels.INSTRUCTIONS is not None:
-        from .compiled import find_labels, find_trees, score_all_arcs
+        from . import compiled
+
+        score_all_arcs = partial(compiled.score_all_arcs, int8=int8)
+        find_labels = partial(compiled.find_labels, int8=int8)
+        find_trees = compiled.find_trees
     heads, probabilities = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
     for rows, part in _divide(lengths):
-        arcs = score_all_arcs(X[rows], params, widths, part)
+        arcs = score_all_arcs(X[rows], weights, widths, part)
         heads.append(find_trees(arcs, part))
         probabilities.append(find_probabilities(arcs, part, heads[-1]))
     found = np.concatenate(heads)
-    labels = find_labels(X, params, widths, find_head_rows(lengths, found))
+    labels = find_labels(X, weights, widths, find_head_rows(lengths, found))
     return found, labels, np.concatenate(probabilities)
 
 

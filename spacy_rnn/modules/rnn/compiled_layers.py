@@ -123,11 +123,13 @@ class _Layer(torch.autograd.Function):
         ctx: Any, batch: _Batch, dtype: torch.dtype, X: torch.Tensor, *flat: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Run the layer on X, with the parameters of all directions one after another."""
-        N, bf16 = len(X), dtype is torch.bfloat16
+        N, factors = len(X), str(dtype).removeprefix("torch.")
         inputs = np.ascontiguousarray(X.detach().numpy())
         weights = split_directions(flat, batch.n_directions)
         layers = [
-            lay_out_layer(str(batch.cell.kernel), *(p.detach().numpy() for p in own), bf16=bf16)
+            lay_out_layer(
+                str(batch.cell.kernel), *(p.detach().numpy() for p in own), factors=factors
+            )
             for own in weights
         ]
         nI, units, n_weights = layers[0].nI, layers[0].hidden, count_weights(layers)
@@ -157,7 +159,8 @@ class _Layer(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         X, Y, *flat = ctx.saved_tensors
-        batch, layers, bf16 = ctx.batch, ctx.layers, ctx.dtype is torch.bfloat16
+        batch, layers = ctx.batch, ctx.layers
+        factors = str(ctx.dtype).removeprefix("torch.")
         weights, units, nI = split_directions(flat, len(layers)), layers[0].hidden, layers[0].nI
         dY = np.ascontiguousarray(grads[0].numpy())
         d_gates = [np.empty((len(X), layer.grads_width), dtype=np.float32) for layer in layers]
@@ -167,7 +170,7 @@ class _Layer(torch.autograd.Function):
                 dY=dY,
                 column=i * units,
                 saved=ctx.saved[i],
-                weights=lay_out_backward(weights[i][1].numpy(), bf16=bf16),
+                weights=lay_out_backward(weights[i][1].numpy(), factors),
                 d_gates=d_gates[i],
             )
             for i, layer in enumerate(layers)

@@ -28,7 +28,7 @@ def predict_encoder(
     X: np.ndarray,
     lengths: Sequence[int],
     *,
-    bf16: bool,
+    int8: bool,
     **unused: Any,
 ) -> np.ndarray:
     """Run a stack whose layers read both directions of the layer below.
@@ -37,10 +37,10 @@ def predict_encoder(
     settings (Mapping[str, Any]): Its settings.
     X (ndarray): The tokens of all sequences, one after another. float32, (N, nI)
     lengths (Sequence[int]): The number of tokens of each sequence.
-    bf16 (bool): Whether factors of products are rounded to bfloat16.
+    int8 (bool): Whether factors of products are rounded to 8-bit integers.
     RETURNS (ndarray): The last layer's hidden states. (N, nO)
     """
-    layers = _get_layers(weights, settings, settings["bidirectional"], bf16)
+    layers = _get_layers(weights, settings, settings["bidirectional"], int8)
     inputs = np.ascontiguousarray(X)
     parts, in_threads = _divide(lengths, layers)
     tables, index = _project_distinct(layers[0], inputs)
@@ -67,7 +67,7 @@ def predict_lm(
     X: np.ndarray,
     lengths: Sequence[int],
     *,
-    bf16: bool,
+    int8: bool,
     with_boundary: bool = False,
 ) -> np.ndarray:
     """Run the layers of a language model. Each direction reads a boundary first, and then its own
@@ -77,7 +77,7 @@ def predict_lm(
     settings (Mapping[str, Any]): Its settings.
     X (ndarray): The tokens of all sequences, one after another. float32, (N, width)
     lengths (Sequence[int]): The number of tokens of each sequence.
-    bf16 (bool): Whether factors of products are rounded to bfloat16.
+    int8 (bool): Whether factors of products are rounded to 8-bit integers.
     with_boundary (bool): Whether to append a row for the boundary that is read first.
     RETURNS (ndarray): The input, for each direction, and each layer's output.
         (N, depth + 1, directions x width), or (N + 1, ...) with the boundary.
@@ -86,7 +86,7 @@ def predict_lm(
     shape = len(X) + with_boundary, settings["depth"] + 1, n_directions, width
     rows = np.empty(shape, dtype=np.float32)
     rows[: len(X), 0] = X[:, None]
-    at_boundary = run_lm(weights, settings, rows[: len(X)], lengths, bf16=bf16)
+    at_boundary = run_lm(weights, settings, rows[: len(X)], lengths, int8=int8)
     if with_boundary:
         rows[len(X), 0] = weights["boundary"]
         rows[len(X), 1:] = at_boundary
@@ -99,17 +99,17 @@ def run_lm(
     tokens: np.ndarray,
     lengths: Sequence[int],
     *,
-    bf16: bool,
+    int8: bool,
 ) -> np.ndarray:
     """Run the layers of a language model in place.
 
-    weights, settings, lengths, bf16: As in `predict_lm`.
+    weights, settings, lengths, int8: As in `predict_lm`.
     tokens (ndarray): The input, for each direction, and room for each layer's output. float32,
         (N, depth + 1, directions, width)
     RETURNS (ndarray): The outputs at the boundary that is read first. (depth, directions, width)
     """
     n_directions, width = tokens.shape[2:]
-    layers = _get_layers(weights, settings, n_directions == 2, bf16)
+    layers = _get_layers(weights, settings, n_directions == 2, int8)
     units = width if settings["hidden"] is None else settings["hidden"]
     parts, in_threads = _divide(lengths, layers)
     inputs = np.ascontiguousarray(tokens[:, 0, 0])
@@ -120,7 +120,7 @@ def run_lm(
     chains: list[list[Any]] = [[] for _ in boundaries]
     for i, directions in enumerate(layers):
         residual = settings["residual"] and i > 0
-        projections = _get_projections(weights, settings, i)
+        projections = _get_projections(weights, settings, i, int8)
         H = np.empty((len(Y), units * len(directions)), dtype=np.float32) if projections else Y
         for k, direction in enumerate(directions):
             boundary, state = _read_boundary(direction, boundaries[k])
@@ -184,20 +184,23 @@ def _finish(h: np.ndarray, x: np.ndarray, projections: list[Layer], residual: bo
     return h + x if residual else h
 
 
-def _get_projections(weights: Weights, settings: Mapping[str, Any], i: int) -> list[Layer]:
+def _get_projections(
+    weights: Weights, settings: Mapping[str, Any], i: int, int8: bool
+) -> list[Layer]:
     """RETURNS (List[Layer]): A layer's projection in each direction, if it has some."""
     if settings["hidden"] is None:
         return []
     zeros = np.zeros(settings["width"], dtype=np.float32)
 
     def lay_out() -> list[Layer]:
-        return [lay_out_linear(W.T, zeros) for W in weights[f"projections.{i}"]]
+        factors = "int8" if int8 else "float32"
+        return [lay_out_linear(W.T, zeros, factors) for W in weights[f"projections.{i}"]]
 
-    return weights.cached(("projections", i), lay_out)
+    return weights.cached(("projections", i, int8), lay_out)
 
 
 def _get_layers(
-    weights: Weights, settings: Mapping[str, Any], bidirectional: bool, bf16: bool
+    weights: Weights, settings: Mapping[str, Any], bidirectional: bool, int8: bool
 ) -> list[list[Layer]]:
     """RETURNS (List[List[Layer]]): For each layer of a stack, its compiled directions."""
     cell = CELLS[settings["cell"]]
@@ -210,14 +213,14 @@ def _get_layers(
                 lay_out_layer(
                     cell.kernel,
                     *(weights[f"layers.{i}.{name}_l0{suffix}"] for name in names),
-                    bf16=bf16,
+                    factors="int8" if int8 else "float32",
                 )
                 for suffix in ["", "_reverse"][: 1 + bidirectional]
             ]
             for i in range(settings["depth"])
         ]
 
-    return weights.cached(("layers", bf16), lay_out)
+    return weights.cached(("layers", int8), lay_out)
 
 
 def _divide(lengths: Sequence[int], layers: list[list[Layer]]) -> tuple[list[Sequences], bool]:

@@ -1,5 +1,7 @@
 """The loss of biaffine scores against its definition, and prediction against the scores."""
 
+from functools import partial
+
 import numpy
 import pytest
 import torch
@@ -11,6 +13,7 @@ from spacy_rnn.modules.parser.biaffine import Truth, Widths, compute_loss
 from spacy_rnn.modules.parser.predict import predict_trees
 from spacy_rnn.modules.parser.sentences import find_starts
 from spacy_rnn.modules.parser.trees import find_tree
+from spacy_rnn.modules.weights import Weights
 
 WIDTHS = Widths(5, 3)
 N_LABELS = 4
@@ -91,7 +94,7 @@ def test_prediction_is_that_of_the_scores(monkeypatch, at_a_time, instructions):
     monkeypatch.setattr(predict, "MAX_SCORES", at_a_time)
     monkeypatch.setattr("spacy_rnn.modules.parser.scores.MAX_MAPPED", at_a_time)
     X, params = make_arrays("f")
-    heads, labels, probabilities = predict_trees(X, params, WIDTHS, LENGTHS)
+    heads, labels, probabilities = predict_trees(X, Weights(params), WIDTHS, LENGTHS)
     tensors = {name: torch.from_numpy(array) for name, array in params.items()}
     expected = [[], []]
     for arcs, label_scores in define_scores(torch.from_numpy(X), tensors):
@@ -104,13 +107,15 @@ def test_prediction_is_that_of_the_scores(monkeypatch, at_a_time, instructions):
 
 
 @pytest.mark.skipif(kernels.INSTRUCTIONS is None, reason="there are no kernels")
-def test_a_sentence_is_parsed_the_same_to_the_bit_in_any_batch():
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_sentence_is_parsed_the_same_to_the_bit_in_any_batch(int8):
     X, params = make_arrays("f")
-    together = predict_trees(X, params, WIDTHS, LENGTHS)
+    run = partial(predict_trees, widths=WIDTHS, int8=int8)
+    together = run(X, Weights(params), lengths=LENGTHS)
     ends = numpy.cumsum(LENGTHS)
     for end, n in zip(ends, LENGTHS, strict=True):
         rows = slice(end - n, end)
-        alone = predict_trees(X[rows].copy(), params, WIDTHS, numpy.array([n]))
+        alone = run(X[rows].copy(), Weights(params), lengths=numpy.array([n]))
         for whole, part in zip(together, alone, strict=True):
             numpy.testing.assert_array_equal(whole[rows], part)
 

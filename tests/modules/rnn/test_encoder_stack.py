@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_rnn.kernels import HAS_BFLOAT16
+from spacy_rnn.kernels import HAS_BFLOAT16, HAS_INT8
 from spacy_rnn.modules import workers
 from spacy_rnn.modules.cache import mark_changed
 from spacy_rnn.modules.networks import ENCODER
@@ -37,13 +37,13 @@ def make_stack(cell="lstm", **kwargs):
     return stack
 
 
-def predict(stack, X, lengths, bf16=False):
+def predict(stack, X, lengths, int8=False):
     """As the layer's shim does."""
     run = ENCODER.choose_predict("cpu", stack.settings)
     if run is None:
         with torch.inference_mode():
             return stack(X, lengths)
-    Y = run(stack.weights, stack.settings, X.detach().numpy(), lengths, bf16=bf16)
+    Y = run(stack.weights, stack.settings, X.detach().numpy(), lengths, int8=int8)
     return torch.from_numpy(Y)
 
 
@@ -151,18 +151,14 @@ def test_dropout_does_nothing_in_prediction_and_is_seeded_in_training():
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
-@pytest.mark.parametrize("is_train", [True, False])
-def test_mixed_precision_is_close_to_single(cell, is_train):
+def test_mixed_precision_is_close_to_single(cell):
     stack, X, lengths = make_stack(cell), torch.randn(16, 5), [3, 0, 9, 1, 3]
     results = []
     for enabled in (False, True):
         stack.zero_grad()
-        if is_train:
-            with torch.autocast("cpu", enabled=enabled):
-                Y = stack(X, lengths, is_train=True).float()
-            (Y * Y).sum().backward()
-        else:
-            Y = predict(stack, X, lengths, bf16=enabled and HAS_BFLOAT16)
+        with torch.autocast("cpu", enabled=enabled):
+            Y = stack(X, lengths, is_train=True).float()
+        (Y * Y).sum().backward()
         grads = [param.grad for param in stack.parameters() if param.grad is not None]
         results.append([Y.detach(), *(grad.clone() for grad in grads)])
     for single, half in zip(*results, strict=True):
@@ -171,3 +167,15 @@ def test_mixed_precision_is_close_to_single(cell, is_train):
     # Torch's layers run in single precision on a CPU.
     has_bf16 = ENCODER.choose_predict("cpu", stack.settings) is not None and HAS_BFLOAT16
     assert torch.equal(results[0][0], results[1][0]) == (not has_bf16)
+
+
+@pytest.mark.skipif(not HAS_INT8, reason="no instructions for 8-bit integers")
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_8_bit_integers_are_close_to_single_precision(cell):
+    stack, X, lengths = make_stack(cell), torch.randn(16, 5), [3, 0, 9, 1, 3]
+    single, whole = (predict(stack, X, lengths, int8=int8) for int8 in (False, True))
+    assert_close(whole, single, tolerance=0.03 * max(1.0, float(single.abs().max())))
+    is_compiled = ENCODER.choose_predict("cpu", stack.settings) is not None
+    assert torch.equal(whole, single) == (not is_compiled)
+    alone = predict(stack, X[3:12], [9], int8=True)
+    assert torch.equal(alone, whole[3:12]) or not is_compiled

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_rnn.kernels import HAS_BFLOAT16
+from spacy_rnn.kernels import HAS_INT8
 from spacy_rnn.modules import workers
 from spacy_rnn.modules.networks import LM_STACK
 from spacy_rnn.modules.rnn.cells import CELLS
@@ -43,8 +43,8 @@ def predict(stack, X, lengths, *, half=False, **kwargs):
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
             return stack(X, lengths, **kwargs).float()
     weights = Weights(dict(stack.named_parameters()))
-    bf16 = half and HAS_BFLOAT16
-    return torch.from_numpy(run(weights, stack.settings, X.numpy(), lengths, bf16=bf16, **kwargs))
+    int8 = half and HAS_INT8
+    return torch.from_numpy(run(weights, stack.settings, X.numpy(), lengths, int8=int8, **kwargs))
 
 
 def read_alone(stack, cell, X, direction):

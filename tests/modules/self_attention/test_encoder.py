@@ -38,7 +38,7 @@ def predict(encoder, X, lengths, **kwargs):
     if run is None:
         with torch.inference_mode():
             return encoder(X, lengths, **kwargs)
-    Y = run(encoder.weights, encoder.settings, X.numpy(), lengths, bf16=False, **kwargs)
+    Y = run(encoder.weights, encoder.settings, X.numpy(), lengths, int8=False, **kwargs)
     return torch.from_numpy(Y)
 
 
