@@ -74,7 +74,8 @@ class SelfAttentionEncoder(nn.Module):
         )
         places = count_positions(lengths)[groups.order]
         waves: list[torch.Tensor] = []
-        X = self.input(X[order])
+        # Sums over layers keep the precision of the input, where autocast has lower ones.
+        X = self.input(X[order]).to(X.dtype)
         if self.positions == "sinusoidal":
             X = X + torch.from_numpy(get_sinusoids(places, X.shape[1])).to(X)
         else:

@@ -173,3 +173,14 @@ def test_changed_weights_are_used_at_once():
     with torch.no_grad():
         encoder.layers[1].hidden.weight.mul_(2.0)
     assert not numpy.allclose(before, predict(encoder, X, [6]))
+
+
+@pytest.mark.parametrize("positions", ["rotary", "sinusoidal"])
+def test_mixed_precision_is_close_to_single(positions):
+    encoder, X = make_encoder(positions=positions), torch.randn(30, 5)
+    single = encoder(X, [7, 23], is_train=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = encoder(X, [7, 23], is_train=True)
+    half.sum().backward()
+    assert half.dtype == single.dtype
+    torch.testing.assert_close(half, single, rtol=0.05, atol=0.05)
