@@ -43,14 +43,14 @@ def apply_script(script: str, source: str) -> str | None:
 def _read_script(script: str) -> tuple[str, Any]:
     try:
         case, tree = json.loads(script)
-        if case != "keep" and case not in _CASES:
-            raise ValueError
-        _apply_tree(tree, "")
-    except (ValueError, TypeError) as err:
+        is_valid = (case == "keep" or case in _CASES) and _is_tree(tree)
+    except (ValueError, TypeError):
+        is_valid = False
+    if not is_valid:
         raise ValueError(
             f"{script!r:.80} is no edit script, such as '[\"lower\", [0, 1, null, [\"s\", \"\"]]]'. "
             "Make labels files with `spacy init labels`."
-        ) from err
+        )
     return case, tree
 
 
@@ -72,6 +72,16 @@ def _make_tree(source: str, target: str) -> Any:
         _make_tree(source[:begin], target[: match.b]),
         _make_tree(source[end:], after),
     ]
+
+
+def _is_tree(tree: Any) -> bool:
+    if tree is None:
+        return True
+    if not isinstance(tree, list) or len(tree) not in (2, 4):
+        return False
+    if len(tree) == 2:
+        return all(isinstance(string, str) for string in tree)
+    return all(isinstance(n, int) and n >= 0 for n in tree[:2]) and all(map(_is_tree, tree[2:]))
 
 
 def _apply_tree(tree: Any, source: str) -> str | None:
