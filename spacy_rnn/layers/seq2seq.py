@@ -105,6 +105,11 @@ def get_alphabet(model: Model[Pairs, Any]) -> Alphabet:
     return Alphabet(model.attrs[_CHARS])
 
 
+def can_copy(model: Model[Pairs, Any]) -> bool:
+    """RETURNS (bool): Whether characters that are not in the alphabet can be written."""
+    return bool(get_shim(model).settings["copy"])
+
+
 def get_codes(model: Model[Pairs, Any], X: Any) -> numpy.ndarray:
     """RETURNS (ndarray): The codes of vectors, each bit -1 or 1. (words, bits)"""
     codes: numpy.ndarray = _get_decoder(model).get_codes(X)

@@ -39,7 +39,6 @@ def _check_attribute(name: str, value: Any, attributes: list[str]) -> None:
         "source": "TEXT",
         "target": "NORM",
         **DEFAULT_SETTINGS,
-        "overwrite": True,
     },
     default_score_weights={SCORE: 1.0},
 )
@@ -72,7 +71,7 @@ def make_rnn_transducer(
         attribute `token._.NAME`.
     target (str): The attribute that is set, in training data and in prediction: "NORM", "LEMMA" or
         "_.NAME".
-    overwrite (bool): Whether to overwrite what is set.
+    overwrite (bool): Whether to overwrite what is set. The norm of a token's lexeme does not count.
     RETURNS (RNNTransducer): The component.
     """
     settings = {key: value for key, value in locals().items() if key in DEFAULT_SETTINGS}

@@ -8,17 +8,18 @@ from ..modules.seq2seq.alphabet import Alphabet
 from ..modules.seq2seq.edit_scripts import apply_script, make_script
 from .string_table import Key, build_table
 
-# A character that is in fewer strings of the training data is one to copy.
-MIN_CHAR_FREQ = 3
 _KINDS = {"edits": list, "tags": list, "table": dict, "chars": list}
 
 
-def find_strings(pairs: Iterable[tuple[Key, str]], min_edit_freq: int) -> dict[str, Any]:
+def find_strings(
+    pairs: Iterable[tuple[Key, str]], min_edit_freq: int, min_char_freq: int
+) -> dict[str, Any]:
     """Find what can be learned from pairs of strings.
 
     pairs (Iterable[Tuple[Tuple[str, str, str], str]]): Of each token the string, its part of
         speech, its features, and the string to write.
     min_edit_freq (int): How often an edit script must occur to be a label.
+    min_char_freq (int): In how many distinct strings a character must be to be in the alphabet.
     RETURNS (Dict[str, Any]): The edit scripts, tags, characters, and the table of strings.
     """
     counts = Counter(pairs)
@@ -30,7 +31,7 @@ def find_strings(pairs: Iterable[tuple[Key, str]], min_edit_freq: int) -> dict[s
         "edits": [edit for edit, n in scripts.most_common() if n >= min_edit_freq],
         "tags": sorted({tag for key, _ in counts for tag in get_tags(key)}),
         "table": build_table(counts),
-        "chars": Alphabet.count(strings, MIN_CHAR_FREQ).chars,
+        "chars": Alphabet.count(strings, min_char_freq).chars,
     }
 
 

@@ -99,7 +99,7 @@ def read_gold(eg: Example, read: Callable[[Doc], list[str]]) -> list[str]:
     missing, or a token is not aligned with exactly one.
     """
     strings = read(eg.reference)
-    if [token.text for token in eg.predicted] == [token.text for token in eg.reference]:
+    if numpy.array_equal(eg.predicted.to_array([ORTH]), eg.reference.to_array([ORTH])):
         return strings
     x2y, y2x = eg.alignment.x2y, eg.alignment.y2x
     gold = []
@@ -122,9 +122,9 @@ def write_strings(doc: Doc, attribute: str, strings: Sequence[str], overwrite: b
     for token, string in zip(doc, strings, strict=True):
         if attribute == "LEMMA" and (overwrite or not token.lemma):
             token.lemma = hashes[string]
-        elif attribute == "NORM" and (overwrite or _has_own_norm(token)):
+        elif attribute == "NORM" and (overwrite or _has_default_norm(token)):
             token.norm = hashes[string]
 
 
-def _has_own_norm(token: Token) -> bool:
+def _has_default_norm(token: Token) -> bool:
     return bool(token.norm == token.lex.norm)

@@ -17,7 +17,7 @@ from thinc.api import Model
 
 from ..checks import check_count, check_flag, check_key, check_limit, check_rate, check_share
 from ..layers.ragged import join, split
-from ..layers.seq2seq import decode_cached, get_alphabet, get_codes
+from ..layers.seq2seq import can_copy, decode_cached, get_alphabet, get_codes
 from ..layers.string_writer import set_outputs
 from ..modules.seq2seq.edit_scripts import apply_script
 from .mixin import RNNPipeMixin
@@ -27,6 +27,8 @@ from .string_loss import OTHER, Batch, compute_decoder_loss, compute_edit_loss
 from .string_table import Key, look_up
 from .string_tokens import Tokens, Written, read_gold, read_keys, read_strings, write_strings
 
+# A model that can copy learns to from characters that are in fewer strings of the training data.
+MIN_CHAR_FREQ = 3
 # How many edit scripts are tried before a string is left to the decoder.
 MAX_TRIED = 4
 
@@ -114,7 +116,9 @@ class StringTransducer(RNNPipeMixin, TrainablePipe):
         """
         validate_get_examples(get_examples, f"{type(self).__name__}.initialize")
         if labels is None:
-            labels = find_strings(self._read_pairs(get_examples()), self.min_edit_freq)
+            min_char_freq = MIN_CHAR_FREQ if can_copy(self.model.get_ref("decoder")) else 1
+            pairs = self._read_pairs(get_examples())
+            labels = find_strings(pairs, self.min_edit_freq, min_char_freq)
         found = check_strings(self.name, labels)
         if not found["edits"]:
             raise ValueError(

@@ -55,9 +55,7 @@ class Alphabet:
 
     @classmethod
     def count(cls, strings: Iterable[str], min_freq: int) -> "Alphabet":
-        """RETURNS (Alphabet): The characters that are in at least `min_freq` strings. The model
-        learns from the others to copy what it does not know.
-        """
+        """RETURNS (Alphabet): The characters that are in at least `min_freq` strings."""
         counts = Counter(char for string in strings for char in set(string))
         return cls(sorted(char for char, n in counts.items() if n >= min_freq))
 

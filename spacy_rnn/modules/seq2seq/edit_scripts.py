@@ -19,6 +19,7 @@ _CASES = {
 }
 
 
+@lru_cache(maxsize=100_000)
 def make_script(source: str, target: str) -> str:
     """RETURNS (str): The script that makes the target of the source."""
     for case, convert in _CASES.items():
@@ -35,7 +36,11 @@ def apply_script(script: str, source: str) -> str | None:
     case, tree = _read_script(script)
     if case == "keep":
         return _apply_tree(tree, source)
-    edited = _apply_tree(tree, source.lower())
+    lowered = source.lower()
+    if case != "lower" and lowered.upper() != source.upper():
+        # Some letters of Unicode become others.
+        return None
+    edited = _apply_tree(tree, lowered)
     return None if edited is None else _CASES[case](edited)
 
 
