@@ -19,14 +19,15 @@ def find_strings(
     pairs (Iterable[Tuple[Tuple[str, str, str], str]]): Of each token the string, its part of
         speech, its features, and the string to write.
     min_edit_freq (int): How often an edit script must occur to be a label.
-    min_char_freq (int): In how many distinct strings a character must be to be in the alphabet.
+    min_char_freq (int): In how many pairs of strings a character must be to be in the alphabet, if
+        it can always be copied.
     RETURNS (Dict[str, Any]): The edit scripts, tags, characters, and the table of strings.
     """
     counts = Counter(pairs)
     scripts: Counter = Counter()
     for (key, target), freq in counts.items():
         scripts[make_script(key[0], target)] += freq
-    strings = {text for (source, *_), target in counts for text in (source, target)}
+    strings = {(source, target) for (source, *_), target in counts}
     return {
         "edits": [edit for edit, n in scripts.most_common() if n >= min_edit_freq],
         "tags": sorted({tag for key, _ in counts for tag in get_tags(key)}),

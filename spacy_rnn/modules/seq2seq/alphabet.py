@@ -54,9 +54,18 @@ class Alphabet:
         return N_SPECIAL + len(self.chars)
 
     @classmethod
-    def count(cls, strings: Iterable[str], min_freq: int) -> "Alphabet":
-        """RETURNS (Alphabet): The characters that are in at least `min_freq` strings."""
-        counts = Counter(char for string in strings for char in set(string))
+    def count(cls, pairs: Iterable[tuple[str, str]], min_freq: int) -> "Alphabet":
+        """Find the characters that are frequent, or can't be copied.
+
+        pairs (Iterable[Tuple[str, str]]): Sources and targets.
+        min_freq (int): In how many strings a character must be, unless a target has it whose source
+            does not.
+        RETURNS (Alphabet): The alphabet.
+        """
+        counts: Counter = Counter()
+        for source, target in pairs:
+            counts.update({*source, *target})
+            counts.update(dict.fromkeys(set(target).difference(source), min_freq))
         return cls(sorted(char for char, n in counts.items() if n >= min_freq))
 
     def encode(self, words: Sequence[str]) -> Sources:

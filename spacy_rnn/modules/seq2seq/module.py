@@ -168,13 +168,12 @@ class Seq2Seq(nn.Module):
         memory = self.encode(codes, tags, chars, copied, lengths, dropout, is_train=is_train)
         if sampling:
             with torch.no_grad():
-                probs, _ = self.get_probs(self._decode(inputs, target_lengths, memory, 0), memory)
+                H = self._decode(inputs, target_lengths, memory, 0.0)
+                probs, _ = self.get_probs(H[_pad(target_lengths, X.device)[0]], memory)
                 best = probs.argmax(dim=2)[_pad(target_lengths, X.device)[1]]
             inputs = _sample(inputs, best, target_lengths, sampling, self.n_chars)
         H = self._decode(inputs, target_lengths, memory, dropout)
-        padding, mask = _pad(target_lengths, X.device)
-        logs = self._get_logs(H, symbols[padding], memory, dropout, smoothing)
-        return logs[mask]
+        return self._get_logs(H, symbols, target_lengths, memory, dropout, smoothing)
 
     def get_codes(self, X: torch.Tensor) -> torch.Tensor:
         """RETURNS (Tensor): The codes of vectors, each bit -1 or 1. The gradient is that of the
@@ -249,7 +248,8 @@ class Seq2Seq(nn.Module):
         """RETURNS (Tuple[Tensor, Tensor]): The probabilities of all symbols at each state, (words,
         steps, n_chars + length), and the attention weights, (words, steps, length).
         """
-        scores, gate, attention = self._get_scores(H, memory, 0.0)
+        attention = self.attention(H, memory)
+        scores, gate = self._get_scores(H, attention @ memory.values, 0.0)
         own = F.pad(scores.softmax(dim=2), (0, attention.shape[2]))
         if not self.copy:
             return own.clamp_min(LEAST), attention
@@ -260,7 +260,7 @@ class Seq2Seq(nn.Module):
     def _decode(
         self, inputs: torch.Tensor, lengths: list[int], memory: Memory, dropout: float
     ) -> torch.Tensor:
-        """RETURNS (Tensor): The decoder's states. (words, steps, width)"""
+        """RETURNS (Tensor): The decoder's states. (N, width)"""
         n, device = len(lengths), inputs.device
         rows = torch.arange(n, device=device).repeat_interleave(torch.tensor(lengths).to(device))
         X = locked_dropout(self.chars(inputs), rows, n, dropout)
@@ -270,46 +270,50 @@ class Seq2Seq(nn.Module):
         )
         # The gradient goes on to the encoder: our kernels have none for the first state.
         H, _ = torch_layers.run_layer(self.cell, get_weights(self.decoder), X, lengths, state)
-        return H[_pad(lengths, device)[0]]
+        return H
 
     def _get_scores(
-        self, H: torch.Tensor, memory: Memory, dropout: float
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """RETURNS (Tuple[Tensor, Tensor, Tensor]): The scores of the alphabet, those of the gate,
-        and the attention weights.
+        self, H: torch.Tensor, contexts: torch.Tensor, dropout: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """RETURNS (Tuple[Tensor, Tensor]): The scores of the alphabet, from states and what they
+        attend to, and those of the gate. (..., n_chars) and (..., 1 or 0)
         """
-        attention = self.attention(H, memory)
-        mixed = self.mix(torch.cat([H, attention @ memory.values], dim=2)).tanh()
-        scores, gate = self.output(F.dropout(mixed, dropout)).split(
-            [self.n_chars, int(self.copy)], dim=2
-        )
+        mixed = self.mix(torch.cat([H, contexts], dim=-1)).tanh()
+        outputs = self.output(F.dropout(mixed, dropout))
+        scores, gate = outputs.split([self.n_chars, int(self.copy)], dim=-1)
         never = torch.zeros(self.n_chars, dtype=torch.bool, device=H.device)
         never[UNKNOWN] = True
-        return scores.masked_fill(never, -torch.inf), gate, attention
+        return scores.masked_fill(never, -torch.inf), gate
 
     def _get_logs(
         self,
         H: torch.Tensor,
         symbols: torch.Tensor,
+        lengths: list[int],
         memory: Memory,
         dropout: float,
         smoothing: float,
     ) -> torch.Tensor:
-        """RETURNS (Tensor): The log-probability of one symbol at each state. (words, steps)"""
-        scores, gate, attention = self._get_scores(H, memory, dropout)
-        all_logs = scores.log_softmax(dim=2)
+        """RETURNS (Tensor): The log-probability of one symbol at each state. (N,)"""
+        # Only attention needs padding.
+        places, mask = _pad(lengths, H.device)
+        attention = self.attention(H[places], memory)
+        scores, gate = self._get_scores(H, (attention @ memory.values)[mask], dropout)
+        all_logs = scores.log_softmax(dim=1)
         is_known = symbols < self.n_chars
-        known = torch.where(is_known, symbols, 0).unsqueeze(2)
-        logs = all_logs.gather(2, known).squeeze(2)
+        known = torch.where(is_known, symbols, 0).unsqueeze(1)
+        logs = all_logs.gather(1, known).squeeze(1)
         logs = torch.where(is_known, logs, torch.full_like(logs, float(np.log(LEAST))))
         if self.copy:
-            is_same = (symbols.unsqueeze(2) == memory.copied.unsqueeze(1)) & memory.mask[:, None]
-            copied = (attention * is_same).sum(dim=2).clamp_min(LEAST).log()
-            gate = gate.squeeze(2)
-            logs = torch.logaddexp(F.logsigmoid(gate) + logs, F.logsigmoid(-gate) + copied)
+            is_same = symbols[places].unsqueeze(2) == memory.copied.unsqueeze(1)
+            copied = (attention * (is_same & memory.mask.unsqueeze(1))).sum(dim=2)[mask]
+            gate = gate.squeeze(1)
+            logs = torch.logaddexp(
+                F.logsigmoid(gate) + logs, F.logsigmoid(-gate) + copied.clamp_min(LEAST).log()
+            )
         if smoothing:
-            known_logs = torch.cat([all_logs[..., :UNKNOWN], all_logs[..., UNKNOWN + 1 :]], dim=2)
-            logs = (1 - smoothing) * logs + smoothing * known_logs.mean(dim=2)
+            known_logs = torch.cat([all_logs[:, :UNKNOWN], all_logs[:, UNKNOWN + 1 :]], dim=1)
+            logs = (1 - smoothing) * logs + smoothing * known_logs.mean(dim=1)
         return logs
 
 

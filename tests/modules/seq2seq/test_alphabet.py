@@ -30,7 +30,8 @@ def test_symbols_become_strings_again():
 
 
 def test_rare_characters_are_to_be_copied():
-    alphabet = Alphabet.count(["ab", "ba", "abb", "aac"], 2)
-    assert alphabet.chars == ["a", "b"]
-    assert len(alphabet) == N_SPECIAL + 2
-    assert numpy.array_equal(alphabet.to_inputs(numpy.array([A, 4, 9])), [A, UNKNOWN, UNKNOWN])
+    alphabet = Alphabet.count([("abé", "aé"), ("b", "x"), ("ab", "a")], 2)
+    # "é" can be copied, "x" can't.
+    assert alphabet.chars == ["a", "b", "x"]
+    assert len(alphabet) == N_SPECIAL + 3
+    assert numpy.array_equal(alphabet.to_inputs(numpy.array([A, 5, 9])), [A, UNKNOWN, UNKNOWN])
