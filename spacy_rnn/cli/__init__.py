@@ -3,7 +3,7 @@
 import typer
 from spacy.cli._util import app as spacy_app
 
-from . import add_bilm, agreement, evaluate_lm, generate, info, pretrain, shrink
+from . import add_bilm, agreement, attention, evaluate_lm, generate, info, pretrain, shrink
 
 # Options such as --lm_pretraining.n_rows override settings of the config.
 _OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -17,4 +17,5 @@ app.command("evaluate-lm")(evaluate_lm.evaluate_lm_cli)
 app.command("generate")(generate.generate_cli)
 app.command("shrink")(shrink.shrink_cli)
 app.command("agreement")(agreement.agreement_cli)
+app.command("attention")(attention.attention_cli)
 spacy_app.add_typer(app)

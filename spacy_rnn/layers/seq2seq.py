@@ -196,7 +196,7 @@ def decode_cached(
     max_growth: int,
     **options: Any,
 ) -> list[tuple[str, float]]:
-    """Write the best string from strings, each with its tags and code once, until the weights change.
+    """Write the best string from strings, each with its tags and code once while the weights stay.
 
     model (Model): The layer.
     keys (Sequence[Tuple[str, ...]]): The strings, and what their tags are.

@@ -84,8 +84,8 @@ class RNNTransducer(StringTransducer):
     `make_rnn_transducer` for the arguments.
     """
 
-    source = Setting(_check_source, "TEXT")  # type: ignore[assignment]
-    target = Setting(_check_target, "NORM")  # type: ignore[assignment]
+    source = Setting(_check_source, "TEXT")
+    target = Setting(_check_target, "NORM")
 
     def __init__(self, vocab: Vocab, model: Model, name: str = "rnn_transducer", **settings: Any):
         super().__init__(vocab, model, name, **settings)

@@ -111,19 +111,21 @@ def read_gold(eg: Example, read: Callable[[Doc], list[str]]) -> list[str]:
 
 def write_strings(doc: Doc, attribute: str, strings: Sequence[str], overwrite: bool) -> None:
     """Set an attribute of each token. One that is set stays, unless `overwrite` is true."""
-    if attribute not in ATTRIBUTES:
+    if attribute == "LEMMA":
+        add = doc.vocab.strings.add
+        hashes = {string: add(string) for string in set(strings)}
+        for token, string in zip(doc, strings, strict=True):
+            if overwrite or not token.lemma:
+                token.lemma = hashes[string]
+    elif attribute == "NORM":
+        for token, string in zip(doc, strings, strict=True):
+            if overwrite or _has_default_norm(token):
+                token.norm_ = string
+    else:
         name = attribute[2:]
         for token, string in zip(doc, strings, strict=True):
             if overwrite or not token._.get(name):
                 token._.set(name, string)
-        return
-    add = doc.vocab.strings.add
-    hashes = {string: add(string) for string in set(strings)}
-    for token, string in zip(doc, strings, strict=True):
-        if attribute == "LEMMA" and (overwrite or not token.lemma):
-            token.lemma = hashes[string]
-        elif attribute == "NORM" and (overwrite or _has_default_norm(token)):
-            token.norm = hashes[string]
 
 
 def _has_default_norm(token: Token) -> bool:

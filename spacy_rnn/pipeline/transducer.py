@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, pairwise
 from typing import Any
 
 import numpy
@@ -22,6 +22,7 @@ from ..layers.string_writer import set_outputs
 from ..modules.seq2seq.edit_scripts import apply_script
 from .mixin import RNNPipeMixin
 from .settings import Setting
+from .string_decoding import DecodesStrings
 from .string_labels import check_strings, find_strings, get_tags
 from .string_loss import OTHER, Batch, compute_decoder_loss, compute_edit_loss
 from .string_table import Key, look_up
@@ -33,7 +34,7 @@ MIN_CHAR_FREQ = 3
 MAX_TRIED = 4
 
 
-class StringTransducer(RNNPipeMixin, TrainablePipe):
+class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
     """Write a string for each token: what training showed unambiguously, or else what the most
     probable edit script makes of it, or else what a decoder writes character by character.
 
@@ -152,7 +153,7 @@ class StringTransducer(RNNPipeMixin, TrainablePipe):
             for row, outcome in zip(rows, self._write(tokens, rows, X), strict=True):
                 found[row] = outcome
         ends = list(accumulate(tokens.lengths, initial=0))
-        parts = (found[begin:end] for begin, end in zip(ends, ends[1:], strict=False))
+        parts = (found[begin:end] for begin, end in pairwise(ends))
         return [Written([s for s, _ in part], [writer for _, writer in part]) for part in parts]
 
     def _look_up(self, key: Key) -> tuple[str, str] | None:
@@ -198,8 +199,8 @@ class StringTransducer(RNNPipeMixin, TrainablePipe):
     def _choose_edits(
         self, keys: Sequence[Key], X: Any, tags: numpy.ndarray
     ) -> list[tuple[str, float, str]]:
-        """RETURNS (List[Tuple[str, float, str]]): What the most probable edit script that fits makes
-        of each string, its probability, and "edit".
+        """RETURNS (List[Tuple[str, float, str]]): What the most probable edit script that fits
+        makes of each string, its probability, and "edit".
         """
         ops, edits = self.model.ops, self.cfg["edits"]
         scores = self.model.get_ref("edits").predict(ops.xp.hstack([X, ops.asarray2f(tags)]))

@@ -13,6 +13,9 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Adam
 
+from spacy_rnn.modules.cache import mark_changed
+from spacy_rnn.modules.seq2seq.edit_scripts import make_script
+
 from ..conftest import make_tok2vec, train_component
 
 LEMMAS = {
@@ -138,7 +141,7 @@ def test_new_forms_are_lemmatized(trained_copy):
     words = [["rats", "walkeds", "éats"]]
     assert run(nlp, words, edit_threshold=0.0)[0][0][0] == "rat"
     # With the table off a form is new to both.
-    lemmas, writers = run(nlp, words, edit_threshold=1.0, threshold=0.0)
+    _, writers = run(nlp, words, edit_threshold=1.0, threshold=0.0)
     assert writers <= {"edit", "decoder"}
     assert run(nlp, words, threshold=1.0) == ([["rats", "walkeds", "éats"]], {"fallback"})
 
@@ -235,14 +238,13 @@ def test_the_gradient_of_the_vectors_is_that_of_the_loss():
     pipe.model.finish_update(lambda key, weights, gradient: (weights, gradient))
 
     def get_cross_entropy():
-        _, some = pipe.get_loss(examples, vectors)
         tags = pipe._get_tag_rows([(w, *LEMMAS[w][:2]) for words in SENTENCES for w in words])
         X = numpy.concatenate([numpy.concatenate(vectors), tags], axis=1)
         probs, _ = layer.begin_update(X)
-        from spacy_rnn.modules.seq2seq.edit_scripts import make_script
-
         golds = [
-            1 + pipe.labels.index(make_script(w, LEMMAS[w][2])) for words in SENTENCES for w in words
+            1 + pipe.labels.index(make_script(w, LEMMAS[w][2]))
+            for words in SENTENCES
+            for w in words
         ]
         return -numpy.log(probs[numpy.arange(len(golds)), golds]).sum()
 
@@ -300,8 +302,6 @@ def test_a_warm_cache_changes_nothing(trained_copy):
     module = trained_copy.get_pipe("rnn_lemmatizer").model.get_ref("decoder").shims[0].module
     module.output.bias.data[0] = -50.0
     module.output.bias.data[-1] = 50.0
-    from spacy_rnn.modules.cache import mark_changed
-
     mark_changed([module.output.bias])
     assert run(trained_copy, TEXTS, **options) != first
 
@@ -406,8 +406,12 @@ def test_frozen_and_annotating():
 
 def test_same_seed_same_weights():
     first, second, other = (make_nlp(steps=3, seed=seed) for seed in (0, 0, 1))
-    assert first.get_pipe("rnn_lemmatizer").to_bytes() == second.get_pipe("rnn_lemmatizer").to_bytes()
-    assert first.get_pipe("rnn_lemmatizer").to_bytes() != other.get_pipe("rnn_lemmatizer").to_bytes()
+    assert (
+        first.get_pipe("rnn_lemmatizer").to_bytes() == second.get_pipe("rnn_lemmatizer").to_bytes()
+    )
+    assert (
+        first.get_pipe("rnn_lemmatizer").to_bytes() != other.get_pipe("rnn_lemmatizer").to_bytes()
+    )
 
 
 @pytest.mark.parametrize(
@@ -422,7 +426,9 @@ def test_other_models_learn_the_corpus(settings):
     options = {"label_smoothing": 0.05, "sampling_rate": 0.1}
     nlp = make_nlp(steps=120, model=make_model(**settings), **options)
     lemmas, _ = run(nlp, SENTENCES, use_table=False, use_edits=False)
-    right = [a == b for pair in zip(lemmas, EXPECTED, strict=True) for a, b in zip(*pair, strict=True)]
+    right = [
+        a == b for pair in zip(lemmas, EXPECTED, strict=True) for a, b in zip(*pair, strict=True)
+    ]
     assert sum(right) >= 0.8 * len(right)
 
 

@@ -1,1 +1,1 @@
-"""Strings from strings: an encoder and a decoder with attention over characters, and edit scripts."""
+"""Strings from strings: an encoder and a decoder over characters, and edit scripts."""

@@ -7,12 +7,13 @@ strings in lower case, so that one tree fits a word in any case.
 """
 
 import json
+from collections.abc import Callable
 from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
 # How the result is written: as it is, or lower-cased, or with the first letter or all upper-cased.
-_CASES = {
+_CASES: dict[str, Callable[[str], str]] = {
     "lower": str,
     "title": lambda text: text[:1].upper() + text[1:],
     "upper": str.upper,
@@ -53,7 +54,7 @@ def _read_script(script: str) -> tuple[str, Any]:
         is_valid = False
     if not is_valid:
         raise ValueError(
-            f"{script!r:.80} is no edit script, such as '[\"lower\", [0, 1, null, [\"s\", \"\"]]]'. "
+            f'{script!r:.80} is no edit script, such as \'["lower", [0, 1, null, ["s", ""]]]\'. '
             "Make labels files with `spacy init labels`."
         )
     return case, tree

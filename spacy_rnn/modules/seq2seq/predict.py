@@ -1,5 +1,5 @@
-"""Prediction of a `Seq2Seq` on arrays and compiled kernels. The result for a word is the same to the
-bit in every batch.
+"""Prediction of a `Seq2Seq` on arrays and compiled kernels. The result for a word is the same to
+the bit in every batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -165,8 +165,8 @@ class ArrayDecoder:
         return Y[:, : layer.hidden]
 
     def _run_cell(self, gates: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """RETURNS (Tuple[ndarray, ndarray]): The hidden states, (rows, width), and the states as the
-        kernel takes them, (rows, 2 x units).
+        """RETURNS (Tuple[ndarray, ndarray]): The hidden states, (rows, width), and the states as
+        the kernel takes them, (rows, 2 x units).
         """
         layer, n = self._layers.decoder, len(gates)
         rows = np.arange(n, dtype=np.int64)
@@ -237,7 +237,15 @@ class ArrayDecoder:
 
 def _lay_out(weights: Weights, settings: Mapping[str, Any]) -> _Layers:
     linear = {}
-    for name in ("context", "condition", "first", "mix", "output", "attention.key", "attention.query"):
+    for name in (
+        "context",
+        "condition",
+        "first",
+        "mix",
+        "output",
+        "attention.key",
+        "attention.query",
+    ):
         if f"{name}.weight" in weights:
             W, b = weights[f"{name}.weight"], np.zeros(0, dtype=np.float32)
             if f"{name}.bias" in weights:

@@ -92,8 +92,8 @@ def search(
 
 
 def _extend(totals: np.ndarray, beam_width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """RETURNS (Tuple[ndarray, ndarray, ndarray]): The scores of the best hypotheses, best first, the
-    hypotheses they extend, and their last symbols. Each (words, hypotheses)
+    """RETURNS (Tuple[ndarray, ndarray, ndarray]): The scores of the best hypotheses, best first,
+    the hypotheses they extend, and their last symbols. Each (words, hypotheses)
     """
     n, _, n_symbols = totals.shape
     flat = totals.reshape(n, -1)

@@ -35,8 +35,8 @@ class TorchDecoder:
         """RETURNS (Memory): What the decoder attends to. See `Seq2Seq.forward` for the
         arguments.
         """
-        arrays = [self._to_tensor(array) for array in (codes, tags, chars, copied)]
-        return self._module.encode(*arrays, lengths)
+        to = self._to_tensor
+        return self._module.encode(to(codes), to(tags), to(chars), to(copied), lengths)
 
     @torch.inference_mode()
     def step(

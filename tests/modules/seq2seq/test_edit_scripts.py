@@ -38,7 +38,14 @@ def test_case_is_not_part_of_the_tree():
 
 
 def test_something_else_is_no_script():
-    for script in ("dog", '["lower"]', '["small", null]', '["lower", "ab"]', "[1, 2]", '["keep", [1]]'):
+    for script in (
+        "dog",
+        '["lower"]',
+        '["small", null]',
+        '["lower", "ab"]',
+        "[1, 2]",
+        '["keep", [1]]',
+    ):
         with pytest.raises(ValueError, match=r"no edit script.*spacy init labels"):
             apply_script(script, "")
 
@@ -47,7 +54,9 @@ def test_no_string_breaks_a_script():
     rng = random.Random(0)
     scripts = [make_script(*pair) for pair in [("dogs", "dog"), ("Ging", "gehen"), ("", "x")]]
     for _ in range(2000):
-        string = "".join(chr(rng.choice([rng.randrange(0x250), rng.randrange(0x110000)])) for _ in range(6))
+        string = "".join(
+            chr(rng.choice([rng.randrange(0x250), rng.randrange(0x110000)])) for _ in range(6)
+        )
         for script in scripts:
             found = apply_script(script, string)
             assert found is None or isinstance(found, str)

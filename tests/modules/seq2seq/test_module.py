@@ -7,8 +7,17 @@ import torch
 from spacy_rnn.modules.rnn.cells import CELLS
 from spacy_rnn.modules.seq2seq.alphabet import N_SPECIAL, UNKNOWN
 
-from .conftest import ALPHABET, SETTINGS, TAGS, WORDS, X, make_module, run_module, to_tensors
-from .conftest import get_arguments
+from .conftest import (
+    ALPHABET,
+    SETTINGS,
+    TAGS,
+    WORDS,
+    X,
+    get_arguments,
+    make_module,
+    run_module,
+    to_tensors,
+)
 
 TARGETS = ["b", "éa", "ab", "xéb", ""]
 KINDS = ["dot", "general", "additive"]

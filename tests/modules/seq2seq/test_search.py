@@ -6,6 +6,7 @@ import numpy
 import pytest
 
 from spacy_rnn.modules.rnn.cells import CELLS
+from spacy_rnn.modules.seq2seq.module import Memory
 from spacy_rnn.modules.seq2seq.search import read, search
 
 from .conftest import ALPHABET, TAGS, WORDS, X, encode, get_arguments, make_module
@@ -25,7 +26,9 @@ def score_all(decoder, i):
     strings = list(get_all_strings(WORDS[i]))
     n = len(strings)
     words = [WORDS[i]] * n
-    memory = encode(decoder, words, numpy.repeat(X[i : i + 1], n, 0), numpy.repeat(TAGS[i : i + 1], n, 0))
+    memory = encode(
+        decoder, words, numpy.repeat(X[i : i + 1], n, 0), numpy.repeat(TAGS[i : i + 1], n, 0)
+    )
     arguments = get_arguments(words, strings)
     lengths = arguments["target_lengths"]
     logs, _ = read(decoder, memory, arguments["inputs"], arguments["symbols"], lengths)
@@ -38,7 +41,9 @@ def get_strings(found, i):
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
-@pytest.mark.parametrize("settings", [{}, {"attention": "additive", "cell": "gru"}, {"copy": False}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"attention": "additive", "cell": "gru"}, {"copy": False}]
+)
 def test_a_wide_beam_finds_the_best_of_every_string(make_decoder, length_penalty, settings):
     decoder = make_decoder(make_module(scale=1.5, **settings), **settings)
     options = {"length_penalty": length_penalty, "n_best": 3}
@@ -79,9 +84,8 @@ def test_strings_do_not_depend_on_the_batch(make_decoder, beam_width, cell):
         size = alone.symbols.shape[2]
         assert numpy.array_equal(alone.symbols[0], whole.symbols[i, :, :size])
         numpy.testing.assert_allclose(alone.logs[0], whole.logs[i], rtol=1e-5, atol=1e-5)
-        assert numpy.array_equal(alone.logs[0], whole.logs[i]) or isinstance(
-            alone.logs[0], numpy.ndarray
-        )
+        if not isinstance(memory, Memory):
+            assert numpy.array_equal(alone.logs[0], whole.logs[i])
 
 
 def test_limits_hold(make_decoder):
