@@ -145,7 +145,7 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
         docs = list(docs)
         self.require_tok2vec(docs)
         tokens = Tokens(docs, self.source)
-        known = [self._look_up(key) for key in tokens.keys]
+        known = self._look_up(tokens.keys)
         found: list[Any] = [known[number] for number in tokens.numbers]
         rows = [row for row, outcome in enumerate(found) if outcome is None]
         if rows:
@@ -156,20 +156,26 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
         parts = (found[begin:end] for begin, end in pairwise(ends))
         return [Written([s for s, _ in part], [writer for _, writer in part]) for part in parts]
 
-    def _look_up(self, key: Key) -> tuple[str, str] | None:
-        string = key[0]
-        if not string or string.isspace():
-            return string, "fallback"
-        found = look_up(self.cfg["table"], key) if self.use_table else None
-        if found is not None:
-            return found, "table"
-        if self.cfg["lookups"] and string not in self.cfg["table"]:
-            found = self.cfg["lookups"].get(str(get_string_id(string)))
-            if found is not None:
-                return found, "lookups"
-        if self.use_edits or self.use_decoder:
-            return None
-        return self.get_fallback(string), "fallback"
+    def _look_up(self, keys: Sequence[Key]) -> list[tuple[str, str] | None]:
+        """RETURNS (List[Optional[Tuple[str, str]]]): The strings that need no model, and what wrote
+        them.
+        """
+        table, lookups = self.cfg["table"], self.cfg["lookups"]
+        use_table, has_model = self.use_table, self.use_edits or self.use_decoder
+        outcomes: list[tuple[str, str] | None] = []
+        for key in keys:
+            string, outcome = key[0], None
+            if not string or string.isspace():
+                outcome = string, "fallback"
+            elif use_table and (found := look_up(table, key)) is not None:
+                outcome = found, "table"
+            elif lookups and string not in table:
+                found = lookups.get(str(get_string_id(string)))
+                outcome = None if found is None else (found, "lookups")
+            if outcome is None and not has_model:
+                outcome = self.get_fallback(string), "fallback"
+            outcomes.append(outcome)
+        return outcomes
 
     def _write(self, tokens: Tokens, rows: Sequence[int], X: Any) -> list[tuple[str, str]]:
         """RETURNS (List[Tuple[str, str]]): The strings of some tokens, and what wrote them."""
@@ -179,10 +185,12 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
         best: list[tuple[str, float, str]] = [("", 0.0, "fallback")] * len(keys)
         if self.use_edits:
             best = self._choose_edits(keys, X, tags)
+        # A setting takes longer to read than a variable.
+        edit_threshold, max_chars, threshold = self.edit_threshold, self.max_chars, self.threshold
         unsure = [
             i
             for i, (_, prob, _) in enumerate(best)
-            if prob < self.edit_threshold and len(keys[i][0]) <= self.max_chars
+            if prob < edit_threshold and len(keys[i][0]) <= max_chars
         ]
         if unsure and self.use_decoder:
             decoded = self._decode([keys[i] for i in unsure], X[unsure], tags[unsure])
@@ -191,7 +199,7 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
                     best[i] = string, prob, "decoder"
         return [
             (string, writer)
-            if string and prob >= self.threshold
+            if string and prob >= threshold
             else (self.get_fallback(key[0]), "fallback")
             for key, (string, prob, writer) in zip(keys, best, strict=True)
         ]
@@ -208,6 +216,7 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
         probs[:, OTHER] = 0.0
         best: list[tuple[str, float, str]] = [("", 0.0, "edit")] * len(keys)
         made: dict[tuple[str, int], str | None] = {}
+        max_growth = self.max_growth
         rows = list(range(len(keys)))
         for _ in range(MAX_TRIED):
             rejected = []
@@ -216,7 +225,7 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
                 if label != OTHER and (string, label) not in made:
                     made[string, label] = apply_script(edits[label - 1], string)
                 new = made.get((string, label))
-                if new and len(new) <= len(string) + self.max_growth:
+                if new and len(new) <= len(string) + max_growth:
                     best[row] = new, float(probs[row, label]), "edit"
                 elif label != OTHER:
                     probs[row, label] = 0.0

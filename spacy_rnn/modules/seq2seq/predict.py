@@ -48,7 +48,7 @@ def predict_strings(
 
 @dataclass(frozen=True)
 class ArrayMemory:
-    """What the decoder of some words attends to. Lengths are filled up to whole steps of the
+    """What the decoder of some words attends to. Lengths are filled up to whole vectors of the
     kernel, so that sums are the same to the bit whatever the longest word.
 
     values (ndarray): The encoder's states, transposed. (words, width x length)
@@ -118,8 +118,7 @@ class ArrayDecoder:
         X = self._weights["chars.weight"][chars]
         S = predict_encoder(self._layers.encoder, settings, X, lengths, bf16=False)
         sizes = np.asarray(lengths, dtype=np.int64)[:, None]
-        step = 2 * LANES
-        steps = np.arange(-(-int(sizes.max(initial=1)) // step) * step)
+        steps = np.arange(-(-int(sizes.max(initial=1)) // LANES) * LANES)
         starts = np.cumsum(sizes)[:, None] - sizes
         places, is_symbol = starts + np.minimum(steps, sizes - 1), steps < sizes
         half = self._width // 2

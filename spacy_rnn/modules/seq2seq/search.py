@@ -7,6 +7,9 @@ import numpy as np
 
 from .alphabet import END
 
+# With at most this share of words that are not done, the others are left out of the batch.
+MIN_DONE = 0.75
+
 
 class Decoder(Protocol):
     """A decoder, by torch or on arrays."""
@@ -72,6 +75,7 @@ def search(
     for step in range(longest + 1):
         step_logs, _, state = decoder.step(memory, last, state)
         totals = scores[:, :, None] + step_logs
+        totals[limits[words] < step] = -np.inf
         _keep_best(words, history, totals[:, :, END], step, length_penalty, symbols, logs, ranks)
         totals[:, :, END] = -np.inf
         scores, parents, last = _extend(totals, beam_width)
@@ -79,13 +83,13 @@ def search(
         history = np.concatenate([history[rows, parents], last[:, :, None]], axis=2)
         # What a hypothesis can reach at best: nothing more is lost, and it is as long as can be.
         bound = scores[:, 0] / (limits[words] + 1.0) ** length_penalty
-        going = (limits[words] > step) & (bound > ranks[words, -1])
-        if not going.any():
+        kept = np.flatnonzero((limits[words] > step) & (bound > ranks[words, -1]))
+        if not len(kept):
             break
-        if going.all():
+        if len(kept) > MIN_DONE * len(words):
+            # A few that are done cost less than a copy of the others.
             state = state[rows, parents]
             continue
-        kept = np.flatnonzero(going)
         memory, state = memory.select(kept), state[kept[:, None], parents[kept]]
         words, history, scores, last = words[kept], history[kept], scores[kept], last[kept]
     return Found(symbols, logs)
