@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels._kernels import LANES, Layer, Sequences, score_labels
+from ...kernels._kernels import LANES, Layer, Sequences, mix_rows, score_labels
 from ...kernels.layout import lay_out_layer, lay_out_linear
 from ..linear import project
 from ..rnn.cells import CELLS
@@ -51,7 +51,7 @@ class ArrayMemory:
     """What the decoder of some words attends to. Lengths are filled up to whole vectors of the
     kernel, so that sums are the same to the bit whatever the longest word.
 
-    values (ndarray): The encoder's states, transposed. (words, width x length)
+    values (ndarray): The encoder's states, zeros for padding. (words, length, width)
     keys (ndarray): What they are compared by. (words, length x attention width)
     mask (ndarray): 0 where there is a symbol, -inf for padding. (words, length)
     copied (ndarray): The symbol that copying writes, 0 for padding. (words, length)
@@ -132,7 +132,7 @@ class ArrayDecoder:
         keys = S if self._settings["attention"] == "dot" else self._run("attention.key", S)
         values = S[places] * is_symbol[:, :, None]
         return ArrayMemory(
-            np.ascontiguousarray(values.swapaxes(1, 2)).reshape(len(sizes), -1),
+            values,
             keys[places].reshape(len(sizes), -1),
             np.where(is_symbol, np.float32(0), np.float32(-np.inf)),
             copied[places] * is_symbol,
@@ -151,9 +151,7 @@ class ArrayDecoder:
         attention = self._attend(memory, H, size)
         context = np.empty((n, size, self._width), dtype=np.float32)
         for i in range(size):
-            rows = np.arange(n, dtype=np.int64)
-            weights = np.ascontiguousarray(attention[:, i])
-            context[:, i] = score_labels(memory.values, weights, rows, self._width)
+            context[:, i] = mix_rows(np.ascontiguousarray(attention[:, i]), memory.values)
         mixed = np.concatenate([H, context.reshape(n * size, -1)], axis=1)
         probs = self._get_probs(np.tanh(self._run("mix", mixed)), memory, attention)
         return np.log(probs), attention, after.reshape(n, size, -1)
