@@ -53,7 +53,7 @@ def read_docs(nlp: Language, path: Path) -> list[Doc]:
 
 
 def evaluate_parts(nlp: Language, name: str, docs: list[Doc], seen: set[str]) -> dict:
-    """RETURNS (Dict[str, Dict[str, float]]): The accuracy with parts of the component turned off."""
+    """RETURNS (Dict[str, Dict[str, float]]): The accuracy with parts of it turned off."""
     pipe = nlp.get_pipe(name)
     results = {}
     for part, settings in PARTS.items():

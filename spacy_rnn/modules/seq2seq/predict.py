@@ -18,6 +18,7 @@ from .alphabet import UNKNOWN
 from .search import read
 
 LEAST = np.float32(1e-30)
+_LINEAR = ("context", "condition", "first", "mix", "output", "attention.key", "attention.query")
 
 
 def predict_strings(
@@ -52,7 +53,7 @@ class ArrayMemory:
     kernel, so that sums are the same to the bit whatever the longest word.
 
     values (ndarray): The encoder's states, zeros for padding. (words, length, width)
-    keys (ndarray): What they are compared by. (words, length x attention width)
+    keys (Optional[ndarray]): What additive attention compares. (words, length, width)
     mask (ndarray): 0 where there is a symbol, -inf for padding. (words, length)
     copied (ndarray): The symbol that copying writes, 0 for padding. (words, length)
     gates (ndarray): What the condition adds to the decoder's gates. (words, gates)
@@ -60,7 +61,7 @@ class ArrayMemory:
     """
 
     values: np.ndarray
-    keys: np.ndarray
+    keys: np.ndarray | None
     mask: np.ndarray
     copied: np.ndarray
     gates: np.ndarray
@@ -68,7 +69,8 @@ class ArrayMemory:
 
     def select(self, words: np.ndarray) -> "ArrayMemory":
         """RETURNS (ArrayMemory): The memory of some of the words."""
-        return replace(self, **{name: value[words] for name, value in vars(self).items()})
+        kept = {name: value[words] for name, value in vars(self).items() if value is not None}
+        return replace(self, **kept)
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,13 @@ class ArrayDecoder:
             condition = self._run("condition", np.concatenate([codes, tags], axis=1))
         (gates,) = project([self._layers.condition], np.ascontiguousarray(condition))
         first = np.tanh(self._run("first", np.concatenate([last, condition], axis=1)))
-        keys = S if self._settings["attention"] == "dot" else self._run("attention.key", S)
-        values = S[places] * is_symbol[:, :, None]
+        values = S.take(places, axis=0)
+        values[~is_symbol] = 0
         return ArrayMemory(
             values,
-            keys[places].reshape(len(sizes), -1),
+            self._run("attention.key", S)[places]
+            if "attention.query" in self._layers.linear
+            else None,
             np.where(is_symbol, np.float32(0), np.float32(-np.inf)),
             copied[places] * is_symbol,
             gates,
@@ -188,18 +192,20 @@ class ArrayDecoder:
         weights = np.empty((n, size, length), dtype=np.float32)
         rows = np.arange(n, dtype=np.int64)
         zeros, ones = np.zeros_like(rows), np.ones((1, length), dtype=np.float32)
-        is_additive = self._settings["attention"] == "additive"
-        queries = self._run("attention.query", H) if is_additive else H
+        queries = H
+        for name in ("attention.query", "attention.key"):
+            # A product with mapped states is that of the state with the mapped query.
+            if name in self._layers.linear and queries is H:
+                queries = self._run(name, H)
         queries = np.ascontiguousarray(queries)
         for i in range(size):
-            if is_additive:
-                mixed = np.tanh(
-                    memory.keys.reshape(n, length, -1) + queries[i::size].reshape(n, 1, -1)
-                )
+            if memory.keys is not None:
+                mixed = np.tanh(memory.keys + queries[i::size].reshape(n, 1, -1))
                 vector = self._weights["attention.score.weight"]
                 scores = score_labels(mixed.reshape(n, -1), vector, zeros, length)
             else:
-                scores = score_labels(memory.keys, queries, rows * size + i, length)
+                values = memory.values.reshape(n, -1)
+                scores = score_labels(values, queries, rows * size + i, length)
             scores += memory.mask
             scores -= scores.max(axis=1, keepdims=True)
             np.exp(scores, out=scores)
@@ -234,20 +240,13 @@ class ArrayDecoder:
 
 def _lay_out(weights: Weights, settings: Mapping[str, Any]) -> _Layers:
     linear = {}
-    for name in (
-        "context",
-        "condition",
-        "first",
-        "mix",
-        "output",
-        "attention.key",
-        "attention.query",
-    ):
+    for name in _LINEAR:
         if f"{name}.weight" in weights:
-            W, b = weights[f"{name}.weight"], np.zeros(0, dtype=np.float32)
-            if f"{name}.bias" in weights:
-                b = weights[f"{name}.bias"]
-            linear[name] = lay_out_linear(W, b if len(b) else np.zeros(len(W), dtype=np.float32))
+            W, bias = weights[f"{name}.weight"], f"{name}.bias"
+            if name == "attention.key" and settings["attention"] == "general":
+                W = W.T
+            b = weights[bias] if bias in weights else np.zeros(len(W), dtype=np.float32)
+            linear[name] = lay_out_linear(W, b)
     cell = CELLS[settings["cell"]]
     names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "extra"][: 4 + bool(cell.extra)]
     W, *rest = (weights[f"decoder.{name}_l0"] for name in names)
