@@ -30,7 +30,7 @@ DEFAULT_SETTINGS: dict[str, Any] = {
     "use_table": True,
     "use_edits": True,
     "use_decoder": True,
-    "min_edit_freq": 2,
+    "min_edit_freq": 3,
     "edit_threshold": 0.8,
     "threshold": 0.05,
     "max_chars": 40,

@@ -45,7 +45,8 @@ class HeatMap:
     def to_text(self) -> str:
         """RETURNS (str): Lines with a shade for each weight: the darker, the larger."""
         width = max(map(_get_width, [*self.rows, *self.columns, ""]))
-        lines = [self.title, " " * width + " " + " ".join(_fill(c, width) for c in self.columns)]
+        header = " ".join(_fill(name, width) for name in ["", *self.columns])
+        lines = [self.title, header.rstrip()]
         steps = numpy.clip(numpy.ceil(self.weights * (len(_SHADES) - 1) - 0.25), 0, None)
         for name, row in zip(self.rows, steps.astype(int).tolist(), strict=True):
             cells = " ".join(_SHADES[step] * width for step in row)
