@@ -252,8 +252,6 @@ def test_a_labels_file_of_a_lemmatizer(corpus, tmp_path):
     settings = {"initialize.components.rnn_lemmatizer": {"labels": reader}}
     nlp = train_briefly(tmp_path / "config.cfg", corpus, tmp_path / "out", **settings)
     assert nlp.get_pipe("rnn_lemmatizer").label_data == srsly.read_json(file)
-    # All forms are in the table, whatever the parts of speech are.
-    assert [token.lemma_ for token in nlp("The dogs sang .")] == ["the", "dog", "sing", "."]
 
 
 def test_training_twice_gives_the_same_pipeline(corpus, tmp_path):

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 import pytest
@@ -375,6 +376,49 @@ def test_processes_and_memory_zones(trained_copy):
     for _ in range(2):
         with nlp.memory_zone():
             assert get_lemmas(nlp.pipe(texts)) == expected
+
+
+def test_threads_share_a_pipeline(trained_copy):
+    nlp = trained_copy
+    pipe = nlp.get_pipe("rnn_lemmatizer")
+    pipe.use_table, pipe.use_edits = False, False
+    expected = get_lemmas(nlp.pipe(blank_docs(nlp, TEXTS)))
+    shim = pipe.model.get_ref("decoder").shims[0]
+    mark_changed(shim.module.parameters())
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(lambda: list(pipe.pipe(blank_docs(nlp, TEXTS)))) for _ in range(8)]
+        assert all(get_lemmas(run.result()) == expected for run in runs)
+
+
+def test_a_full_cache_is_emptied(trained_copy, monkeypatch):
+    monkeypatch.setattr("spacy_rnn.layers.seq2seq.MAX_CACHED", 5)
+    options = {"use_table": False, "use_edits": False, "threshold": 0.0}
+    expected = [run(trained_copy, [words], **options)[0][0] for words in TEXTS]
+    assert run(trained_copy, TEXTS, **options)[0] == expected
+
+
+def test_suggestions_are_the_best_strings(trained_copy):
+    pipe = trained_copy.get_pipe("rnn_lemmatizer")
+    docs = blank_docs(trained_copy, [["cats", " ", "x" * 50], [], ["rats"]])
+    first, empty, last = pipe.suggest(docs, n_best=3)
+    assert empty == [] and first[1:] == [[], []]
+    for found in (first[0], last[0]):
+        probabilities = [probability for _, probability in found]
+        assert len({string for string, _ in found}) == 3
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert 0 < sum(probabilities) <= 1
+    assert first[0][0][0] == "cat"
+    assert pipe.suggest([]) == []
+
+
+def test_alignments_have_a_row_for_each_character(trained_copy):
+    pipe = trained_copy.get_pipe("rnn_lemmatizer")
+    (doc,) = blank_docs(trained_copy, [["cats", " ", "é"]])
+    (cats, other) = pipe.align(doc)
+    assert (cats.source, cats.target, other.source) == ("cats", "cat", "é")
+    assert cats.weights.shape == (4, 5)
+    numpy.testing.assert_allclose(cats.weights.sum(axis=1), 1, rtol=1e-5)
+    assert pipe.align(Doc(trained_copy.vocab)) == []
 
 
 def test_docs_of_another_vocab_get_their_strings(trained):
