@@ -16,8 +16,8 @@ ATTENTION = ("dot", "general", "additive")
 @registry.architectures("spacy-rnn.Seq2Seq.v1")
 def build_seq2seq(
     tok2vec: Model[list[Doc], list[Floats2d]],
-    width: int = 128,
-    char_width: int = 64,
+    width: int = 96,
+    char_width: int = 48,
     depth: int = 1,
     cell: str = "lstm",
     attention: str = "general",

@@ -14,7 +14,7 @@ from .ragged import run_module
 from .torch_shim import TorchShim, get_shim
 
 # Words that are decoded side by side.
-MAX_WORDS = 128
+MAX_WORDS = 256
 # Results that are kept for later batches.
 MAX_CACHED = 50_000
 _CHARS = "chars"

@@ -121,12 +121,10 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
             pairs = self._read_pairs(get_examples())
             labels = find_strings(pairs, self.min_edit_freq, min_char_freq)
         found = check_strings(self.name, labels)
-        if not found["edits"]:
+        if not found["table"]:
             raise ValueError(
-                f"Component {self.name!r} has nothing to learn from: no edit script makes "
-                f"{self.target} of {self.source} in {self.min_edit_freq} or more tokens of the "
-                "training data. Has the data that annotation? If not, take the component out of "
-                "the pipeline."
+                f"Component {self.name!r} has nothing to learn from: no token of the training data "
+                f"has {self.target}. Take the component out of the pipeline, or annotate the data."
             )
         chars = found.pop("chars")
         for name, value in found.items():

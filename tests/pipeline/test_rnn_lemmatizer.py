@@ -266,6 +266,12 @@ def test_there_must_be_lemmas():
         nlp.initialize(lambda: [Example(doc, doc)])
 
 
+def test_without_frequent_edit_scripts_the_decoder_learns():
+    nlp = make_nlp(steps=150, min_edit_freq=1000, use_table=False)
+    assert nlp.get_pipe("rnn_lemmatizer").labels == ()
+    assert run(nlp, SENTENCES[:1]) == (EXPECTED[:1], {"decoder"})
+
+
 def test_label_data_replaces_reading_the_data(nlp, pipe):
     labels = json.loads(json.dumps(pipe.label_data))
     other = spacy.blank("xx").add_pipe("rnn_lemmatizer", config={"model": make_model()})
