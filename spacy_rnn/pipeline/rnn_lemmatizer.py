@@ -80,7 +80,7 @@ def make_rnn_lemmatizer(
     overwrite (bool): Whether to overwrite existing lemmas.
     use_table (bool): Whether a form that has one lemma in the training data gets it without the
         model: one lemma with its part of speech, with its part of speech and features, or, where a
-        Doc has no parts of speech, at all.
+        Doc has no parts of speech, at all. Without it, lookups are not used either.
     use_edits (bool): Whether to choose among edit scripts.
     use_decoder (bool): Whether to decode forms whose best edit script is not sure.
     min_edit_freq (int): How often an edit script must occur in the training data to be a label.

@@ -54,19 +54,18 @@ def compute_edit_loss(
 def compute_decoder_loss(
     layer: Model, batch: Batch, max_chars: int, sampling: float, smoothing: float
 ) -> tuple[float, Any]:
-    """RETURNS (Tuple[float, Floats2d]): The loss of the decoder and its gradient by the vectors:
-    of each distinct pair of strings once, as the decoder is for rare words. The gradients of the
-    layer's parameters are added up.
+    """RETURNS (Tuple[float, Floats2d]): The loss of the decoder, without long strings, and its
+    gradient by the vectors. The gradients of the layer's parameters are added up.
     """
-    alphabet, pairs = get_alphabet(layer), dict[Any, int]()
-    for i, (key, target) in enumerate(zip(batch.keys, batch.targets, strict=True)):
-        is_short = max(len(key[0]), len(target)) <= max_chars
-        if is_short and alphabet.can_write(key[0], target):
-            pairs.setdefault((key, target), i)
+    alphabet = get_alphabet(layer)
+    rows = [
+        i
+        for i, (key, target) in enumerate(zip(batch.keys, batch.targets, strict=True))
+        if max(len(key[0]), len(target)) <= max_chars and alphabet.can_write(key[0], target)
+    ]
     dX = layer.ops.xp.zeros_like(batch.X)
-    if not pairs:
+    if not rows:
         return 0.0, dX
-    rows = list(pairs.values())
     words, targets = [batch.keys[i][0] for i in rows], [batch.targets[i] for i in rows]
     logs, backprop = layer.begin_update(
         Pairs(batch.X[rows], batch.tags[rows], words, targets, sampling, smoothing)

@@ -159,13 +159,15 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
         them.
         """
         table, lookups = self.cfg["table"], self.cfg["lookups"]
-        use_table, has_model = self.use_table, self.use_edits or self.use_decoder
+        if not self.use_table:
+            table, lookups = {}, {}
+        has_model = self.use_edits or self.use_decoder
         outcomes: list[tuple[str, str] | None] = []
         for key in keys:
             string, outcome = key[0], None
             if not string or string.isspace():
                 outcome = string, "fallback"
-            elif use_table and (found := look_up(table, key)) is not None:
+            elif (found := look_up(table, key)) is not None:
                 outcome = found, "table"
             elif lookups and string not in table:
                 found = lookups.get(str(get_string_id(string)))
@@ -255,7 +257,8 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
                 doc.user_data[self.decision_key] = own.writers
 
     def get_loss(self, examples: Iterable[Example], vectors: Any) -> tuple[float, Any]:
-        """Compute the losses of edit scripts and of the decoder. Adds to the gradients of both.
+        """Compute the losses of edit scripts and of the decoder: of each distinct pair of strings
+        once, as both are for rare words. Adds to the gradients of both.
 
         examples (Iterable[Example]): The batch.
         vectors (List[Floats2d]): The output of the model.
@@ -266,7 +269,11 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
         tokens = Tokens([eg.predicted for eg in examples], self.source)
         keys = [tokens.keys[number] for number in tokens.numbers]
         targets = list(chain.from_iterable(read_gold(eg, self._read_targets) for eg in examples))
-        rows = [i for i, key in enumerate(keys) if targets[i] and key[0] and not key[0].isspace()]
+        distinct: dict[tuple[Key, str], int] = {}
+        for row, pair in enumerate(zip(keys, targets, strict=True)):
+            if pair[1] and pair[0][0] and not pair[0][0].isspace():
+                distinct.setdefault(pair, row)
+        rows = list(distinct.values())
         ops, X = self.model.ops, join(self.model.ops, vectors)
         dX, loss = ops.xp.zeros_like(X), 0.0
         if rows:

@@ -229,6 +229,17 @@ def test_missing_and_misaligned_lemmas_teach_nothing(nlp, pipe):
     assert gradient[0].any() and not gradient[1:].any()
 
 
+def test_a_pair_of_strings_counts_once_in_a_batch(nlp, pipe):
+    def get_loss(n):
+        examples = make_examples(nlp, [["cats"]]) * n
+        vectors, _ = pipe.model.begin_update([eg.predicted for eg in examples])
+        return pipe.get_loss(examples, vectors)
+
+    loss, (first, *rest) = get_loss(3)
+    assert loss == pytest.approx(get_loss(1)[0])
+    assert first.any() and not any(gradient.any() for gradient in rest)
+
+
 def test_the_gradient_of_the_vectors_is_that_of_the_loss():
     nlp = make_nlp(steps=3, use_decoder=False)
     pipe = nlp.get_pipe("rnn_lemmatizer")
