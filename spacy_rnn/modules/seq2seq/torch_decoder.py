@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .module import Memory, Seq2Seq
+from .attention import Memory
+from .module import Seq2Seq
 
 
 class TorchDecoder:

@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from spacy_rnn.modules.rnn.cells import CELLS
-from spacy_rnn.modules.seq2seq.module import Memory
+from spacy_rnn.modules.seq2seq.attention import Memory
 from spacy_rnn.modules.seq2seq.search import read, search
 
 from .conftest import ALPHABET, TAGS, WORDS, X, encode, get_arguments, make_module
