@@ -21,7 +21,7 @@ def attention_cli(
     use_gpu: GpuOpt = -1,
 ) -> None:
     """Show what the decoder looks at when it writes each character: the characters of the word are
-    columns, those of the result rows. The last of both is the end.
+    columns, the characters of the result rows. The last column and the last row are the end.
     """
     with show_errors("Can't show attention"):
         if output is not None and output.suffix not in (".html", ".png"):

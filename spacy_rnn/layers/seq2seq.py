@@ -59,8 +59,8 @@ def seq2seq(shim: TorchShim) -> Model[Pairs, Any]:
 
 
 def forward(model: Model[Pairs, Any], pairs: Pairs, is_train: bool) -> tuple[Any, Callable]:
-    """Compute the log-probabilities of a batch, not an empty one. The callback takes their gradient
-    and returns that of the vectors.
+    """Compute the log-probabilities of a batch, not an empty one. The callback maps their gradient
+    to the gradient of the vectors.
     """
     alphabet = get_alphabet(model)
     sources = alphabet.encode(pairs.words)
@@ -124,7 +124,7 @@ def write_strings(
     max_growth: int,
     **options: Any,
 ) -> list[list[tuple[str, float]]]:
-    """Write the best strings from strings. What is written for one does not depend on the others.
+    """Write the best strings from strings. The result for a string does not depend on the others.
 
     model (Model): The layer.
     codes (ndarray): What `get_codes` returned. (words, bits)
@@ -207,7 +207,7 @@ def decode_cached(
     settings = max_growth, tuple(options.items())
     cache: dict[Any, tuple[str, float]] = weights.cached(("strings", settings), dict)
     places = [(key, code.tobytes()) for key, code in zip(keys, codes, strict=True)]
-    # A copy of what is needed, as other threads may empty the cache.
+    # Read once: other threads may empty the cache.
     found = {place: cache.get(place) for place in places}
     missing = {place: i for i, place in enumerate(places) if found[place] is None}
     if missing:

@@ -15,8 +15,8 @@ OutT = list[Floats2d]
 
 
 def string_writer(tok2vec: Model[InT, OutT], decoder: Model) -> Model[InT, OutT]:
-    """Put layers together that a component runs on some of the tokens. The output of the model is
-    that of the first.
+    """Put layers together that a component runs on some of the tokens. The model returns the
+    vectors of all tokens.
 
     tok2vec (Model[List[Doc], List[Floats2d]]): Embeds the tokens in context.
     decoder (Model[Pairs, Floats1d]): Writes strings.

@@ -63,7 +63,7 @@ def make_rnn_transducer(
     sampling_rate: float,
     decision_key: str | None,
 ) -> "RNNTransducer":
-    """Construct an RNNTransducer. Settings that are not listed are those of `make_rnn_lemmatizer`.
+    """Construct an RNNTransducer. `make_rnn_lemmatizer` describes the other settings.
 
     model (Model[List[Doc], List[Floats2d]]): A model that writes strings, such as
         spacy-rnn.Seq2Seq.v1.

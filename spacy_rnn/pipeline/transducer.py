@@ -93,7 +93,7 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
 
     def count_outputs(self) -> tuple[int, int | None]:
         """RETURNS (Tuple[int, Optional[int]]): The number of edit scripts with one label more, and
-        that of the weights.
+        the number that the weights have.
         """
         edits = self.model.get_ref("edits")
         return 1 + len(self.labels), edits.get_dim("nO") if edits.has_param("W") else None

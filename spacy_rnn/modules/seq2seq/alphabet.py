@@ -17,7 +17,7 @@ class Sources:
 
     chars (ndarray): Their symbols, UNKNOWN for characters that are not in the alphabet. (N,)
     copied (ndarray): The symbols that copying them writes: a character that is not in the alphabet
-        has a symbol of its own in each string, after those of the alphabet. (N,)
+        has a symbol of its own in each string, after the alphabet. (N,)
     lengths (List[int]): The number of symbols of each string, with END.
     """
 

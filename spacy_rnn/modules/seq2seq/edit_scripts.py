@@ -2,8 +2,8 @@
 
 A script has two parts: the case of the result, and an edit tree (Chrupała 2008, "Towards a
 machine-learning architecture for lexical functional grammar parsing"). A tree keeps the longest
-common substring, and says what is before and after it, by trees. Where a case is set, it is for the
-strings in lower case, so that one tree fits a word in any case.
+common substring, and has a tree for the part before it and one for the part after it. Where a case
+is set, the tree is for strings in lower case, so that it fits a word in any case.
 """
 
 import json

@@ -29,7 +29,7 @@ LEAST = 1e-30
 class Seq2Seq(nn.Module):
     """Write a string from a string, conditioned on a vector and on tags.
 
-    nI (int): The width of the vector, such as that of the token in context.
+    nI (int): The width of the vector, such as the token's vector in context.
     n_chars (int): The size of the alphabet.
     n_tags (int): The number of tags, such as the part of speech and features.
     width (int): The width of the encoder's output, both directions together, and of the decoder.
@@ -68,7 +68,7 @@ class Seq2Seq(nn.Module):
         self.decoder = make_layer(cell, 2 * char_width, width, False)
         self.attention = Attention(attention, width)
         self.mix = nn.Linear(2 * width, width)
-        # The last output is that of the gate.
+        # The last output is the gate.
         self.output = nn.Linear(width, n_chars + copy)
         # A tag that training never showed changes nothing.
         if self.condition is not None:
@@ -118,8 +118,8 @@ class Seq2Seq(nn.Module):
         return self._get_logs(H, symbols, target_lengths, memory, dropout, smoothing)
 
     def get_codes(self, X: torch.Tensor) -> torch.Tensor:
-        """RETURNS (Tensor): The codes of vectors, each bit -1 or 1. The gradient is that of the
-        numbers before rounding, through tanh (straight-through estimator, Bengio et al. 2013).
+        """RETURNS (Tensor): The codes of vectors, each bit -1 or 1. The gradient passes
+        the rounding as if it were tanh (straight-through estimator, Bengio et al. 2013).
         (words, context_bits)
         """
         if self.context is None:
@@ -218,7 +218,7 @@ class Seq2Seq(nn.Module):
         self, H: torch.Tensor, contexts: torch.Tensor, dropout: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """RETURNS (Tuple[Tensor, Tensor]): The scores of the alphabet, from states and what they
-        attend to, and those of the gate. (..., n_chars) and (..., 1 or 0)
+        attend to, and the score of the gate. (..., n_chars) and (..., 1 or 0)
         """
         mixed = self.mix(torch.cat([H, contexts], dim=-1)).tanh()
         outputs = self.output(F.dropout(mixed, dropout))
@@ -273,7 +273,7 @@ def _pad(lengths: list[int], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
 def _sample(
     inputs: torch.Tensor, best: torch.Tensor, lengths: list[int], rate: float, n_chars: int
 ) -> torch.Tensor:
-    """RETURNS (Tensor): Inputs, of which some but the first are what the decoder wrote before."""
+    """RETURNS (Tensor): Inputs. Some, but not the first, are replaced by the decoder's output."""
     written = torch.where(best < n_chars, best, UNKNOWN).roll(1)
     replaced = torch.rand(len(inputs), device=inputs.device) < rate
     replaced[torch.from_numpy(np.cumsum(lengths) - np.asarray(lengths)).to(inputs.device)] = False

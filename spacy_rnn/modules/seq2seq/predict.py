@@ -194,7 +194,7 @@ class ArrayDecoder:
         zeros, ones = np.zeros_like(rows), np.ones((1, length), dtype=np.float32)
         queries = H
         for name in ("attention.query", "attention.key"):
-            # A product with mapped states is that of the state with the mapped query.
+            # The map of the encoder's states is applied to the query: it is one row, they are many.
             if name in self._layers.linear and queries is H:
                 queries = self._run(name, H)
         queries = np.ascontiguousarray(queries)
@@ -253,7 +253,7 @@ def _lay_out(weights: Weights, settings: Mapping[str, Any]) -> _Layers:
     assert cell.kernel is not None
     char_width = settings["char_width"]
     decoder = lay_out_layer(cell.kernel, np.ascontiguousarray(W[:, :char_width]), *rest)
-    # The condition's share of the gates. The biases are in that of the symbols.
+    # The condition's share of the gates. The share of the symbols has the biases.
     zeros = np.zeros(len(W), dtype=np.float32)
     rest[1:3] = zeros, zeros
     condition = lay_out_layer(cell.kernel, np.ascontiguousarray(W[:, char_width:]), *rest)
