@@ -208,15 +208,17 @@ def decode_cached(
     cache: dict[Any, tuple[str, float]] = weights.cached(("strings", settings), dict)
     places = [(key, code.tobytes()) for key, code in zip(keys, codes, strict=True)]
     # Read once: other threads may empty the cache.
-    found = {place: cache.get(place) for place in places}
-    missing = {place: i for i, place in enumerate(places) if found[place] is None}
+    results = {place: cache.get(place) for place in places}
+    missing = {place: i for i, place in enumerate(places) if results[place] is None}
     if missing:
         rows = list(missing.values())
         words = [keys[i][0] for i in rows]
         written = write_strings(model, codes[rows], tags[rows], words, max_growth, **options)
-        new = {place: best[0] for place, best in zip(missing, written, strict=True)}
-        found.update(new)
+        # There is none where the weights are not numbers.
+        best = [found[0] if found else ("", 0.0) for found in written]
+        new = dict(zip(missing, best, strict=True))
+        results.update(new)
         if len(cache) + len(new) > MAX_CACHED:
             cache.clear()
         cache.update(new)
-    return [cast(tuple[str, float], found[place]) for place in places]
+    return [cast(tuple[str, float], results[place]) for place in places]

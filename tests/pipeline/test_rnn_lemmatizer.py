@@ -407,6 +407,14 @@ def test_threads_share_a_pipeline(trained_copy):
         assert all(get_lemmas(run.result()) == expected for run in runs)
 
 
+def test_weights_that_are_not_numbers_write_no_garbage(trained_copy):
+    module = trained_copy.get_pipe("rnn_lemmatizer").model.get_ref("decoder").shims[0].module
+    module.output.bias.data.fill_(numpy.nan)
+    mark_changed([module.output.bias])
+    lemmas, writers = run(trained_copy, [["Rats"]], use_table=False, use_edits=False)
+    assert (lemmas, writers) == ([["rats"]], {"fallback"})
+
+
 def test_a_full_cache_is_emptied(trained_copy, monkeypatch):
     monkeypatch.setattr("spacy_rnn.layers.seq2seq.MAX_CACHED", 5)
     options = {"use_table": False, "use_edits": False, "threshold": 0.0}

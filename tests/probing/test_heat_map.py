@@ -1,3 +1,5 @@
+import sys
+
 import numpy
 import pytest
 
@@ -29,6 +31,6 @@ def test_a_png_is_drawn(tmp_path):
 
 
 def test_without_matplotlib_an_error_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="pip install matplotlib"):
         draw_png([MAP], tmp_path / "map.png")
