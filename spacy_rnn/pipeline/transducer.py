@@ -85,8 +85,8 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
 
     @property
     def label_data(self) -> dict[str, Any]:
-        """RETURNS (Dict[str, Any]): What was found in the training data, for `spacy init
-        labels`: edit scripts, tags, the table, and characters.
+        """RETURNS (Dict[str, Any]): What was found in the training data, for a labels file: edit
+        scripts, tags, the table, and characters.
         """
         chars = get_alphabet(self.model.get_ref("decoder")).chars
         return {**{key: self.cfg[key] for key in ("edits", "tags", "table")}, "chars": chars}
