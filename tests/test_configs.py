@@ -245,6 +245,18 @@ def test_label_files(corpus, tmp_path, task, labels):
     assert nlp.get_pipe(name).labels == labels
 
 
+def test_a_labels_file_of_a_lemmatizer(corpus, tmp_path):
+    config = load_config(ROOT / "configs" / "lemmatizer.cfg", interpolate=False)
+    config.to_disk(tmp_path / "config.cfg")
+    paths = ["--paths.train", str(corpus), "--paths.dev", str(corpus)]
+    run_spacy("init", "labels", tmp_path / "config.cfg", tmp_path, *paths)
+    file = tmp_path / "rnn_lemmatizer.json"
+    reader = {"@readers": "spacy.read_labels.v1", "path": str(file)}
+    settings = {"initialize.components.rnn_lemmatizer": {"labels": reader}}
+    nlp = train_briefly(tmp_path / "config.cfg", corpus, tmp_path / "out", **settings)
+    assert nlp.get_pipe("rnn_lemmatizer").label_data == srsly.read_json(file)
+
+
 def test_training_twice_gives_the_same_pipeline(corpus, tmp_path):
     config = ROOT / "configs" / "tagger.cfg"
     weights = []

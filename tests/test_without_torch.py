@@ -10,6 +10,7 @@ import pytest
 
 from spacy_rnn.kernels import INSTRUCTIONS
 
+from .pipeline.test_rnn_lemmatizer import make_nlp as make_lemmatizer
 from .pipeline.test_rnn_lm import make_nlp
 
 # Before the first import: Python then refuses to import torch, and Thinc runs without it.
@@ -38,6 +39,14 @@ import spacy
 
 nlp = spacy.load(sys.argv[1])
 print(json.dumps([doc._.surprisals.tolist() for doc in nlp.pipe(sys.argv[2:])]))
+"""
+
+LEMMATIZE = """
+import json
+import spacy
+
+nlp = spacy.load(sys.argv[1])
+print(json.dumps([[token.lemma_ for token in doc] for doc in nlp.pipe(sys.argv[2:])]))
 """
 
 RUN = """
@@ -76,6 +85,18 @@ def test_surprisals_are_the_same(tmp_path, softmax, directions):
     assert result.returncode == 0, result.stderr
     for found, doc in zip(json.loads(result.stdout), nlp.pipe(TEXTS), strict=True):
         numpy.testing.assert_allclose(found, doc._.surprisals, rtol=1e-6, atol=1e-6)
+
+
+@needs_kernels
+def test_lemmas_are_the_same(tmp_path):
+    nlp = make_lemmatizer(steps=30, use_table=False, use_edits=False, threshold=0.0)
+    nlp.to_disk(tmp_path)
+    result = run_without_torch(LEMMATIZE, tmp_path, *TEXTS)
+    assert result.returncode == 0, result.stderr
+    expected = [[token.lemma_ for token in doc] for doc in nlp.pipe(TEXTS)]
+    assert json.loads(result.stdout) == expected
+    result = run_without_torch(RUN, "rnn", "attention", tmp_path, "cats")
+    assert "cats →" in result.stdout, result.stderr
 
 
 @needs_kernels

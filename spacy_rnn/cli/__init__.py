@@ -7,6 +7,7 @@ from . import (
     ablate,
     add_bilm,
     agreement,
+    attention,
     dynamics,
     evaluate_lm,
     generate,
@@ -31,4 +32,5 @@ app.command("agreement")(agreement.agreement_cli)
 app.command("ablate")(ablate.ablate_cli)
 app.command("dynamics")(dynamics.dynamics_cli)
 app.command("memory")(memory.memory_cli)
+app.command("attention")(attention.attention_cli)
 spacy_app.add_typer(app)

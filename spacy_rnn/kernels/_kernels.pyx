@@ -78,6 +78,11 @@ cdef extern from "kernels.h" nogil:
         const float *heads
         ptrdiff_t stride
 
+    ctypedef struct rnn_mixed:
+        ptrdiff_t n
+        ptrdiff_t length
+        ptrdiff_t width
+
     ctypedef struct rnn_kernels:
         const char *name
         int lanes
@@ -102,6 +107,9 @@ cdef extern from "kernels.h" nogil:
         void (*score_arcs)(const rnn_arcs *, const float *, float *) noexcept nogil
         void (*score_labels)(
             const rnn_labels *, const int64_t *, ptrdiff_t, const float *, float *
+        ) noexcept nogil
+        void (*mix_rows)(
+            const rnn_mixed *, const float *, const float *, float *
         ) noexcept nogil
 
     const rnn_kernels *rnn_get_kernels(const char *)
@@ -589,6 +597,26 @@ def score_labels(mapped, const float[:, ::1] heads, const int64_t[::1] rows, ptr
     with nogil:
         kernels.score_labels(&labels, &rows[0], n, &mapped_view[0, 0], &view[0, 0])
     return scores
+
+
+def mix_rows(const float[:, ::1] weights, const float[:, :, ::1] rows):
+    """Add up rows times their weights, group by group, in their order: zeros at the end of a group
+    change nothing.
+
+    weights (ndarray): The weights. (n, length)
+    rows (ndarray): The rows. (n, length, width)
+    RETURNS (ndarray): The sums. (n, width)
+    """
+    cdef rnn_mixed mixed
+    mixed.n, mixed.length, mixed.width = rows.shape[0], rows.shape[1], rows.shape[2]
+    check(weights, mixed.n, mixed.length)
+    sums = numpy.zeros((mixed.n, mixed.width), dtype=numpy.float32)
+    if mixed.n == 0 or mixed.length == 0 or mixed.width == 0:
+        return sums
+    cdef float[:, ::1] view = sums
+    with nogil:
+        kernels.mix_rows(&mixed, &weights[0, 0], &rows[0, 0, 0], &view[0, 0])
+    return sums
 
 
 cdef ptrdiff_t stride_of(table) except -1:

@@ -28,6 +28,7 @@ static const rnn_kernels NAME(kernels) = {
     .sum_backward = NAME(sum_backward),
     .score_arcs = NAME(score_arcs),
     .score_labels = NAME(score_labels),
+    .mix_rows = NAME(mix_rows),
 #endif
 };
 

@@ -123,6 +123,13 @@ typedef struct {
     ptrdiff_t stride;   /* The distance from one token's numbers, (labels, width), to the next token's */
 } rnn_labels;
 
+/* Groups of rows, all of the same size. */
+typedef struct {
+    ptrdiff_t n; /* The number of groups */
+    ptrdiff_t length;
+    ptrdiff_t width;
+} rnn_mixed;
+
 typedef struct {
     const char *name;
     int lanes;
@@ -161,6 +168,10 @@ typedef struct {
     /* Score the labels of n tokens whose heads' rows are given. */
     void (*score_labels)(const rnn_labels *labels, const int64_t *rows, ptrdiff_t n,
                          const float *mapped, float *scores);
+
+    /* Add up the rows of each group, (n, length, width), times their weights, (n, length): the sums are
+     * (n, width). */
+    void (*mix_rows)(const rnn_mixed *mixed, const float *weights, const float *rows, float *sums);
 } rnn_kernels;
 
 /* The kernels for an instruction set, the best of this processor's if the name is NULL. Returns NULL

@@ -1,4 +1,4 @@
-/* Products of pairs of rows: of each dependent with the heads that it may have. */
+/* Products of pairs of rows: of each dependent with the heads that it may have. Weighted sums of rows. */
 
 INLINE float NAME(dot)(const float *x, const float *y, ptrdiff_t size) {
     VEC sums[2] = {{0}};
@@ -33,4 +33,23 @@ TARGET static void NAME(score_labels)(const rnn_labels *labels, const int64_t *r
         for (ptrdiff_t k = 0; k < labels->n; k++)
             *scores++ = NAME(dot)(mapped + k * labels->width, labels->heads + rows[i] * labels->width,
                                   labels->width);
+}
+
+TARGET static void NAME(mix_rows)(const rnn_mixed *mixed, const float *weights, const float *rows,
+                                  float *sums) {
+    const ptrdiff_t width = mixed->width;
+    for (ptrdiff_t i = 0; i < mixed->n; i++, weights += mixed->length, sums += width) {
+        ptrdiff_t k = 0;
+        for (; k + LANES <= width; k += LANES) {
+            VEC sum = {0};
+            for (ptrdiff_t j = 0; j < mixed->length; j++)
+                sum += weights[j] * NAME(load)(rows + j * width + k);
+            NAME(store)(sums + k, sum);
+        }
+        for (; k < width; k++) {
+            sums[k] = 0;
+            for (ptrdiff_t j = 0; j < mixed->length; j++) sums[k] += weights[j] * rows[j * width + k];
+        }
+        rows += mixed->length * width;
+    }
 }

@@ -139,6 +139,16 @@ def whole_pipeline():
         "rnn_tagger": {"model": {"@architectures": "spacy.Tagger.v2", "tok2vec": listener}},
         "rnn_morphologizer": {"model": {**factored, "tok2vec": listener}},
         "rnn_parser": {"model": {**parser, "tok2vec": listener}},
+        "rnn_lemmatizer": {
+            "model": {
+                "@architectures": "spacy-rnn.Seq2Seq.v1",
+                "tok2vec": listener,
+                "width": 8,
+                "char_width": 4,
+            },
+            "min_edit_freq": 1,
+            "use_table": False,
+        },
     }
 
 
@@ -224,6 +234,7 @@ def make_examples(nlp):
             "morphs": list(morphs),
             "heads": [deps.index("ROOT")] * len(deps),
             "deps": list(deps),
+            "lemmas": [word.lower().removesuffix("s") or word for word in text.split()],
             "entities": entities,
             "cats": cats,
         }
@@ -248,6 +259,8 @@ def read_predictions(nlp):
                 numbers["probabilities"] = group.attrs["scores"].tolist()
             elif name == "rnn_morphologizer":
                 labels["morphology"] = [[token.pos_, str(token.morph)] for token in doc]
+            elif name == "rnn_lemmatizer":
+                labels["lemmas"] = [token.lemma_ for token in doc]
             elif name == "rnn_parser":
                 labels["tree"] = [[token.head.i, token.dep_] for token in doc]
                 numbers["arcs"] = [token._.head_probability or 0.0 for token in doc]

@@ -10,7 +10,7 @@ from spacy_rnn.kernels import INSTRUCTIONS
 if INSTRUCTIONS is None:
     pytest.skip("the kernels were not built, or are turned off", allow_module_level=True)
 
-from spacy_rnn.kernels._kernels import find_trees, score_arcs, score_labels
+from spacy_rnn.kernels._kernels import find_trees, mix_rows, score_arcs, score_labels
 
 
 def make(*shape, seed=0):
@@ -42,6 +42,15 @@ def test_labels_are_products_of_rows(n, n_labels, width):
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
 
+@given(st.integers(0, 5), st.integers(0, 40), st.integers(1, 70))
+def test_rows_are_mixed(n, length, width):
+    weights, rows = make(n, length), make(n, length, width, seed=1)
+    sums = mix_rows(weights, rows)
+    np.testing.assert_allclose(sums, np.einsum("nl,nlw->nw", weights, rows), rtol=1e-4, atol=1e-4)
+    padded = mix_rows(np.pad(weights, ((0, 0), (0, 9))), np.pad(rows, ((0, 0), (0, 9), (0, 0))))
+    assert np.array_equal(sums, padded)
+
+
 def test_wrong_arrays_are_refused():
     lengths = np.array([2, 1])
     mapped, heads, root = make(3, 4), make(3, 4), make(4)
@@ -56,6 +65,8 @@ def test_wrong_arrays_are_refused():
     ):
         with pytest.raises(ValueError, match=r"states|width|adjacent|tokens|dtype"):
             score_arcs(*wrong)
+    with pytest.raises(ValueError, match="expected"):
+        mix_rows(make(2, 3), make(2, 4, 5))
     with pytest.raises(ValueError, match="5 labels"):
         score_labels(make(1, 16), heads, np.array([0]), 5)
     for row in (-1, 3):

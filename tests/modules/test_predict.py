@@ -9,6 +9,7 @@ from spacy_rnn.modules import networks
 from spacy_rnn.modules.embed.sizes import CHAR_ROWS
 from spacy_rnn.modules.networks import Network
 from spacy_rnn.modules.rnn.cells import CELLS
+from spacy_rnn.modules.seq2seq.alphabet import Alphabet
 from spacy_rnn.modules.weights import Weights
 
 pytestmark = pytest.mark.skipif(INSTRUCTIONS is None, reason="there are no compiled kernels")
@@ -92,6 +93,30 @@ def make_states(n_words, *, tied=False):
     return get
 
 
+def make_strings():
+    words = ["".join(RANDOM.choice([*"abcé"], length)) for length in LENGTHS]
+    targets = [word[::-1] + "a" for word in words]
+    X = RANDOM.standard_normal((len(words), 5), dtype="f")
+    tags = RANDOM.integers(0, 2, (len(words), 3)).astype("f")
+    alphabet = Alphabet("abc")
+
+    def get(begin, end):
+        part = slice(begin, end)
+        sources = alphabet.encode(words[part])
+        strings = alphabet.encode_targets(words[part], targets[part])
+        return [X[part]], {
+            "tags": tags[part],
+            "chars": sources.chars,
+            "copied": sources.copied,
+            "lengths": sources.lengths,
+            "inputs": strings.inputs,
+            "symbols": strings.symbols,
+            "target_lengths": strings.lengths,
+        }
+
+    return get
+
+
 ENCODER = {
     "nI": 6,
     "nO": 8,
@@ -132,6 +157,18 @@ LEXEMES = {
 }
 POOLING = {"nI": 8, "kinds": ["last"], "bidirectional": True, "attention_heads": 2}
 ADAPTIVE = {"width": 16, "n_words": 150, "cutoffs": [20, 80]}
+SEQ2SEQ = {
+    "nI": 5,
+    "n_chars": 5,
+    "n_tags": 3,
+    "width": 16,
+    "char_width": 6,
+    "depth": 1,
+    "cell": "lstm",
+    "attention": "general",
+    "copy": True,
+    "context_bits": 3,
+}
 
 COMPILED = sorted(name for name, cell in CELLS.items() if cell.kernel)
 # The name of a network, its settings, and what makes its arguments.
@@ -159,6 +196,10 @@ ROWS = [
     ("POOLING", {**POOLING, "kinds": ["attention"]}, make_sequences(8, attend=True)),
     ("ADAPTIVE_SOFTMAX", ADAPTIVE, make_states(150)),
     ("TIED_SOFTMAX", {"n_words": 150}, make_states(150, tied=True)),
+    *(("SEQ2SEQ", {**SEQ2SEQ, "cell": cell}, make_strings()) for cell in COMPILED),
+    ("SEQ2SEQ", {**SEQ2SEQ, "attention": "dot", "context_bits": 0}, make_strings()),
+    ("SEQ2SEQ", {**SEQ2SEQ, "attention": "additive", "depth": 2}, make_strings()),
+    ("SEQ2SEQ", {**SEQ2SEQ, "copy": False, "width": 6}, make_strings()),
 ]
 
 

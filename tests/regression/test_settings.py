@@ -24,6 +24,8 @@ FACTORIES = [
     "rnn_textcat",
     "rnn_textcat_multilabel",
     "rnn_tok2vec",
+    "rnn_lemmatizer",
+    "rnn_transducer",
 ]
 
 

@@ -1,0 +1,36 @@
+import sys
+
+import numpy
+import pytest
+
+from spacy_rnn.probing.attention_map import HeatMap, draw_png, render_page
+
+MAP = HeatMap("ab → <a>", ["a", "∎"], ["a", "<b>"], numpy.array([[1.0, 0.0], [0.4, 0.6]]))
+
+
+def test_text_has_a_shade_for_each_weight():
+    assert MAP.to_text().splitlines() == ["ab → <a>", "    a   <b>", "a   ███", "∎   ░░░ ▒▒▒"]
+
+
+def test_wide_characters_fill_two_columns():
+    wide = HeatMap("", ["日", "a"], ["日", "é"], numpy.eye(2))
+    assert wide.to_text().splitlines() == ["", "   日 é", "日 ██", "a     ██"]
+
+
+def test_html_shows_names_as_they_are():
+    page = render_page([MAP, MAP])
+    assert page.count("<table>") == 2
+    assert "ab → &lt;a&gt;" in page and "<th>&lt;b&gt;</th>" in page
+    assert 'title="0.600"' in page
+
+
+def test_a_png_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    draw_png([MAP, MAP], tmp_path / "map.png")
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_an_error_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match="spacy-rnn"):
+        draw_png([MAP], tmp_path / "map.png")
