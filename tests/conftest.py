@@ -193,8 +193,11 @@ def pytest_sessionstart():
 
 
 @pytest.fixture
-def exact_gpu():
-    """For tests that move to the GPU: full precision there, and the CPU again afterwards."""
+def exact_gpu(monkeypatch):
+    """For tests that move to the GPU: full precision there and on the CPU, and the CPU again
+    afterwards.
+    """
+    monkeypatch.setattr("spacy_rnn.kernels.HAS_INT8", False)
     backends = torch.backends.cudnn, torch.backends.cuda.matmul
     before = [backend.allow_tf32 for backend in backends]
     for backend in backends:

@@ -37,6 +37,7 @@ width = null
 width = 256
 depth = 2
 cell = "lstm"
+int8 = true
 """
 
 

@@ -32,6 +32,7 @@ width = null
 width = 256
 depth = 2
 cell = "lstm"
+int8 = true
 """
 
 

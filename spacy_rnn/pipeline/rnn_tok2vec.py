@@ -29,6 +29,7 @@ width = 128
 width = 256
 depth = 2
 cell = "lstm"
+int8 = true
 """
 
 
