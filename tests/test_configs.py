@@ -147,6 +147,8 @@ def test_a_classifiers_own_model_is_that_of_its_config(name):
     ours = nlp.config["components"][name]["model"]
     assert ours["linear_model"] == expected["linear_model"]
     assert ours["pooling"] == expected["pooling"]
+    # A default would change what pipelines predict that were saved without the setting.
+    assert expected["tok2vec"]["encode"].pop("int8") and not ours["tok2vec"]["encode"].pop("int8")
     for part in ("embed", "encode"):
         for key, value in ours["tok2vec"][part].items():
             assert expected["tok2vec"][part][key] == value, key

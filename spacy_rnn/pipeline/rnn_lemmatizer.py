@@ -24,7 +24,6 @@ width = null
 width = 256
 depth = 2
 cell = "lstm"
-int8 = true
 """
 DEFAULT_SETTINGS: dict[str, Any] = {
     "overwrite": False,

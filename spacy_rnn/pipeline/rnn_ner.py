@@ -43,7 +43,6 @@ width = null
 width = 256
 depth = 1
 cell = "lstm"
-int8 = true
 """
 
 # The least threshold in posterior decoding.

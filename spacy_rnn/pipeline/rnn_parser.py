@@ -40,7 +40,6 @@ DEFAULT_CONFIG = """
 @architectures = "spacy-rnn.BiaffineParser.v1"
 arc_width = 256
 label_width = 64
-int8 = true
 
 [model.tok2vec]
 @architectures = "spacy.Tok2Vec.v2"
@@ -54,7 +53,6 @@ width = null
 width = 384
 depth = 3
 cell = "lstm"
-int8 = true
 """
 
 

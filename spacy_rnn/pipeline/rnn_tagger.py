@@ -32,7 +32,6 @@ width = null
 width = 256
 depth = 2
 cell = "lstm"
-int8 = true
 """
 
 

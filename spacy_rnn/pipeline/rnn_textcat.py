@@ -27,7 +27,6 @@ width = null
 width = 256
 depth = 1
 cell = "gru"
-int8 = true
 
 [model.linear_model]
 @architectures = "spacy.TextCatBOW.v3"

@@ -29,7 +29,6 @@ width = 128
 width = 256
 depth = 2
 cell = "lstm"
-int8 = true
 """
 
 
