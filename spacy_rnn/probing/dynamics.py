@@ -14,7 +14,8 @@ Dynamics = dict[str, numpy.ndarray]
 
 
 def get_dynamics(nlp: Language, docs: Iterable[Doc], component: str) -> list[Dynamics]:
-    """Get the hidden states, cell states and gates of recurrent layers.
+    """Get the hidden states, cell states and gates of recurrent layers, in single precision even if
+    the layers predict with 8-bit integers.
 
     nlp (Language): A pipeline.
     docs (Iterable[Doc]): Docs that the components before this one have processed.

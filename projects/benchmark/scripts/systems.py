@@ -84,7 +84,7 @@ SYSTEMS = {
         bilm={"width": 128},
     ),
     "ours-attention-2x256": System(
-        "self-attention 2x256, parameters as LSTM 2x128",
+        "self-attention 2x256",
         "tagger",
         True,
         use_attention(2, 256, hidden_width=288),
@@ -100,7 +100,7 @@ SYSTEMS = {
     "ours-ner": System("spacy-rnn, two BiLSTM-CRF 1x256", "ner", True, seeds=3),
     "ours-ner-1x128": System("spacy-rnn, one BiLSTM-CRF 1x128", "ner", True, SINGLE, seeds=3),
     "ours-ner-attention": System(
-        "self-attention 2x192, parameters as BiLSTM 1x128",
+        "self-attention 2x192",
         "ner",
         True,
         {"members": 1, **use_attention(2, 192, hidden_width=192)},

@@ -27,7 +27,7 @@ def whole_cli(
     results: Annotated[Path, typer.Option(help="Directory of results")] = RESULTS,
 ) -> None:
     """Measure words per second, the latency of texts with 20 tokens and the peak of the memory. Add
-    the scores on the test set, and store all of it in whole.json and whole.md.
+    the scores on the test set, print a table, and store all of it in whole.json.
     """
     paths = {name: PIPELINE / "training" / treebank / name / "model-best" for name in names}
     metrics = PIPELINE / "metrics" / treebank
@@ -68,9 +68,7 @@ def whole_cli(
         "systems": systems,
     }
     write_json(results / "whole.json", result)
-    table = make_whole_table(systems)
-    (results / "whole.md").write_text(table, encoding="utf8")
-    print(table)
+    print(make_whole_table(systems))
 
 
 def measure_size(path: Path) -> float:

@@ -49,19 +49,21 @@ def evaluate_cli(
 
 
 def read_docs(nlp: Language, path: Path) -> list[Doc]:
+    """RETURNS (List[Doc]): The Docs of a .spacy file."""
     return list(DocBin().from_disk(path).get_docs(nlp.vocab))
 
 
 def evaluate_parts(nlp: Language, name: str, docs: list[Doc], seen: set[str]) -> dict:
     """RETURNS (Dict[str, Dict[str, float]]): The accuracy with parts of it turned off."""
     pipe = nlp.get_pipe(name)
+    trained = {key: getattr(pipe, key) for key in ("use_table", "use_edits", "use_decoder")}
     results = {}
     for part, settings in PARTS.items():
-        for key in ("use_table", "use_edits", "use_decoder"):
-            setattr(pipe, key, settings.get(key, True))
+        for key, value in {**trained, **settings}.items():
+            setattr(pipe, key, value)
         results[part] = evaluate(nlp, docs, seen)
-    for key in ("use_table", "use_edits", "use_decoder"):
-        setattr(pipe, key, True)
+    for key, value in trained.items():
+        setattr(pipe, key, value)
     return results
 
 
@@ -95,6 +97,7 @@ def evaluate(nlp: Language, docs: list[Doc], seen: set[str], gold_tags: bool = F
 
 
 def make_blank(nlp: Language, doc: Doc, gold_tags: bool) -> Doc:
+    """RETURNS (Doc): The words of a Doc, and its parts of speech and features if asked for."""
     words = [token.text for token in doc]
     if not gold_tags:
         return Doc(nlp.vocab, words=words)

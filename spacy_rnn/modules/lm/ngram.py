@@ -127,5 +127,6 @@ def _get_discounts(counts: np.ndarray) -> np.ndarray:
         return fallback
     ratio = n[1] / (n[1] + 2 * n[2])
     found = np.array([k - (k + 1) * ratio * n[k + 1] / n[k] for k in (1, 2, 3)])
-    # Those of KenLM's --discount_fallback, for texts that are too few or too regular.
+    # The fallback discounts of KenLM (--discount_fallback), for texts that are too few or too
+    # regular.
     return found if (found > 0).all() and (found < [1, 2, 3]).all() else fallback
