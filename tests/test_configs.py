@@ -215,10 +215,10 @@ def test_a_frozen_encoder_stays_as_it_is(shared_path, corpus, tmp_path):
             "components.tok2vec": {"source": str(shared_path)},
             "training.frozen_components": ["tok2vec"],
             "training.annotating_components": ["tok2vec"],
-            "components.tagger.model.tok2vec.width": 256,
-            "components.morphologizer.model.tok2vec.width": 256,
-            "components.parser.model.tok2vec.width": 256,
-            "components.trainable_lemmatizer.model.tok2vec.width": 256,
+            "components.tagger.model.tok2vec.width": 384,
+            "components.morphologizer.model.tok2vec.width": 384,
+            "components.parser.model.tok2vec.width": 384,
+            "components.trainable_lemmatizer.model.tok2vec.width": 384,
         },
     )
     doc = first.make_doc("The cats sang.")

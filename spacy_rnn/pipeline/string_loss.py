@@ -14,6 +14,8 @@ from .string_table import Key
 
 # The label of all strings that no edit script of the list makes.
 OTHER = 0
+# Into how many batches the decoder's words are divided. More do not train faster.
+LENGTH_GROUPS = 3
 
 
 @dataclass
@@ -63,12 +65,17 @@ def compute_decoder_loss(
         for i, (key, target) in enumerate(zip(batch.keys, batch.targets, strict=True))
         if max(len(key[0]), len(target)) <= max_chars and alphabet.can_write(key[0], target)
     ]
-    dX = layer.ops.xp.zeros_like(batch.X)
-    if not rows:
-        return 0.0, dX
-    words, targets = [batch.keys[i][0] for i in rows], [batch.targets[i] for i in rows]
-    logs, backprop = layer.begin_update(
-        Pairs(batch.X[rows], batch.tags[rows], words, targets, sampling, smoothing)
-    )
-    dX[rows] = backprop(layer.ops.xp.full_like(logs, -1.0))
-    return -float(logs.sum()), dX
+    # Of similar length, as attention needs padding, and each of torch's steps back clears the
+    # gradient of all.
+    rows.sort(key=lambda i: max(len(batch.keys[i][0]), len(batch.targets[i])))
+    dX, loss = layer.ops.xp.zeros_like(batch.X), 0.0
+    size = -(-len(rows) // LENGTH_GROUPS)
+    for begin in range(0, len(rows), max(size, 1)):
+        part = rows[begin : begin + size]
+        words, targets = [batch.keys[i][0] for i in part], [batch.targets[i] for i in part]
+        logs, backprop = layer.begin_update(
+            Pairs(batch.X[part], batch.tags[part], words, targets, sampling, smoothing)
+        )
+        dX[part] = backprop(layer.ops.xp.full_like(logs, -1.0))
+        loss -= float(logs.sum())
+    return loss, dX

@@ -205,7 +205,8 @@ def test_components_without_annotation_are_dropped(
     docs = [Doc(spacy.blank("en").vocab, words=["Go"], lemmas=["go"])]
     DocBin(docs=docs).to_disk(tmp_path / "lemmas.spacy")
     config, _ = configurer.configure(CONFIG, tmp_path / "lemmas.spacy")
-    assert config["nlp"]["pipeline"] == ["tok2vec", "trainable_lemmatizer"]
+    assert config["nlp"]["pipeline"] == ["tok2vec", "rnn_lemmatizer"]
+    assert config["training"]["annotating_components"] == ["tok2vec"]
 
 
 def test_gold_predictions_score_1(

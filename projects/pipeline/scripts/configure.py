@@ -56,6 +56,8 @@ def configure(config_path: Path, corpus: Path) -> tuple[Config, list[str]]:
             del config["components"][name]
             for component in config["components"].values():
                 component.get("loss_weights", {}).pop(name, None)
+            annotating = config["training"]["annotating_components"]
+            config["training"]["annotating_components"] = [n for n in annotating if n != name]
             dropped.append(name)
     return config, dropped
 
