@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 
-from .heat_map import draw_heat_map
+from .heat_map import HeatMap, draw_heat_maps
 from .unit_summary import DIRECTIONS
 
 # A loss is clearly above another if it is this many standard errors above it.
@@ -125,7 +125,8 @@ class AblationTable:
                 found = [100 * row.losses[c] for row in rows]
                 values[p * len(self.conditions) + c, : len(rows)] = found
                 labels.append(f"{_name_place(place)}, {condition}")
-        draw_heat_map(values, labels, [], path, "Loss without each unit, in points")
+        title = "Loss without each unit, in points"
+        draw_heat_maps([HeatMap(title, labels, [], values)], path)
 
 
 def _name_place(place: tuple[int, int]) -> str:

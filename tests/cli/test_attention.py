@@ -24,10 +24,10 @@ def test_errors_say_what_is_wrong(tmp_path):
     make_nlp().to_disk(tmp_path / "model")
     spacy.blank("xx").to_disk(tmp_path / "blank")
     for arguments, message in [
-        ((tmp_path / "blank", "cats"), "It has none"),
-        ((tmp_path / "model", "cats", "-c", "tagger"), "It has rnn_lemmatizer"),
+        ((tmp_path / "blank", "cats"), "has none"),
+        ((tmp_path / "model", "cats", "-c", "tagger"), "has rnn_lemmatizer"),
         ((tmp_path / "model", "cats", "-o", "map.svg"), "must end in .html or .png"),
-        ((tmp_path / "model", "  "), "no word to decode"),
+        ((tmp_path / "model", "  "), "no word in"),
     ]:
         result = run("attention", *arguments)
         assert result.exit_code == 1

@@ -3,8 +3,8 @@ import pytest
 from spacy.tokens import Doc
 from thinc.api import Config
 
+from spacy_rnn.probing.alignments import map_attention
 from spacy_rnn.probing.attention import keep_attention
-from spacy_rnn.probing.heat_map import draw_heat_map
 
 from ..conftest import SMALL_TAGGER, make_nlp
 
@@ -47,9 +47,12 @@ def test_a_component_without_it_is_named(nlp, trained_nlp):
 
 
 def test_weights_are_drawn(nlp, tmp_path):
-    pytest.importorskip("matplotlib")
     doc = nlp("The cat sat .")
     (weights,) = keep_attention(nlp, [doc], "rnn_tagger")
     words = [token.text for token in doc]
-    draw_heat_map(weights[0, 0], words, words, tmp_path / "attention.png", "Layer 1, head 1")
-    assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
+    maps = map_attention(nlp, "rnn_tagger", "The cat sat .")
+    assert [heat_map.title for heat_map in maps][:2] == ["layer 1, head 1", "layer 1, head 2"]
+    assert len(maps) == weights.shape[0] * weights.shape[1]
+    assert all(heat_map.rows == heat_map.columns == words for heat_map in maps)
+    numpy.testing.assert_array_equal(maps[1].weights, weights[0, 1])
+    assert map_attention(nlp, "rnn_tagger", "") == []

@@ -3,7 +3,7 @@ import sys
 import numpy
 import pytest
 
-from spacy_rnn.probing.attention_map import HeatMap, draw_png, render_page
+from spacy_rnn.probing.heat_map import HeatMap, draw_heat_maps, render_page
 
 MAP = HeatMap("ab → <a>", ["a", "∎"], ["a", "<b>"], numpy.array([[1.0, 0.0], [0.4, 0.6]]))
 
@@ -26,11 +26,14 @@ def test_html_shows_names_as_they_are():
 
 def test_a_png_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
-    draw_png([MAP, MAP], tmp_path / "map.png")
-    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    draw_heat_maps([MAP, MAP], tmp_path / "map.png")
+    losses = HeatMap("losses", ["layer 1"], [], numpy.array([[0.2, -3.0, numpy.nan]]))
+    draw_heat_maps([losses], tmp_path / "losses.png")
+    for name in ("map.png", "losses.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_an_error_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="spacy-rnn"):
-        draw_png([MAP], tmp_path / "map.png")
+        draw_heat_maps([MAP], tmp_path / "map.png")
