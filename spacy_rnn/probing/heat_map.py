@@ -100,6 +100,8 @@ def draw_heat_maps(maps: Sequence[HeatMap], path: Path) -> None:
             axis.imshow(heat_map.weights, cmap="Blues", vmin=0, vmax=1, aspect="equal")
         if heat_map.columns:
             axis.set_xticks(range(len(heat_map.columns)), heat_map.columns)
+            if max(map(len, heat_map.columns)) > 2:
+                axis.tick_params(axis="x", labelrotation=60)
         axis.set_yticks(range(len(heat_map.rows)), heat_map.rows)
         axis.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
         axis.set_title(heat_map.title, loc="left")
