@@ -114,9 +114,12 @@ def write_strings(doc: Doc, attribute: str, strings: Sequence[str], overwrite: b
     if attribute == "LEMMA":
         add = doc.vocab.strings.add
         hashes = {string: add(string) for string in set(strings)}
-        for token, string in zip(doc, strings, strict=True):
-            if overwrite or not token.lemma:
-                token.lemma = hashes[string]
+        lemmas: Any = numpy.asarray([hashes[string] for string in strings], dtype="uint64")
+        if not overwrite:
+            old = doc.to_array(LEMMA)
+            lemmas = numpy.where(old, old, lemmas)
+        # Each token object that is made takes longer than all of this.
+        doc.from_array([LEMMA], lemmas)
     elif attribute == "NORM":
         for token, string in zip(doc, strings, strict=True):
             if overwrite or _has_default_norm(token):
