@@ -31,7 +31,7 @@ DEFAULT_SETTINGS: dict[str, Any] = {
     "use_edits": True,
     "use_decoder": True,
     "min_edit_freq": 3,
-    "edit_threshold": 0.8,
+    "edit_threshold": 0.95,
     "threshold": 0.05,
     "max_chars": 40,
     "max_growth": 10,

@@ -55,7 +55,7 @@ class StringTransducer(DecodesStrings, RNNPipeMixin, TrainablePipe):
     use_edits = Setting(check_flag, True)
     use_decoder = Setting(check_flag, True)
     min_edit_freq = Setting(partial(check_count, least=1), 3)
-    edit_threshold = Setting(check_share, 0.8)
+    edit_threshold = Setting(check_share, 0.95)
     threshold = Setting(check_share, 0.05)
     max_chars = Setting(partial(check_count, least=1), 40)
     max_growth = Setting(partial(check_count, least=0), 10)
