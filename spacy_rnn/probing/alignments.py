@@ -38,7 +38,7 @@ def load_attention(pipeline: str, component: str | None) -> tuple[Language, str]
 
 def map_attention(nlp: Language, component: str, text: str) -> list[HeatMap]:
     """RETURNS (List[HeatMap]): For each distinct word of a text, the attention weights with which
-    the component's decoder writes its string; or those of each head of each layer.
+    the component's decoder writes its string; or a matrix of words by words for each head.
     """
     doc = nlp.make_doc(text)
     for name, pipe in nlp.pipeline:

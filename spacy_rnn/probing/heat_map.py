@@ -33,11 +33,12 @@ td, th {{ width: 1.6em; height: 1.6em; text-align: center; font-weight: normal; 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A matrix of weights from 0 to 1. A picture can have other numbers too.
+    """A matrix of weights from 0 to 1. Without names of columns, it can hold any numbers, for a
+    picture only.
 
     title (str): What it is.
     rows (Sequence[str]): The names of the rows.
-    columns (Sequence[str]): The names of the columns. A picture can have none.
+    columns (Sequence[str]): The names of the columns, or none.
     weights (ndarray): The numbers; NaN stays white in a picture. (rows, columns)
     """
 
@@ -79,8 +80,8 @@ def render_page(maps: Sequence[HeatMap]) -> str:
 def draw_heat_maps(maps: Sequence[HeatMap], path: Path) -> None:
     """Draw heat maps into one picture.
 
-    maps (Sequence[HeatMap]): The heat maps, at least one. Where one has numbers that are no
-        weights, its colours are symmetric around zero, and a bar says what they mean.
+    maps (Sequence[HeatMap]): The heat maps, at least one. Without names of columns, colours are
+        symmetric around zero, and a bar says what they mean.
     path (Path): The picture: .png, .svg or .pdf.
     RAISES (ImportError): If matplotlib is not installed.
     """
@@ -90,18 +91,16 @@ def draw_heat_maps(maps: Sequence[HeatMap], path: Path) -> None:
     figure = make_figure(size)
     axes = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, heat_map in zip(axes, maps, strict=True):
-        largest = numpy.nanmax(numpy.abs(heat_map.weights), initial=0.0)
-        if numpy.nanmin(heat_map.weights, initial=0.0) < 0 or largest > 1:
+        if heat_map.columns:
+            axis.imshow(heat_map.weights, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+            rotation = 60 if max(map(len, heat_map.columns)) > 2 else 0
+            axis.set_xticks(range(len(heat_map.columns)), heat_map.columns, rotation=rotation)
+        else:
+            largest = numpy.nanmax(numpy.abs(heat_map.weights), initial=0.0)
             colors = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
             # Hundreds of columns have no room for squares.
             image = axis.imshow(heat_map.weights, aspect="auto", interpolation="nearest", **colors)
             figure.colorbar(image, ax=axis)
-        else:
-            axis.imshow(heat_map.weights, cmap="Blues", vmin=0, vmax=1, aspect="equal")
-        if heat_map.columns:
-            axis.set_xticks(range(len(heat_map.columns)), heat_map.columns)
-            if max(map(len, heat_map.columns)) > 2:
-                axis.tick_params(axis="x", labelrotation=60)
         axis.set_yticks(range(len(heat_map.rows)), heat_map.rows)
         axis.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
         axis.set_title(heat_map.title, loc="left")
