@@ -13,8 +13,9 @@ from .figures import make_figure
 # From no weight to all of it.
 _SHADES = " ·░▒▓█"
 _RGB = "9, 163, 213"
-# The most inches that a picture is wide.
+# The most inches that a picture is wide, and high.
 MAX_INCHES = 14.0
+MAX_HEIGHT = 100.0
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Attention</title>
@@ -84,8 +85,14 @@ def draw_heat_maps(maps: Sequence[HeatMap], path: Path) -> None:
         symmetric around zero, and a bar says what they mean.
     path (Path): The picture: .png, .svg or .pdf.
     RAISES (ImportError): If matplotlib is not installed.
+    RAISES (ValueError): If the picture would be higher than `MAX_HEIGHT`.
     """
     heights = [len(heat_map.rows) + 3 for heat_map in maps]
+    if 0.3 * sum(heights) > MAX_HEIGHT:
+        raise ValueError(
+            f"{len(maps)} heat maps with {sum(heights) - 3 * len(maps)} rows are too many for one "
+            "picture. Write .html, or read a shorter text."
+        )
     width = max(heat_map.weights.shape[1] for heat_map in maps) + 2
     size = min(max(0.3 * width, 3), MAX_INCHES), 0.3 * sum(heights)
     figure = make_figure(size)

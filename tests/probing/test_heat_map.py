@@ -37,3 +37,10 @@ def test_without_matplotlib_an_error_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="spacy-rnn"):
         draw_heat_maps([MAP], tmp_path / "map.png")
+
+
+def test_a_picture_of_a_long_text_is_refused_before_anything_is_written(tmp_path):
+    long = HeatMap("long", ["a"] * 400, ["a"], numpy.ones((400, 1)))
+    with pytest.raises(ValueError, match="with 400 rows are too many"):
+        draw_heat_maps([long], tmp_path / "map.png")
+    assert not list(tmp_path.iterdir())
