@@ -12,6 +12,7 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 from thinc.api import Model
 
+from ..layers.param_shim import ParamShim
 from ..layers.torch_shim import TorchShim
 from ..modules.workers import count_threads, start_task
 
@@ -142,7 +143,8 @@ def may_share(model: Model) -> bool:
     no module is switched between training and prediction, as those in Thinc's shim are.
     """
     shims = [shim for node in model.walk() for shim in node.shims]
-    return model.ops.device_type == "cpu" and all(isinstance(shim, TorchShim) for shim in shims)
+    are_ours = all(isinstance(shim, TorchShim | ParamShim) for shim in shims)
+    return model.ops.device_type == "cpu" and are_ours
 
 
 def predict_ahead(

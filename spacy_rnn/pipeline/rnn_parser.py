@@ -94,7 +94,7 @@ def make_rnn_parser(
         spacy-rnn.BiaffineParser.v1.
     max_length (int): The most tokens in a sentence. A longer one is divided where a boundary is
         most probable. Memory grows with the square of the longest sentence: 0.7 GB for 4,000
-        tokens.
+        tokens, in each thread.
     extension_prefix (str): Goes before the name of the extension attribute
         `token._.head_probability`.
     scorer (Optional[Callable]): The scoring method.

@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy
 import pytest
+import spacy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from spacy_rnn.pipeline import read_ahead
 from spacy_rnn.pipeline.read_ahead import TOKEN_BUDGET, may_share, predict_ahead, read_windows
 
 from ..conftest import make_nlp
+from ..test_registry import POINTS
 from .test_rnn_tagger import get_tags
 
 TEXTS = [
@@ -150,6 +152,14 @@ def test_threads_do_not_share_what_may_not_be_shared():
     assert may_share(model)
     model.get_ref("tok2vec").layers[-1].shims.append(PyTorchShim(torch.nn.Linear(1, 1)))
     assert not may_share(model)
+
+
+FACTORIES = [point.name for point in POINTS if point.group == "spacy_factories"]
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_threads_share_the_models_of_our_components(factory):
+    assert may_share(spacy.blank("xx").create_pipe(factory).model)
 
 
 @pytest.mark.parametrize("batch_size, is_ahead", [(1, False), (64, True)])

@@ -10,6 +10,8 @@ from spacy import displacy
 from spacy.tokens import Doc, Token
 from spacy.training import Example
 
+from spacy_rnn.pipeline import read_ahead
+
 from ..conftest import SMALL_TAGGER
 
 # Word, head, label. The last tree is not projective.
@@ -138,7 +140,11 @@ def test_white_space_belongs_to_the_word_before(trained):
     assert [token.dep_ for token in trained(" \n ")] == ["ROOT"]
 
 
-def test_any_batch_gives_the_same(trained):
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_any_batch_gives_the_same(trained, monkeypatch, n_threads):
+    monkeypatch.setattr(read_ahead, "TOKEN_BUDGET", 20)
+    monkeypatch.setattr(read_ahead, "MIN_TOKENS", 5)
+    monkeypatch.setattr(read_ahead, "count_threads", lambda: n_threads)
     texts = [" ".join(token.text for token in eg.reference) for eg in make_examples(trained)]
     texts = ["", *texts, " ", "", *texts[::-1], ""]
     alone = [trained(text) for text in texts]
