@@ -13,9 +13,8 @@ from .figures import make_figure
 # From no weight to all of it.
 _SHADES = " ·░▒▓█"
 _RGB = "9, 163, 213"
-# The most inches that a picture is wide, and high.
-MAX_INCHES = 14.0
-MAX_HEIGHT = 100.0
+# Of a picture, in inches.
+MAX_WIDTH, MAX_HEIGHT = 14.0, 100.0
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Attention</title>
@@ -88,13 +87,14 @@ def draw_heat_maps(maps: Sequence[HeatMap], path: Path) -> None:
     RAISES (ValueError): If the picture would be higher than `MAX_HEIGHT`.
     """
     heights = [len(heat_map.rows) + 3 for heat_map in maps]
-    if 0.3 * sum(heights) > MAX_HEIGHT:
+    height = 0.3 * sum(heights)
+    if height > MAX_HEIGHT:
         raise ValueError(
-            f"{len(maps)} heat maps with {sum(heights) - 3 * len(maps)} rows are too many for one "
-            "picture. Write .html, or read a shorter text."
+            f"A picture of {len(maps)} heat maps would be {height:.0f} inches high, more than "
+            f"{MAX_HEIGHT:.0f}. Write .html, or read a shorter text."
         )
     width = max(heat_map.weights.shape[1] for heat_map in maps) + 2
-    size = min(max(0.3 * width, 3), MAX_INCHES), 0.3 * sum(heights)
+    size = min(max(0.3 * width, 3), MAX_WIDTH), height
     figure = make_figure(size)
     axes = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, heat_map in zip(axes, maps, strict=True):
