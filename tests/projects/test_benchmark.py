@@ -20,10 +20,12 @@ from thinc.api import Config
 from weasel.util import load_project_config
 
 from ..conftest import SMALL_BILM
+from ..pipeline.test_rnn_lemmatizer import make_docs
+from ..pipeline.test_rnn_lemmatizer import make_nlp as make_lemmatizer
 
 PROJECT = Path(__file__).parents[2] / "projects" / "benchmark"
 MODULES = ("tasks", "models", "systems", "pipelines", "results", "data", "timing", "encoder")
-MODULES += ("memory", "report", "accuracy", "speed", "whole")
+MODULES += ("memory", "report", "accuracy", "speed", "whole", "lemmas")
 MODULES += ("runtime_systems", "runtime_models", "runtime", "runtime_report")
 TAGGERS = (
     "ours-lstm-2x128",
@@ -563,3 +565,47 @@ def test_whole_pipelines_stand_in_one_table(scripts):
     assert "| LAS, gold tokens | 90.00 | 90.00 |" in lines
     assert "| LAS, raw text | 80.00 | 80.00 |" in lines
     assert "| entities, gold tokens |  | 62.50 |" in lines
+
+
+def test_half_of_all_tokens_become_new_words(scripts):
+    texts = [["The", "geese", "flew", "42", "miles", ",", "singing"], ["Ab", "!"]] * 20
+    made = scripts.lemmas.make_half_new(texts)
+    pairs = [
+        (old, new)
+        for words, others in zip(texts, made, strict=True)
+        for old, new in zip(words, others, strict=True)
+    ]
+    changed = [(old, new) for old, new in pairs if old != new]
+    assert len(changed) == len(pairs) // 2
+    for old, new in changed:
+        assert old.isalpha()
+        assert new.endswith(old[-3:]) and new[0].isupper() == old[0].isupper()
+        assert len(new) >= len(old)
+    assert made == scripts.lemmas.make_half_new(texts)
+    assert texts[0] == ["The", "geese", "flew", "42", "miles", ",", "singing"]
+
+
+def test_lemmatizers_are_measured_beside_their_accuracies(scripts, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scripts.lemmas, "LEMMATIZER", tmp_path)
+    nlp = make_lemmatizer()
+    model = tmp_path / "training" / "bank" / "rnn_0" / "model-best"
+    model.parent.mkdir(parents=True)
+    nlp.to_disk(model)
+    corpus = tmp_path / "corpus" / "bank"
+    corpus.mkdir(parents=True)
+    DocBin(docs=make_docs(nlp)).to_disk(corpus / "test.spacy")
+    for seed, unseen in enumerate((0.5, 0.75)):
+        scores = {"all": 0.9, "seen": 1.0, "unseen": unseen}
+        path = tmp_path / "metrics" / "bank" / f"rnn_{seed}_test.json"
+        scripts.results.write_json(path, {"predicted tags": scores, "gold tags": scores})
+    scripts.lemmas.lemmas_cli(["rnn"], ["bank"], repeats=2, limit=0, results=tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert "| bank | rnn |" in lines
+    assert "| seeds | 2 |" in lines
+    assert "| unseen forms, predicted tags | 62.50 |" in lines
+    stored = scripts.results.read_json(tmp_path / "lemmas.json")["treebanks"]["bank"]["rnn"]
+    assert stored["gold tags, range"]["unseen"] == [0.5, 0.75]
+    assert all(len(stored[key]["runs"]) == 2 for key in ("cold", "warm"))
+    for names, banks in ((["none"], ["bank"]), (["rnn"], ["none"])):
+        with pytest.raises(SystemExit):
+            scripts.lemmas.lemmas_cli(names, banks, repeats=1, limit=0, results=tmp_path)
