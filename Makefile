@@ -32,7 +32,7 @@ sanitize: $(VENV)/.installed-test
 	cp -r tests $(SANITIZED)
 	cd $(SANITIZED) && LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) PYTHONMALLOC=malloc \
 		ASAN_OPTIONS=detect_leaks=0 $(CURDIR)/$(BIN)/python -m pytest -c $(CURDIR)/pyproject.toml \
-		--rootdir . tests/kernels tests/modules/crf tests/modules/parser \
+		--rootdir . tests/kernels tests/modules/crf tests/modules/parser tests/modules/seq2seq \
 		tests/modules/rnn/test_layers.py
 
 wheels:
