@@ -41,6 +41,7 @@ TAGGERS = (
 RECOGNISERS = (
     "ours-ner",
     "ours-ner-1x128",
+    "ours-ner-1x128-no-lm",
     "ours-ner-attention",
     "ours-ner-bilm",
     "ours-ner-bilm-adapted",

@@ -99,6 +99,13 @@ SYSTEMS = {
     "spacy-cnn": System("HashEmbedCNN", "tagger", False, seeds=3),
     "ours-ner": System("spacy-rnn, two BiLSTM-CRF 1x256", "ner", True, seeds=3),
     "ours-ner-1x128": System("spacy-rnn, one BiLSTM-CRF 1x128", "ner", True, SINGLE, seeds=3),
+    "ours-ner-1x128-no-lm": System(
+        "the same without language modelling",
+        "ner",
+        True,
+        {"members": 1, "tok2vec": {"lm_weight": 0.0, **SINGLE["tok2vec"]}},
+        timed=False,
+    ),
     "ours-ner-attention": System(
         "self-attention 2x192",
         "ner",
