@@ -604,6 +604,8 @@ def test_lemmatizers_are_measured_beside_their_accuracies(scripts, tmp_path, mon
     stored = scripts.results.read_json(tmp_path / "lemmas.json")["treebanks"]["bank"]["rnn"]
     assert stored["gold tags, range"]["unseen"] == [0.5, 0.75]
     assert all(len(stored[key]["runs"]) == 2 for key in ("cold", "warm"))
-    for names, banks in ((["none"], ["bank"]), (["rnn"], ["none"])):
+    # An evaluation without its model, and a lemmatizer and a treebank without one
+    scripts.results.write_json(tmp_path / "metrics" / "bank" / "other_0_test.json", {})
+    for names, banks in ((["other"], ["bank"]), (["none"], ["bank"]), (["rnn"], ["none"])):
         with pytest.raises(SystemExit):
             scripts.lemmas.lemmas_cli(names, banks, repeats=1, limit=0, results=tmp_path)

@@ -100,7 +100,7 @@ SYSTEMS = {
     "ours-ner": System("spacy-rnn, two BiLSTM-CRF 1x256", "ner", True, seeds=3),
     "ours-ner-1x128": System("spacy-rnn, one BiLSTM-CRF 1x128", "ner", True, SINGLE, seeds=3),
     "ours-ner-1x128-no-lm": System(
-        "the same without language modelling",
+        "BiLSTM-CRF 1x128 without language modelling",
         "ner",
         True,
         {"members": 1, "tok2vec": {"lm_weight": 0.0, **SINGLE["tok2vec"]}},
