@@ -20,7 +20,6 @@ from timing import make_new_texts, take_turns
 from wasabi import msg
 
 LEMMATIZER = Path(__file__).resolve().parents[2] / "lemmatizer"
-TREEBANKS = ["ud_en_ewt", "ud_tr_imst", "ud_fr_sequoia"]
 BATCH_SIZE = 1000
 WARM_UP_TEXTS = 50
 KINDS = {"all": "all forms", "seen": "seen forms", "unseen": "unseen forms"}
@@ -29,8 +28,8 @@ KINDS = {"all": "all forms", "seen": "seen forms", "unseen": "unseen forms"}
 def lemmas_cli(
     names: Annotated[list[str], typer.Argument(help="NAME of each lemmatizer: all its seeds")],
     treebank: Annotated[
-        list[str], typer.Option(help="What they were trained on and are measured on")
-    ] = TREEBANKS,
+        list[str] | None, typer.Option(help="Treebanks (default: all that have been evaluated)")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="How many times to measure")] = 5,
     limit: Annotated[int, typer.Option(help="How many Docs to take, 0 for all")] = 0,
     results: Annotated[Path, typer.Option(help="Directory of results")] = RESULTS,
@@ -38,7 +37,10 @@ def lemmas_cli(
     """Measure words per second of lemmatizers alone, on words of the test sets, half of them not
     in the training data. Add the accuracies, print a table, and store all of it in lemmas.json.
     """
-    metrics = {(bank, name): find_metrics(bank, name) for bank in treebank for name in names}
+    banks = treebank or sorted(path.name for path in (LEMMATIZER / "metrics").glob("*"))
+    if not banks:
+        msg.fail(f"{LEMMATIZER} has no metrics", "Run `train` and `evaluate` there.", exits=1)
+    metrics = {(bank, name): find_metrics(bank, name) for bank in banks for name in names}
     models = {
         (bank, name): LEMMATIZER / "training" / bank / f"{name}_0" / "model-best"
         for bank, name in metrics
@@ -56,7 +58,7 @@ def lemmas_cli(
         "settings": {"repeats": repeats, "limit": limit},
         "treebanks": {},
     }
-    for bank in treebank:
+    for bank in banks:
         train, test = (
             read_words(LEMMATIZER / "corpus" / bank / f"{part}.spacy") for part in ("train", "test")
         )
@@ -119,7 +121,7 @@ def take_half_new(texts: list[list[str]], known: Container[str], seed: int = 0) 
 def time_lemmatizers(
     paths: dict[str, Path], texts: list[list[str]], repeats: int
 ) -> dict[str, dict[str, Any]]:
-    """Time the lemmatizers of pipelines, loaded anew in each repeat: on Docs that the components
+    """Time the lemmatizers of pipelines, loaded again for each repeat: on Docs that the components
     before have processed, and again on the same words.
 
     paths (dict[str, Path]): The pipelines.
